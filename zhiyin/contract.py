@@ -1,0 +1,37 @@
+"""Names and schemas of the data contract: what every dataset provides, and what is published for everyone else.
+
+The dbt project is where a column is defined and described; here stand only the names that Python code speaks of.
+"""
+
+from typing import Final
+
+EVENT_TYPES: Final = ("view", "search", "click", "cart", "purchase", "rating")
+
+# Published marts (see dbt_project/models/marts for columns and meanings).
+INTERACTIONS: Final = "interactions"  # one row per event
+ITEMS: Final = "items"  # one row per item
+USERS: Final = "users"  # one row per user
+USER_ACTIVITY: Final = "user_activity"  # user x moment of change
+ITEM_ACTIVITY: Final = "item_activity"  # item x moment of change
+USER_CATEGORY_AFFINITY: Final = "user_category_affinity"  # user x snapshot, parallel arrays
+USER_ITEM_REPEATS: Final = "user_item_repeats"  # user x snapshot, parallel arrays
+USER_SEQUENCES: Final = "user_sequences"  # user x snapshot, parallel arrays
+MARTS: Final = (
+    INTERACTIONS,
+    ITEMS,
+    USERS,
+    USER_ACTIVITY,
+    ITEM_ACTIVITY,
+    USER_CATEGORY_AFFINITY,
+    USER_ITEM_REPEATS,
+    USER_SEQUENCES,
+)
+
+# Columns with one name everywhere.
+USER_ID: Final = "user_id"  # a pseudonym from staging on
+ITEM_ID: Final = "item_id"
+FEATURE_AT: Final = "feature_at"  # the moment from which a feature row is true (UTC)
+OCCURRED_AT: Final = "occurred_at"
+
+# An item takes part (is a candidate) from this many interactions in the history on.
+MIN_ITEM_INTERACTIONS: Final = 10

