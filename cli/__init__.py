@@ -1,0 +1,1 @@
+"""The command line: servers, runs, and every step of the pipeline by hand."""

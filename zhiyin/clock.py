@@ -27,7 +27,7 @@ class Clock:
             moment = datetime.fromisoformat(as_of)
         except ValueError:
             raise ValueError(f"as_of must be a date such as 2017-12-01, got {as_of!r}") from None
-        return cls(moment if moment.tzinfo else moment.replace(tzinfo=UTC), label_days)
+        return cls(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC), label_days)
 
     @property
     def date(self) -> str:

@@ -1,0 +1,82 @@
+"""The environment of every process we start: one place for what Airflow, dbt, Feast, BentoML and Evidently are told."""
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+from zhiyin.settings import PROJECT, Settings
+from zhiyin.warehouse import dbt_environment
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+# No usage statistics leave the machine.
+QUIET = {
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+    "DO_NOT_TRACK": "1",
+    "FEAST_USAGE": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "SCARF_NO_ANALYTICS": "true",
+}
+
+
+def secret(path: Path, make: str) -> str:
+    """A secret kept in a file that only its owner reads; made from ``make`` on first use."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(make)
+    return path.read_text()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Variables for the servers and the commands we start, on top of the caller's own."""
+    secrets_folder = settings.pseudonym_key.parent
+    base_url = f"http://{settings.host}:{settings.airflow_port}"
+    values = {
+        **QUIET,
+        **dbt_environment(settings),
+        "ZHIYIN_HOME": str(settings.home),
+        "ZHIYIN_DATASET": settings.dataset,
+        "BENTOML_HOME": str(settings.bentoml),
+        "AIRFLOW_HOME": str(settings.airflow),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__FERNET_KEY": secret(
+            secrets_folder / "airflow_fernet.key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        ),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base_url}/execution/",
+        "AIRFLOW__API__BASE_URL": base_url,
+        "AIRFLOW__API__HOST": settings.host,
+        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": secret(secrets_folder / "airflow_api.key", secrets.token_hex(32)),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret(secrets_folder / "airflow_jwt.key", secrets.token_hex(32)),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_port + 713),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_port + 714),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # Cosmos keeps its caches with the rest of our files, not in a shared temporary folder.
+        "AIRFLOW__COSMOS__CACHE_DIR": str(settings.airflow / "cosmos"),
+        # Two busy processes with two threads each run slower than with one each.
+        "OMP_NUM_THREADS": str(settings.threads),
+    }
+    if settings.host in LOOPBACK:
+        values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
+    else:
+        values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = "admin:admin,analyst:viewer"
+        values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] = str(secrets_folder / "airflow_passwords.json")
+    return os.environ | values
+
+
+def tool(name: str) -> str:
+    """Path of a command installed beside the running Python."""
+    import sys
+
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,144 @@
+"""``zhiyin``: start and stop the servers, run the pipeline, ask for a list."""
+
+import json
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.airflow_api import AirflowError
+from cli.environment import QUIET
+from cli.platform import DEMO_AS_OF, Platform, PlatformError
+from cli.servers import ServerError
+from cli.steps import STEPS
+from zhiyin.clock import Clock
+from zhiyin.landing import SOURCES
+from zhiyin.settings import Settings, get_settings
+
+app = typer.Typer(
+    help="Zhiyin: from a raw behaviour log and a catalogue to a live, explained, personalised recommender.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+AsOf = Annotated[str, typer.Option(metavar="DATE", help="Midnight UTC of this day is now: later events do not exist.")]
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset; default: ZHIYIN_DATASET.")]
+
+
+def _settings(dataset: str | None = None) -> Settings:
+    settings = get_settings()
+    if dataset is not None:
+        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
+    if settings.dataset not in SOURCES:
+        raise typer.BadParameter(f"unknown dataset {settings.dataset!r}; known: {', '.join(sorted(SOURCES))}")
+    return settings
+
+
+def _clock(as_of: str, settings: Settings) -> Clock:
+    try:
+        return Clock.parse(as_of, settings.label_days)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
+def up(
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Run the pipeline for this day first, unless it has been.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help=f"The same as --as-of {DEMO_AS_OF}.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check that the service answers, then stop everything.")] = False,
+    dataset: Dataset = None,
+) -> None:
+    """Start Airflow, the service and the reports, and stay until Ctrl-C, which stops them all."""
+    settings = _settings(dataset)
+    day = DEMO_AS_OF if demo else as_of
+    Platform(settings, console).up(_clock(day, settings) if day else None, once)
+
+
+@app.command()
+def run(as_of: AsOf, dataset: Dataset = None) -> None:
+    """Trigger the DAG for one day on the running Airflow, and follow it."""
+    settings = _settings(dataset)
+    Platform(settings, console).run(_clock(as_of, settings))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, dataset: Dataset = None
+) -> None:
+    """State and address of each server, the champion, and the last run."""
+    facts = Platform(_settings(dataset), console).status()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table("server", "state", "address")
+    for name, server in facts["servers"].items():
+        table.add_row(name, server["state"], server["url"] or "")
+    console.print(table)
+    champion, last = facts["champion"], facts["last_run"]
+    console.print(f"champion  {champion['digest'][:12]} as of {champion['as_of']}" if champion else "champion  none yet")
+    console.print(f"last run  {last['run_id']}: {last['state']}" if last else "last run  none known (is Airflow up?)")
+
+
+@app.command()
+def down(dataset: Dataset = None) -> None:
+    """Stop every process that `zhiyin up` started."""
+    stopped = Platform(_settings(dataset), console).down()
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def recommend(
+    user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] = 10, dataset: Dataset = None
+) -> None:
+    """Print the champion's list for one user (by your own user id), with reasons."""
+    from cli.ask import recommend_for
+
+    slate = recommend_for(_settings(dataset), user, k)
+    table = Table("rank", "item", "title", "score", "reason", title=f"user {user}")
+    for item in slate.items:
+        table.add_row(str(item.rank), item.item_id, item.title, f"{item.score:.3f}", item.reason)
+    console.print(table)
+    if slate.missing:
+        console.print(f"missing: {', '.join(slate.missing)}")
+
+
+@app.command()
+def rollback(dataset: Dataset = None) -> None:
+    """Make the previous champion the champion again."""
+    from zhiyin.registry import rollback
+
+    facts = rollback(_settings(dataset))
+    console.print(f"champion is now {facts['digest'][:12]}")
+
+
+@app.command()
+def step(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")], as_of: AsOf, dataset: Dataset = None
+) -> None:
+    """Run one step of the pipeline by hand: the same function that the DAG's task calls."""
+    if name not in STEPS:
+        raise typer.BadParameter(f"unknown step {name!r}; one of: {', '.join(STEPS)}")
+    settings = _settings(dataset)
+    result = STEPS[name](settings, _clock(as_of, settings))
+    console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one message, not in a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.update(QUIET)
+    try:
+        app()
+    except (AirflowError, ServerError, PlatformError, FileNotFoundError, ValueError) as error:
+        Console(stderr=True).print(f"[red]zhiyin:[/] {error}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,251 @@
+"""The platform as a whole: bring it up, run the pipeline on it, say how it stands, take it down."""
+
+import os
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from cli import servers
+from cli.airflow_api import AirflowApi, AirflowError
+from cli.environment import LOOPBACK, environment, tool
+from cli.follow import follow
+from zhiyin import registry
+from zhiyin.clock import Clock
+from zhiyin.settings import PROJECT, Settings
+from zhiyin.store import read_json
+
+DAG_ID = "recommender"
+DEMO_AS_OF = "2017-12-01"  # the built-in dataset's own now: the days after it are its future
+SUPERVISOR = "supervisor"
+
+
+class PlatformError(Exception):
+    """Something that the user must know and can mend."""
+
+
+class Platform:
+    """Servers and pipeline of one installation (one ``ZHIYIN_HOME``)."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings = settings
+        self.console = console
+        self.api = AirflowApi(settings)
+
+    # Up and down
+
+    def up(self, clock: Clock | None, once: bool) -> None:
+        """Start everything, run the pipeline for ``clock`` unless it has been, and stay until a signal (or not)."""
+        if other := servers.running(self.settings, SUPERVISOR):
+            raise PlatformError(f"already up (process {other.pid}); `zhiyin down` stops it.")
+        for server in servers.all_servers(self.settings):
+            if servers.running(self.settings, server.name) is None:
+                servers.check_port(self.settings, server)
+        servers.remember(self.settings, SUPERVISOR, os.getpid())
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            self._start_airflow()
+            if registry.champion(self.settings):
+                servers.start(self.settings, servers.service_server(self.settings))  # serves while the run goes on
+            if clock is not None:
+                self._run_unless_done(clock)
+            if registry.champion(self.settings) is None:
+                self._say_where(service=False)
+                if once:
+                    raise PlatformError("there is no champion to serve.")
+            else:
+                self._start_service()
+                self._say_where(service=True)
+            if not once:
+                self._watch()
+        except KeyboardInterrupt:
+            self.console.print("\nstopping …")
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            servers.stop(self.settings, [server.name for server in servers.all_servers(self.settings)])
+            servers.forget(self.settings, SUPERVISOR)
+
+    def down(self) -> list[str]:
+        """Stop the supervisor, which stops its servers, and whatever a killed supervisor left behind."""
+        names = [server.name for server in servers.all_servers(self.settings)]
+        alive = [name for name in names if servers.running(self.settings, name)]
+        servers.stop(self.settings, [SUPERVISOR], grace=40, family=False)
+        servers.stop(self.settings, names)
+        return alive
+
+    def _start_airflow(self) -> None:
+        with self.console.status("preparing dbt's manifest"):
+            self._parse_dbt()
+        with self.console.status("preparing Airflow's database"):
+            self._migrate()
+        parts = servers.airflow_servers(self.settings)
+        with self.console.status("starting Airflow"):
+            for server in parts:
+                servers.start(self.settings, server)
+            servers.wait_until(self.settings, parts[0], lambda: servers.healthy(parts[0]))
+            servers.wait_until(self.settings, parts[0], self.api.ready)
+            self.api.ensure_pool("warehouse", 1, "One slot: DuckDB allows one writing process")
+            try:
+                servers.wait_until(self.settings, parts[1], lambda: self.api.has_dag(DAG_ID), timeout=120)
+            except servers.ServerError as error:
+                raise PlatformError(f"{error}\n{self.api.import_errors()}") from None
+        self.console.print(f"Airflow is up at {servers.url(self.settings, parts[0])}", highlight=False)
+
+    def _start_service(self) -> None:
+        with self.console.status("starting the service"):
+            parts = (servers.service_server(self.settings), servers.reports_server(self.settings))
+            for server in parts:
+                servers.start(self.settings, server)
+            for server in parts:
+                servers.wait_until(self.settings, server, lambda server=server: servers.healthy(server))  # type: ignore[misc]
+
+    def _parse_dbt(self) -> None:
+        """Cosmos and Feast read dbt's manifest: make it where the project is newer."""
+        project = PROJECT / "dbt_project"
+        manifest = project / "target" / "manifest.json"
+        sources = [
+            path for kind in ("*.sql", "*.yml") for path in project.rglob(kind) if "target" not in path.parts
+        ]
+        if not manifest.exists() or max(path.stat().st_mtime for path in sources) > manifest.stat().st_mtime:
+            self._command(tool("dbt"), "parse", "--project-dir", str(project), "--profiles-dir", str(project))
+
+    def _migrate(self) -> None:
+        """Make or upgrade Airflow's metadata database, once per Airflow version."""
+        import importlib.metadata
+
+        version = importlib.metadata.version("apache-airflow")
+        stamp = self.settings.airflow / "migrated"
+        if not stamp.exists() or stamp.read_text() != version:
+            self._command(tool("airflow"), "db", "migrate")
+            stamp.write_text(version)
+
+    def _command(self, *command: str) -> None:
+        answer = subprocess.run(command, env=environment(self.settings), capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise PlatformError(f"{' '.join(command)} failed:\n{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}")
+
+    def _watch(self) -> None:
+        """Stay; say when a server dies."""
+        parts = servers.all_servers(self.settings)
+        told: set[str] = set()
+        while True:
+            time.sleep(2)
+            for server in parts:
+                if server.name not in told and servers.running(self.settings, server.name) is None:
+                    told.add(server.name)
+                    self.console.print(
+                        f"[red]{server.title} has stopped[/]; its log ends:\n"
+                        f"{servers.last_lines(self.settings, server.name, 10)}"
+                    )
+
+    # Runs
+
+    def run(self, clock: Clock) -> None:
+        """Trigger the DAG and follow it; raise when it fails."""
+        run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+        self.api.trigger(DAG_ID, run_id, {"as_of": clock.date})
+        if not follow(self.api, DAG_ID, run_id, self.console):
+            raise PlatformError(
+                f"the run {run_id} failed; see {servers.url(self.settings, servers.airflow_servers(self.settings)[0])}"
+                f"/dags/{DAG_ID}/runs/{run_id}"
+            )
+        self._say_scores(clock)
+
+    def _run_unless_done(self, clock: Clock) -> None:
+        done = any(
+            run["state"] == "success" and (run["conf"] or {}).get("as_of") == clock.date
+            for run in self.api.runs(DAG_ID)
+        )
+        if done:
+            self.console.print(f"the run for {clock.date} is done already; `zhiyin run --as-of {clock.date}` repeats it")
+        else:
+            self.run(clock)
+
+    def _say_scores(self, clock: Clock) -> None:
+        """The evaluation's headline, and why the challenger was refused, if it was."""
+        folder = self.settings.reports / clock.date
+        evaluation = read_json(folder / "evaluation.json")
+        table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
+        for name, row in evaluation["leaderboard"].items():
+            low, high = row["ndcg_interval"]
+            table.add_row(name, f"{row['ndcg']:.4f}", f"{low:.4f} to {high:.4f}")
+        self.console.print(table)
+        decision = read_json(folder / "gate.json")
+        if not decision["promote"]:
+            self.console.print("[yellow]The challenger was refused:[/] " + "; ".join(decision["reasons"]))
+
+    # How it stands
+
+    def status(self) -> dict[str, Any]:
+        """State and address of every server, the champion, and Airflow's last run."""
+        facts: dict[str, Any] = {}
+        for server in servers.all_servers(self.settings):
+            alive = servers.running(self.settings, server.name) is not None
+            state = ("up" if servers.healthy(server) else "not ready") if alive else "down"
+            facts[server.name] = {"state": state, "url": servers.url(self.settings, server)}
+        last = None
+        if facts["airflow-api"]["state"] == "up":
+            try:
+                runs = self.api.runs(DAG_ID, limit=1)
+            except AirflowError:
+                runs = []
+            if runs:
+                last = {"run_id": runs[0]["dag_run_id"], "state": runs[0]["state"], "as_of": (runs[0]["conf"] or {}).get("as_of")}
+        return {
+            "home": str(self.settings.home),
+            "dataset": self.settings.dataset,
+            "servers": facts,
+            "champion": registry.champion(self.settings),
+            "last_run": last,
+        }
+
+    def _say_where(self, service: bool) -> None:
+        airflow, *_ = servers.airflow_servers(self.settings)
+        base = servers.url(self.settings, servers.service_server(self.settings))
+        if self.settings.host in LOOPBACK:
+            login = "no login: on loopback everyone is admin"
+        else:
+            login = f"user admin, password in {self.settings.pseudonym_key.parent / 'airflow_passwords.json'}"
+        table = Table.grid(padding=(0, 2))
+        table.add_row("Airflow", f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}", login)
+        if service:
+            user = self._some_user()
+            command = (
+                f"curl -s {base}/recommend -H 'Content-Type: application/json' "
+                f"""-d '{{"user_id": "{user}", "k": 5, "explain": "text"}}'"""
+            )
+            table.add_row("Page", f"{base}/", "choose a household, see its list and why")
+            table.add_row("API", f"{base}/docs", "OpenAPI")
+            table.add_row("Reports", str(servers.url(self.settings, servers.reports_server(self.settings))), "Evidently")
+            newest = max(self.settings.reports.glob("*/index.html"), default=None)
+            if newest:
+                table.add_row("", newest.as_uri(), "this run's reports")
+        self.console.print(table, soft_wrap=True, highlight=False)
+        if service:
+            self.console.print(command, soft_wrap=True, highlight=False, markup=False)
+            self._ask(f"{base}/recommend", user)
+
+    def _some_user(self) -> str:
+        """A user id that the page, too, offers as a sample."""
+        base = servers.url(self.settings, servers.service_server(self.settings))
+        return str(httpx.get(f"{base}/users", timeout=30).json()["users"][0]["user_id"])
+
+    def _ask(self, address: str, user: str) -> None:
+        """Call the service once and print the list, so that what is shown has been seen to work."""
+        answer = httpx.post(address, json={"user_id": user, "k": 5, "explain": "text"}, timeout=30)
+        if answer.is_error or not answer.json()["items"]:
+            raise PlatformError(f"the service answered {answer.status_code}: {answer.text[:500]}")
+        table = Table("rank", "title", "reason", title=f"{address} for user {user}")
+        for item in answer.json()["items"]:
+            table.add_row(str(item["rank"]), item["title"], item["reason"])
+        self.console.print(table)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

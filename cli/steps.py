@@ -1,0 +1,105 @@
+"""The steps of the pipeline, each a call that needs nothing but settings and clock.
+
+The DAG's tasks and ``zhiyin step`` run the same functions. What a step hands on lies on disk, under a manifest.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from zhiyin.clock import Clock
+from zhiyin.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def land(settings: Settings, clock: Clock) -> Any:
+    """Raw tables into the lake, a Parquet file a day; a day that is there unchanged is left alone."""
+    from zhiyin.landing import land
+
+    return land(settings, clock)
+
+
+def build(settings: Settings, clock: Clock) -> None:
+    """One ``dbt build`` of the whole warehouse (in the DAG, Cosmos runs it with a task per model)."""
+    from zhiyin.warehouse import build
+
+    build(settings, clock)
+
+
+def publish(settings: Settings, clock: Clock) -> Any:
+    """The marts out of the warehouse as Parquet under one version, then the pointer to it."""
+    from zhiyin.warehouse import publish
+
+    return publish(settings, clock)
+
+
+def features(settings: Settings, clock: Clock) -> Any:
+    """Feast: views from the dbt manifest, online materialization, point-in-time states, parity of the two stores."""
+    import feature_repo
+
+    feature_repo.apply(settings)
+    feature_repo.materialize(settings, clock)
+    states = feature_repo.read_offline(settings, clock)
+    feature_repo.verify_parity(settings, clock)
+    return states
+
+
+def encode(settings: Settings, clock: Clock) -> Any:
+    """Item documents through the sentence encoder: only those not in the cache."""
+    from training.encode_items import encode_items
+    from zhiyin.warehouse import current
+
+    return encode_items(settings, current(settings))
+
+
+def train(settings: Settings, clock: Clock) -> Any:
+    """Candidate generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
+    from training.train import train
+
+    return train(settings, clock)
+
+
+def evaluate(settings: Settings, clock: Clock) -> Any:
+    """The challenger against baselines and its own generators, on the days that it has never seen."""
+    from training.evaluation import evaluate
+
+    return evaluate(settings, clock)
+
+
+def gate(settings: Settings, clock: Clock) -> bool:
+    """Whether the challenger may be promoted; the reasons are logged and kept with the evaluation."""
+    from training.evaluation import gate
+
+    decision = gate(settings, clock)
+    for reason in decision.reasons:
+        log.info("%s", reason)
+    return decision.promote
+
+
+def package(settings: Settings, clock: Clock) -> Any:
+    """The challenger into the BentoML model store, and a bento that serves it anywhere."""
+    from bento.packaging import package
+    from zhiyin.registry import challenger
+
+    return package(settings, challenger(settings, clock)["digest"])
+
+
+def promote(settings: Settings, clock: Clock) -> Any:
+    """Move the champion pointer to the challenger; the running service follows it."""
+    from zhiyin.registry import challenger, promote
+
+    return promote(settings, challenger(settings, clock)["digest"], clock)
+
+
+def report(settings: Settings, clock: Clock) -> Any:
+    """Evidently: data quality, drift against the reference window, and the ranking report."""
+    from monitoring import report
+
+    return report(settings, clock)
+
+
+STEPS: dict[str, Callable[[Settings, Clock], Any]] = {
+    step.__name__: step
+    for step in (land, build, publish, features, encode, train, evaluate, gate, package, promote, report)
+}

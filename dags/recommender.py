@@ -1,0 +1,96 @@
+"""The DAG `recommender`: from the raw log to a promoted, explained recommender, once per data interval.
+
+Every task is one step of the pipeline; `zhiyin step NAME --as-of DATE` runs the same function by hand.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, Param, task
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import ExecutionMode, LoadMode, TestBehavior
+
+from cli.steps import STEPS
+from zhiyin.clock import Clock
+from zhiyin.settings import PROJECT, get_settings
+
+# The one clock of a run: the end of its data interval, unless a run by hand names another day.
+AS_OF = "{{ params.as_of or (data_interval_end | ds) }}"
+
+# One slot: DuckDB allows one writing process.
+WAREHOUSE_POOL = "warehouse"
+
+DBT_PROJECT = PROJECT / "dbt_project"
+settings = get_settings()
+
+
+def run_step(name: str, as_of: str) -> Any:
+    settings = get_settings()
+    return STEPS[name](settings, Clock.parse(as_of, settings.label_days))
+
+
+def step(name: str, **arguments: Any) -> Any:
+    """A task that runs the step of its name."""
+
+    @task(task_id=name, doc_md=STEPS[name].__doc__, **arguments)
+    def run(as_of: str) -> None:
+        run_step(name, as_of)
+
+    return run(AS_OF)
+
+
+with DAG(
+    dag_id="recommender",
+    description="Raw behaviour log and catalogue to a live, explained, personalised recommender",
+    schedule=settings.schedule,
+    start_date=pendulum.datetime(2017, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            description="Midnight UTC of this day is now: later events do not exist for the run. "
+            "Empty: the end of the data interval.",
+        )
+    },
+    default_args={
+        "owner": "recommendation",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "execution_timeout": timedelta(hours=2),
+    },
+    tags=["zhiyin", settings.dataset],
+    doc_md=__doc__,
+) as dag:
+
+    @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__)
+    def gate(as_of: str) -> bool:
+        return bool(run_step("gate", as_of))
+
+    dbt = DbtTaskGroup(
+        group_id="dbt",
+        project_config=ProjectConfig(
+            dbt_project_path=DBT_PROJECT, manifest_path=DBT_PROJECT / "target" / "manifest.json", install_dbt_deps=False
+        ),
+        profile_config=ProfileConfig(
+            profile_name="zhiyin", target_name="warehouse", profiles_yml_filepath=DBT_PROJECT / "profiles.yml"
+        ),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=TestBehavior.AFTER_EACH),
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.WATCHER,
+            # The producer is the one process that writes; its own retry rebuilds everything.
+            setup_operator_args={"pool": WAREHOUSE_POOL, "retries": 1},
+        ),
+        # A watching task's retry would run dbt a second time beside the producer.
+        operator_args={"vars": {"as_of": AS_OF, "label_days": settings.label_days}, "retries": 0},
+    )
+    publish = step("publish", pool=WAREHOUSE_POOL)
+    evaluate = step("evaluate")
+
+    step("land") >> dbt >> publish
+    publish >> [step("features"), step("encode")] >> step("train") >> evaluate
+    evaluate >> gate(AS_OF) >> step("package") >> step("promote")
+    evaluate >> step("report")
