@@ -1,0 +1,64 @@
+-- The catalogue in the shape of the data contract: readable texts, and which products are no merchandise.
+with products as (
+
+    select * from {{ ref('stg_complete_journey__products') }}
+
+),
+
+worded as (
+
+    select
+        *,
+        {{ words('department') }} as department_words,
+        {{ words('category') }} as category_words,
+        {{ words('product_type') }} as type_words,
+        {{ words('package_size') }} as size_words
+    from products
+
+),
+
+described as (
+
+    select
+        *,
+        array_to_string(coalesce(type_words, category_words, department_words), ' ') as name,
+        array_to_string(department_words, ' ') as department_text,
+        array_to_string(category_words, ' ') as category_text,
+        array_to_string(size_words, ' ') as size_text,
+        case brand when 'Private' then 'private label' when 'National' then 'national brand' end as brand_text
+    from worded
+
+)
+
+select
+    -- ids
+    item_id,
+
+    -- texts
+    concat_ws(' ', {{ title_case('name') }}, package_size) as title,
+    concat_ws(
+        ', ', {{ title_case('name') }}, brand_text, package_size, 'in ' || department_text || ' / ' || category_text
+    ) as description,
+    concat_ws(', ', brand_text, department_text, category_text, name, size_text) as document,
+
+    -- attributes
+    concat_ws(' > ', department, category, product_type) as category_path,
+    department,
+    category,
+    brand,
+    json_object(
+        'product_type', product_type, 'package_size', package_size, 'manufacturer_id', manufacturer_id
+    )::varchar as attributes,
+    case
+        when department is null then 'department missing'
+        when department in (
+            'FUEL', 'COUPON', 'MISCELLANEOUS', 'CNTRL/STORE SUP', 'ELECT &PLUMBING', 'PROD-WHS SALES'
+        ) then 'department is no merchandise'
+        when category in ('COUPON/MISC ITEMS', 'COUPON', 'COUPONS/STORE & MFG', 'FUEL')
+            then 'category is no merchandise'
+        when product_type in ('MISC SALES TRANS', 'TICKETS', 'DONATIONS') then 'type is no merchandise'
+    end as excluded_because,
+
+    -- timestamps: the catalogue is undated, so it holds from the first day of the data
+    timestamp '2017-01-01' as valid_from
+from described

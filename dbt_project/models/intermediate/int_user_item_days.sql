@@ -1,0 +1,32 @@
+-- The days on which a user bought an item: what every window and every distinct count is built from.
+with events as (
+
+    select * from {{ ref('int_events') }}
+    where fate = 'kept'
+
+),
+
+days as (
+
+    select
+        user_id,
+        item_id,
+        occurred_at::date as day,
+        count(*) as events,
+        sum(value) as quantity,
+        sum(amount)::decimal(12, 2) as amount,
+        count(*) filter (where discounted) as discounted_events,
+        min(occurred_at) as first_event_at,
+        max(occurred_at) as last_event_at
+    from events
+    group by user_id, item_id, occurred_at::date
+
+)
+
+select
+    *,
+    row_number() over history as nth_day,
+    lag(day) over history as previous_day,
+    lead(day) over history as next_day
+from days
+window history as (partition by user_id, item_id order by day)

@@ -1,0 +1,195 @@
+-- Windows by gains and losses, as in user_activity. A promotion week is one more thing that changes at a midnight.
+{% set windows = [7, 28, 90] %}
+with item_days as (
+
+    select * from {{ ref('int_user_item_days') }}
+
+),
+
+promotions as (
+
+    select * from {{ ref('int_complete_journey__promotions') }}
+
+),
+
+days as (
+
+    select
+        item_id,
+        day,
+        sum(events) as events,
+        sum(quantity)::bigint as quantity,
+        sum(amount) as amount,
+        sum(discounted_events) as discounted_events,
+        {%- for window in [28, 90] %}
+        count(*) filter (where previous_day is null or day - previous_day > {{ window }}) as users_gained_{{ window }}d,
+        count(*) filter (where next_day is null or next_day - day > {{ window }}) as users_lost_{{ window }}d,
+        {%- endfor %}
+        count(*) filter (where nth_day = 1) as buyers,
+        count(*) filter (where nth_day = 2) as repeat_buyers,
+        min(first_event_at) as first_event_at,
+        max(last_event_at) as last_event_at
+    from item_days
+    group by item_id, day
+
+),
+
+changes as (
+
+    select
+        item_id,
+        (day + 1)::timestamp as feature_at,
+        events as events_7d,
+        events as events_28d,
+        events as events_90d,
+        users_gained_28d as users_28d,
+        users_gained_90d as users_90d,
+        quantity as quantity_28d,
+        amount as amount_28d,
+        discounted_events as discounted_events_28d,
+        buyers,
+        repeat_buyers,
+        first_event_at,
+        last_event_at
+    from days
+    {%- for leaving in windows %}
+
+    union all
+
+    select
+        item_id,
+        (day + 1 + {{ leaving }})::timestamp as feature_at,
+        {{ "-events" if leaving == 7 else 0 }} as events_7d,
+        {{ "-events" if leaving == 28 else 0 }} as events_28d,
+        {{ "-events" if leaving == 90 else 0 }} as events_90d,
+        {{ "-users_lost_28d" if leaving == 28 else 0 }} as users_28d,
+        {{ "-users_lost_90d" if leaving == 90 else 0 }} as users_90d,
+        {{ "-quantity" if leaving == 28 else 0 }} as quantity_28d,
+        {{ "-amount" if leaving == 28 else 0 }} as amount_28d,
+        {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
+        0 as buyers,
+        0 as repeat_buyers,
+        null as first_event_at,
+        null as last_event_at
+    from days
+    {%- endfor %}
+
+),
+
+midnights as (
+
+    select
+        item_id,
+        feature_at,
+        sum(events_7d)::bigint as events_7d,
+        sum(events_28d)::bigint as events_28d,
+        sum(events_90d)::bigint as events_90d,
+        sum(users_28d)::bigint as users_28d,
+        sum(users_90d)::bigint as users_90d,
+        sum(quantity_28d)::bigint as quantity_28d,
+        (100 * sum(amount_28d))::bigint as cents_28d,
+        sum(discounted_events_28d)::bigint as discounted_events_28d,
+        sum(buyers)::bigint as buyers,
+        sum(repeat_buyers)::bigint as repeat_buyers,
+        min(first_event_at) as first_event_at,
+        max(last_event_at) as last_event_at
+    from changes
+    where feature_at <= {{ as_of() }}
+    group by item_id, feature_at
+
+),
+
+-- A week without promotion ends one with it.
+promotion_weeks as (
+
+    select
+        item_id,
+        week_starts_at as feature_at,
+        promoted
+    from promotions
+
+    union all
+
+    select
+        promotions.item_id,
+        promotions.week_starts_at + interval 7 day as feature_at,
+        0 as promoted
+    from promotions
+    left join promotions as following
+        on
+            promotions.item_id = following.item_id
+            and following.week_starts_at = promotions.week_starts_at + interval 7 day
+    where following.item_id is null and promotions.week_starts_at + interval 7 day <= {{ as_of() }}
+
+),
+
+promotion_changes as (
+
+    select
+        item_id,
+        feature_at,
+        promoted
+    from promotion_weeks
+    qualify promoted is distinct from lag(promoted) over (partition by item_id order by feature_at)
+
+),
+
+merged as (
+
+    select
+        coalesce(midnights.item_id, promotion_changes.item_id) as item_id,
+        coalesce(midnights.feature_at, promotion_changes.feature_at) as feature_at,
+        midnights.* exclude (item_id, feature_at),
+        promotion_changes.promoted
+    from midnights
+    full join promotion_changes
+        on
+            midnights.item_id = promotion_changes.item_id
+            and midnights.feature_at = promotion_changes.feature_at
+
+),
+
+history as (
+
+    select
+        item_id,
+        feature_at,
+        sum(events_7d) over past as events_7d,
+        sum(events_28d) over past as events_28d,
+        sum(events_90d) over past as events_90d,
+        sum(users_28d) over past as users_28d,
+        sum(users_90d) over past as users_90d,
+        sum(quantity_28d) over past as quantity_28d,
+        sum(cents_28d) over past as cents_28d,
+        sum(discounted_events_28d) over past as discounted_events_28d,
+        sum(buyers) over past as buyers,
+        sum(repeat_buyers) over past as repeat_buyers,
+        last_value(promoted ignore nulls) over past as promoted,
+        min(first_event_at) over past as first_event_at,
+        max(last_event_at) over past as last_event_at
+    from merged
+    window past as (partition by item_id order by feature_at)
+
+)
+
+select
+    -- ids
+    item_id,
+
+    -- features
+    events_7d::integer as events_7d,
+    events_28d::integer as events_28d,
+    events_90d::integer as events_90d,
+    users_28d::integer as users_28d,
+    users_90d::integer as users_90d,
+    cents_28d / 100 / nullif(quantity_28d, 0) as mean_price_28d,
+    discounted_events_28d / nullif(events_28d, 0) as discount_share_28d,
+    coalesce(promoted, 0)::double as promoted,
+    repeat_buyers / buyers as repeat_rate,
+
+    -- timestamps
+    first_event_at,
+    last_event_at,
+    feature_at
+from history
+where first_event_at is not null -- an item's history begins with its first event

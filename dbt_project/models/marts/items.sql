@@ -1,0 +1,45 @@
+with items as (
+
+    select * from {{ ref('int_complete_journey__items') }}
+
+),
+
+interactions as (
+
+    select * from {{ ref('interactions') }}
+
+),
+
+prices as (
+
+    select
+        item_id,
+        median(amount / value) as price
+    from interactions
+    where occurred_at >= {{ as_of() }} - interval 90 day
+    group by item_id
+
+)
+
+select
+    -- ids
+    items.item_id,
+
+    -- texts
+    items.title,
+    items.description,
+
+    -- attributes
+    items.category_path,
+    items.department,
+    items.category,
+    items.brand,
+    round(prices.price, 2) as price,
+    items.attributes,
+    items.excluded_because is null as available,
+    items.document,
+
+    -- timestamps
+    items.valid_from
+from items
+left join prices on items.item_id = prices.item_id

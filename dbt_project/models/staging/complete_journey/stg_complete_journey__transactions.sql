@@ -1,0 +1,46 @@
+-- Raw household ids end here. Each is hashed once, not once per row: the hash is a Python function.
+with source as (
+
+    select * from {{ source('complete_journey', 'transactions') }}
+
+),
+
+households as materialized (
+
+    select distinct household_id from source
+
+),
+
+pseudonyms as materialized (
+
+    select
+        household_id,
+        pseudonym(household_id::varchar) as user_id
+    from households
+
+)
+
+select
+    -- ids
+    md5(concat_ws(
+        '|', source.household_id, source.store_id, source.basket_id, source.product_id, source.quantity,
+        source.sales_value, source.retail_disc, source.coupon_disc, source.coupon_match_disc,
+        source.transaction_timestamp
+    )) as event_id,
+    pseudonyms.user_id,
+    source.product_id::varchar as item_id,
+    source.basket_id::varchar as basket_id,
+    source.store_id::varchar as store_id,
+
+    -- facts
+    'purchase' as event_type,
+    source.quantity::double as value,
+    source.sales_value::decimal(12, 2) as sales_dollars,
+    (source.retail_disc + source.coupon_disc + source.coupon_match_disc)::decimal(12, 2) as discount_dollars,
+    source.coupon_disc::decimal(12, 2) as coupon_dollars,
+    'complete_journey' as source,
+
+    -- timestamps
+    source.transaction_timestamp as occurred_at
+from source
+inner join pseudonyms on source.household_id = pseudonyms.household_id

@@ -1,0 +1,134 @@
+"""How one raw table is written to the lake: whole days, each atomically, each only when its content changed."""
+
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from zhiyin.clock import Clock
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write_json
+
+LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
+PART = "part-0.parquet"
+MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as a source delivers it.
+
+    ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
+    ``rows`` is a SQL condition on the rows that are taken.
+    """
+
+    name: str
+    source: Path
+    day: str | None = None
+    rows: str = "true"
+
+
+@dataclass(frozen=True)
+class Landed:
+    rows: int
+    files: int
+    written: int
+    unchanged: int
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
+    """Write the days of ``table`` before ``clock.as_of`` that are not in the lake yet, or differ there.
+
+    Days at or after ``as_of`` that an earlier run landed stay: every reader looks at days before its own ``as_of``.
+
+    Raises:
+        FileNotFoundError: the source file is missing.
+    """
+    if not table.source.is_file():
+        raise FileNotFoundError(f"{table.source}: source of {table.name} not found; install the dataset's package")
+    folder = settings.lake / table.name
+    # What a file's content follows from: while this is the same, the day need not be read again.
+    origin = json_digest([file_digest(table.source), table.day, table.rows])
+    entries = _entries(folder, table.rows)
+    known = {
+        name
+        for name, entry in entries.items()
+        if entry["origin"] == origin and (folder / name).is_file() and file_digest(folder / name) == entry["sha256"]
+    }
+
+    with tempfile.TemporaryDirectory(prefix=".landing-", dir=_made(settings.lake)) as staging:
+        written = 0
+        fresh = _split(table, clock, known, Path(staging), settings)
+        for name, rows in sorted(fresh.items()):
+            staged, target = Path(staging) / name, folder / name
+            digest = file_digest(staged)
+            if not (target.is_file() and file_digest(target) == digest):
+                with atomic_file(target) as temporary:
+                    shutil.copyfile(staged, temporary)
+                written += 1
+            entries[name] = {"rows": rows, "sha256": digest, "origin": origin}
+    if fresh:
+        write_json(folder / LANDED, {"rows": table.rows, "files": dict(sorted(entries.items()))})
+
+    seen = [name for name in entries if table.day is None or name < f"day={clock.date}"]
+    return Landed(
+        rows=sum(entries[name]["rows"] for name in seen),
+        files=len(seen),
+        written=written,
+        unchanged=len(seen) - written,
+    )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _entries(folder: Path, rows: str) -> dict[str, dict[str, Any]]:
+    """The files landed so far; a lake that took other rows (another sample of users) is emptied first."""
+    if not (folder / LANDED).is_file():
+        return {}
+    landed = read_json(folder / LANDED)
+    if landed["rows"] != rows:
+        shutil.rmtree(folder)
+        return {}
+    files: dict[str, dict[str, Any]] = landed["files"]
+    return files
+
+
+def _split(table: RawTable, clock: Clock, known: set[str], staging: Path, settings: Settings) -> dict[str, int]:
+    """Write the table's files that are not ``known`` under ``staging``; return their rows by relative name."""
+    with duckdb.connect(config={"threads": 1, "memory_limit": settings.memory_limit}) as connection:
+        connection.execute(f"set partitioned_write_max_open_files = {MAX_OPEN_DAYS}")
+        source = f"read_parquet('{table.source}')"
+        if table.day is None:
+            if PART in known:
+                return {}
+            query = f"select * from {source} where {table.rows}"
+            connection.execute(f"copy ({query}) to '{staging / PART}' (format parquet, compression zstd)")
+        else:
+            days = ", ".join(f"date '{name.removeprefix('day=').split('/')[0]}'" for name in sorted(known))
+            connection.execute(
+                f"copy (select *, ({table.day})::date as day from {source} where {table.rows}"
+                f" and ({table.day})::date < date '{clock.date}'"
+                f"{f' and ({table.day})::date not in ({days})' if days else ''})"
+                f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
+                f" overwrite_or_ignore)"
+            )
+        files = sorted(staging.rglob("*.parquet"))
+        if any(file.name != PART for file in files):
+            raise RuntimeError(f"{table.source}: a day of {table.name} came in several files; raise MAX_OPEN_DAYS")
+        counted = (
+            connection.execute(
+                "select file_name, num_rows from parquet_file_metadata($1)", [[str(file) for file in files]]
+            )
+            if files
+            else None
+        )
+        return {str(Path(name).relative_to(staging)): rows for name, rows in counted.fetchall()} if counted else {}

@@ -1,0 +1,153 @@
+"""The warehouse: how dbt is called, and how its marts are published for everyone else.
+
+Only dbt writes the DuckDB file. Everyone else reads a published version of the marts: a folder of Parquet files that
+never changes, named by date and digest, to which the text file ``CURRENT`` points.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from zhiyin.clock import Clock
+from zhiyin.contract import MARTS
+from zhiyin.settings import PROJECT, Settings
+from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
+
+DBT_PROJECT = PROJECT / "dbt_project"
+CURRENT = "CURRENT"
+
+# The order of the rows in each published file: its grain, and for interactions the order of time.
+KEYS: dict[str, tuple[str, ...]] = {
+    "interactions": ("user_id", "occurred_at", "event_id"),
+    "items": ("item_id",),
+    "users": ("user_id",),
+    "user_activity": ("user_id", "feature_at"),
+    "item_activity": ("item_id", "feature_at"),
+    "user_category_affinity": ("user_id", "feature_at"),
+    "user_item_repeats": ("user_id", "feature_at"),
+    "user_sequences": ("user_id", "feature_at"),
+}
+
+
+@dataclass(frozen=True)
+class Marts:
+    """One published version of the marts."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return self.folder.name
+
+    @property
+    def as_of(self) -> datetime:
+        """Events before this moment (UTC) are in the marts."""
+        return datetime.fromisoformat(self.manifest["as_of"])
+
+    def path(self, name: str) -> Path:
+        """The Parquet file of one mart.
+
+        Raises:
+            KeyError: no such mart; the message lists those that are there.
+        """
+        if name not in self.manifest["rows"]:
+            raise KeyError(f"no mart {name!r} in {self.folder}; there are {', '.join(self.manifest['rows'])}")
+        return self.folder / f"{name}.parquet"
+
+
+def dbt_vars(clock: Clock) -> dict[str, Any]:
+    """What the run's clock means to dbt (``--vars``)."""
+    return {
+        "as_of": clock.date,
+        "snapshots": [moment.strftime("%Y-%m-%d") for moment in clock.snapshots],
+        "label_days": clock.label_days,
+    }
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Environment of a dbt process: where the data lies, and what the plugin needs to find its key."""
+    return {
+        "ZHIYIN_HOME": str(settings.home),
+        "ZHIYIN_DATASET": settings.dataset,
+        "ZHIYIN_LAKE": str(settings.lake),
+        "ZHIYIN_WAREHOUSE": str(settings.warehouse),
+        "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
+        "ZHIYIN_THREADS": str(settings.threads),
+        "DBT_PROFILES_DIR": str(DBT_PROJECT),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def build(settings: Settings, clock: Clock, *arguments: str) -> None:
+    """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
+
+    Raises:
+        RuntimeError: a model or a test failed; the message holds the end of dbt's output.
+    """
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).with_name("dbt")), "build", "--project-dir", str(DBT_PROJECT)]
+    command += ["--vars", json.dumps(dbt_vars(clock)), *arguments]
+    environment = {**os.environ, **dbt_environment(settings)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"dbt build failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+
+
+def publish(settings: Settings, clock: Clock) -> Path:
+    """Export every mart, whole, to a new version under ``settings.marts`` and point ``CURRENT`` at it.
+
+    The version is named by date and content, so publishing the same marts twice gives the same folder.
+
+    Returns:
+        The folder of the version: ``<mart>.parquet`` and a manifest with rows and digests.
+    """
+    settings.marts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=settings.marts) as name:
+        exported = Path(name)
+        rows = _export(settings, exported)
+        manifest = write_manifest(exported, dataset=settings.dataset, as_of=clock.as_of.isoformat(), rows=rows)
+        version = settings.marts / f"{clock.date}-{manifest['digest'][:12]}"
+        with atomic_folder(version) as temporary:
+            for file in exported.iterdir():
+                file.rename(temporary / file.name)
+    with atomic_file(settings.marts / CURRENT) as temporary:
+        temporary.write_text(version.name + "\n")
+    return version
+
+
+def _export(settings: Settings, folder: Path) -> dict[str, int]:
+    """Write ``<mart>.parquet`` for every mart, ordered by its keys; return the rows of each."""
+    config = {"threads": settings.threads, "memory_limit": settings.memory_limit}
+    with duckdb.connect(str(settings.warehouse), read_only=True, config=config) as connection:
+        rows = {}
+        for mart in MARTS:
+            keys = ", ".join(KEYS[mart])
+            connection.execute(
+                f"copy (select * from {mart} order by {keys}) to '{folder / mart}.parquet'"
+                f" (format parquet, compression zstd, row_group_size 100_000)"
+            )
+            rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
+        return rows
+
+
+def current(settings: Settings) -> Marts:
+    """The published marts that ``CURRENT`` points at.
+
+    Raises:
+        FileNotFoundError: nothing was published yet.
+    """
+    pointer = settings.marts / CURRENT
+    if not pointer.is_file():
+        raise FileNotFoundError(f"{pointer}: no marts are published; land, build and publish first")
+    folder = settings.marts / pointer.read_text().strip()
+    return Marts(folder, read_json(folder / MANIFEST))
