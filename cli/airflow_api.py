@@ -45,7 +45,9 @@ class AirflowApi:
                 self._login()
                 answer = self._client.request(method, f"/api/v2{path}", **arguments)
         except httpx.HTTPError as error:
-            raise AirflowError(f"Airflow does not answer at {self._base} ({error}): start it with `zhiyin up`.") from None
+            raise AirflowError(
+                f"Airflow does not answer at {self._base} ({error}): start it with `zhiyin up`."
+            ) from None
         if answer.is_error:
             raise AirflowError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
         return answer.json() if answer.content else None
@@ -60,8 +62,8 @@ class AirflowApi:
 
     def has_dag(self, dag_id: str) -> bool:
         try:
-            return bool(self.call("GET", f"/dags/{dag_id}")["is_active"] is not False)
-        except (AirflowError, KeyError):
+            return not self.call("GET", f"/dags/{dag_id}")["is_stale"]
+        except AirflowError:
             return False
 
     def import_errors(self) -> str:

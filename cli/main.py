@@ -14,7 +14,7 @@ from cli.airflow_api import AirflowError
 from cli.environment import QUIET
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
-from cli.steps import STEPS
+from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
 from zhiyin.landing import SOURCES
 from zhiyin.settings import Settings, get_settings
@@ -83,8 +83,8 @@ def status(
         table.add_row(name, server["state"], server["url"] or "")
     console.print(table)
     champion, last = facts["champion"], facts["last_run"]
-    console.print(f"champion  {champion['digest'][:12]} as of {champion['as_of']}" if champion else "champion  none yet")
-    console.print(f"last run  {last['run_id']}: {last['state']}" if last else "last run  none known (is Airflow up?)")
+    console.print(f"champion: {champion['digest'][:12]}, as of {champion['as_of']}" if champion else "champion: none")
+    console.print(f"last run: {last['run_id']}, {last['state']}" if last else "last run: none known (is Airflow up?)")
 
 
 @app.command()
@@ -95,9 +95,7 @@ def down(dataset: Dataset = None) -> None:
 
 
 @app.command()
-def recommend(
-    user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] = 10, dataset: Dataset = None
-) -> None:
+def recommend(user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] = 10, dataset: Dataset = None) -> None:
     """Print the champion's list for one user (by your own user id), with reasons."""
     from cli.ask import recommend_for
 
@@ -127,7 +125,7 @@ def step(
     if name not in STEPS:
         raise typer.BadParameter(f"unknown step {name!r}; one of: {', '.join(STEPS)}")
     settings = _settings(dataset)
-    result = STEPS[name](settings, _clock(as_of, settings))
+    result = run_step(name, settings, _clock(as_of, settings))
     console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
 
 

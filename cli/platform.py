@@ -49,7 +49,7 @@ class Platform:
         servers.remember(self.settings, SUPERVISOR, os.getpid())
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            self._start_airflow()
+            self.start_airflow()
             if registry.champion(self.settings):
                 servers.start(self.settings, servers.service_server(self.settings))  # serves while the run goes on
             if clock is not None:
@@ -79,7 +79,8 @@ class Platform:
         servers.stop(self.settings, names)
         return alive
 
-    def _start_airflow(self) -> None:
+    def start_airflow(self) -> None:
+        """Start Airflow's processes and wait until the DAG can be triggered."""
         with self.console.status("preparing dbt's manifest"):
             self._parse_dbt()
         with self.console.status("preparing Airflow's database"):
@@ -109,9 +110,7 @@ class Platform:
         """Cosmos and Feast read dbt's manifest: make it where the project is newer."""
         project = PROJECT / "dbt_project"
         manifest = project / "target" / "manifest.json"
-        sources = [
-            path for kind in ("*.sql", "*.yml") for path in project.rglob(kind) if "target" not in path.parts
-        ]
+        sources = [path for kind in ("*.sql", "*.yml") for path in project.rglob(kind) if "target" not in path.parts]
         if not manifest.exists() or max(path.stat().st_mtime for path in sources) > manifest.stat().st_mtime:
             self._command(tool("dbt"), "parse", "--project-dir", str(project), "--profiles-dir", str(project))
 
@@ -163,7 +162,7 @@ class Platform:
             for run in self.api.runs(DAG_ID)
         )
         if done:
-            self.console.print(f"the run for {clock.date} is done already; `zhiyin run --as-of {clock.date}` repeats it")
+            self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
         else:
             self.run(clock)
 
@@ -195,8 +194,8 @@ class Platform:
                 runs = self.api.runs(DAG_ID, limit=1)
             except AirflowError:
                 runs = []
-            if runs:
-                last = {"run_id": runs[0]["dag_run_id"], "state": runs[0]["state"], "as_of": (runs[0]["conf"] or {}).get("as_of")}
+            for run in runs:
+                last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": (run["conf"] or {}).get("as_of")}
         return {
             "home": str(self.settings.home),
             "dataset": self.settings.dataset,
@@ -222,7 +221,7 @@ class Platform:
             )
             table.add_row("Page", f"{base}/", "choose a household, see its list and why")
             table.add_row("API", f"{base}/docs", "OpenAPI")
-            table.add_row("Reports", str(servers.url(self.settings, servers.reports_server(self.settings))), "Evidently")
+            table.add_row("Reports", servers.url(self.settings, servers.reports_server(self.settings)), "Evidently")
             newest = max(self.settings.reports.glob("*/index.html"), default=None)
             if newest:
                 table.add_row("", newest.as_uri(), "this run's reports")

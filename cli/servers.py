@@ -222,4 +222,3 @@ def stop(settings: Settings, names: list[str], grace: float = 20, family: bool =
     for name in names:
         forget(settings, name)
     return stopped
-

@@ -3,7 +3,9 @@
 The DAG's tasks and ``zhiyin step`` run the same functions. What a step hands on lies on disk, under a manifest.
 """
 
+import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -103,3 +105,15 @@ STEPS: dict[str, Callable[[Settings, Clock], Any]] = {
     step.__name__: step
     for step in (land, build, publish, features, encode, train, evaluate, gate, package, promote, report)
 }
+
+
+def run_step(name: str, settings: Settings, clock: Clock) -> Any:
+    """Run one step; its start and seconds are appended to ``steps.jsonl`` (see benchmarks/pipeline.py)."""
+    started = time.time()
+    result = STEPS[name](settings, clock)
+    took = {"step": name, "as_of": clock.date, "started": started, "seconds": time.time() - started}
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / "steps.jsonl").open("a") as file:
+        file.write(json.dumps(took) + "\n")
+    log.info("%s took %.1f s", name, took["seconds"])
+    return result

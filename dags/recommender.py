@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, LoadMode, TestBehavior
 
-from cli.steps import STEPS
+from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, get_settings
 
@@ -25,17 +25,12 @@ DBT_PROJECT = PROJECT / "dbt_project"
 settings = get_settings()
 
 
-def run_step(name: str, as_of: str) -> Any:
-    settings = get_settings()
-    return STEPS[name](settings, Clock.parse(as_of, settings.label_days))
-
-
 def step(name: str, **arguments: Any) -> Any:
     """A task that runs the step of its name."""
 
     @task(task_id=name, doc_md=STEPS[name].__doc__, **arguments)
     def run(as_of: str) -> None:
-        run_step(name, as_of)
+        run_step(name, settings, Clock.parse(as_of, settings.label_days))
 
     return run(AS_OF)
 
@@ -68,7 +63,7 @@ with DAG(
 
     @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__)
     def gate(as_of: str) -> bool:
-        return bool(run_step("gate", as_of))
+        return bool(run_step("gate", settings, Clock.parse(as_of, settings.label_days)))
 
     dbt = DbtTaskGroup(
         group_id="dbt",

@@ -10,7 +10,12 @@ import pytest
 from cli.servers import Server, ServerError, running, start, stop, wait_until
 from zhiyin.settings import Settings
 
-PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+STUBBORN_PARENT = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -24,8 +29,7 @@ def family(settings, name):
 
 
 def test_stop_ends_a_server_and_all_it_started_even_one_that_will_not_go(settings):
-    stubborn = PARENT + "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-    start(settings, Server("stubborn", "Stubborn", (sys.executable, "-c", stubborn)))
+    start(settings, Server("stubborn", "Stubborn", (sys.executable, "-c", STUBBORN_PARENT)))
     wait_until(settings, Server("stubborn", "Stubborn", ()), lambda: len(family(settings, "stubborn")) == 2)
     processes = family(settings, "stubborn")
     assert stop(settings, ["stubborn"], grace=1) == ["stubborn"]
