@@ -1,0 +1,95 @@
+"""The champion being served: the pointer is polled, a new bundle loads beside the old one, one reference is swapped."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zhiyin import registry
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.settings import Settings
+from zhiyin.store import verify_manifest
+
+logger = logging.getLogger("bentoml.zhiyin")
+
+RETRY_SECONDS = 30.0  # a refused bundle is tried again this often, should someone have repaired it
+
+WARM_UP = "warm-up"  # a user id that no pseudonym can be
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One loaded bundle. A request takes it once and keeps it to its end."""
+
+    digest: str
+    recommender: Recommender
+
+
+class ChampionWatch:
+    """Keeps ``current`` the bundle that the registry points at.
+
+    A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving.
+    """
+
+    def __init__(self, settings: Settings, read_state: Callable[[str], Any] | None = None) -> None:
+        """``read_state`` reads the online store: called once before the first champion serves, to open it."""
+        self._settings = settings
+        self._read_state = read_state
+        self._refused: tuple[str, float] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
+        self.current: Champion | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        if self._read_state is not None:
+            try:
+                self._read_state(WARM_UP)
+            except Exception as error:
+                logger.warning("online store: %s; until it answers, lists are from popularity", error)
+        while True:
+            self.look()
+            if self._stop.wait(self._settings.champion_poll_seconds):
+                return
+
+    def look(self) -> None:
+        """Read the pointer once and follow it."""
+        try:
+            pointer = registry.champion(self._settings)
+        except Exception:
+            logger.exception("champion: the pointer in %s cannot be read", self._settings.registry)
+            return
+        if pointer is None or (self.current and pointer["digest"] == self.current.digest):
+            return
+        if self._refused and self._refused[0] == pointer["digest"] and time.monotonic() < self._refused[1]:
+            return
+        self._load(pointer)
+
+    def _load(self, pointer: dict[str, Any]) -> None:
+        digest = str(pointer["digest"])
+        serving = self.current.digest[:12] if self.current else "nothing"
+        try:
+            bundle = Path(pointer["bundle"])
+            verify_manifest(bundle)
+            recommender = Recommender.load(bundle)
+            # The first list pays for lazy work (thread pools, page faults): not the first shopper.
+            recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
+        except Exception as error:
+            logger.exception(
+                "champion: bundle %s refused (%s); %s goes on serving. Promote a sound bundle, or roll back.",
+                digest[:12], error, serving,
+            )  # fmt: skip
+            self._refused = (digest, time.monotonic() + RETRY_SECONDS)
+            return
+        self.current = Champion(digest, recommender)
+        self._refused = None
+        logger.info("champion: serving %s (before: %s)", digest[:12], serving)

@@ -1,0 +1,42 @@
+"""The OpenAPI document of the service: BentoML's, with our title, our refusals and our own words."""
+
+from inspect import cleandoc
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from bento.schemas import RecommendRequest, RecommendResponse, Refusal
+from zhiyin import __version__
+
+SCHEMAS = "#/components/schemas/{model}"
+
+REFUSALS = {
+    "400": "A field is missing, of the wrong type or out of range: the answer names it and the cure.",
+    "413": "The body is too large.",
+    "415": "The content type is not application/json.",
+    "503": "No model is promoted yet.",
+}
+
+
+def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, Any]:
+    """BentoML's document with the parts replaced that speak of BentoML instead of this service."""
+    document = dict(bentoml_document)
+    document["info"] = {"title": "Zhiyin", "version": __version__, "description": cleandoc(description)}
+    _, definitions = models_json_schema(
+        [(RecommendRequest, "validation"), (RecommendResponse, "serialization"), (Refusal, "serialization")],
+        ref_template=SCHEMAS,
+    )
+    document["components"] = {"schemas": definitions["$defs"]}
+    operation = dict(document["paths"]["/recommend"]["post"])
+    operation["requestBody"] = {"required": True, **_json("RecommendRequest")}
+    operation["responses"] = {
+        "200": {"description": "The list, best first.", **_json("RecommendResponse")},
+        **{status: {"description": words, **_json("Refusal")} for status, words in REFUSALS.items()},
+    }
+    document["tags"] = [{"name": "Service APIs"}, {"name": "Infrastructure"}]
+    document["paths"] = {**document["paths"], "/recommend": {"post": operation}}
+    return document
+
+
+def _json(model: str) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": {"$ref": SCHEMAS.format(model=model)}}}}

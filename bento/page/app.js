@@ -1,0 +1,149 @@
+// Wires the page: the address bar holds the state (?household=…&k=…), every change of it is a load.
+
+import { ask } from "./ask.js";
+import { cards, emptyList, failure, notices, profile, skeletons } from "./view.js";
+import { date, h, plural } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const RETRY_MS = 3000;
+let loading = new AbortController();
+let retry;
+
+function state() {
+  const query = new URLSearchParams(location.search);
+  const k = [5, 10, 20, 50].includes(Number(query.get("k"))) ? Number(query.get("k")) : 10;
+  return { household: query.get("household") ?? "", k };
+}
+
+function go(change) {
+  const next = { ...state(), ...change };
+  const query = new URLSearchParams({ household: next.household });
+  if (next.k !== 10) query.set("k", next.k);
+  history.pushState(null, "", `?${query}`);
+  load();
+}
+
+async function load() {
+  clearTimeout(retry);
+  loading.abort();
+  loading = new AbortController();
+  const { household, k } = state();
+  $("household").value = household;
+  document.querySelector(`#length input[value="${k}"]`).checked = true;
+  for (const button of document.querySelectorAll(".samples button")) {
+    button.setAttribute("aria-pressed", String(button.value === household));
+  }
+  if (!household) return showNothing();
+  document.title = `${household} · Zhiyin`;
+  $("list-title").textContent = `Recommended to household ${household}`;
+  $("curl").textContent = curl(household, k);
+  $("code").hidden = false;
+  $("notices").replaceChildren();
+  $("cards").replaceChildren(...skeletons(Math.min(k, 6)));
+  $("list").setAttribute("aria-busy", "true");
+  await Promise.all([showList(household, k, loading.signal), showProfile(household, loading.signal), showModel()]);
+}
+
+async function showList(household, k, signal) {
+  const started = performance.now();
+  try {
+    const answer = await ask("/recommend", { signal, body: { user_id: household, k, explain: "text" } });
+    const took = Math.round(performance.now() - started);
+    const ids = answer.items.map((item) => ["id", item.item_id]);
+    // Category and price are decoration: the list stands without them.
+    const details = await ask(`/page/items?${new URLSearchParams(ids)}`, { signal }).catch(() => ({}));
+    if (signal.aborted) return;
+    $("notices").replaceChildren(...notices(answer.missing));
+    $("cards").replaceChildren(...cards(answer.items, details));
+    $("list-note").textContent = `${plural(answer.items.length, "product")}, answered in ${took} ms`;
+  } catch (error) {
+    if (signal.aborted) return;
+    $("cards").replaceChildren();
+    $("list-note").textContent = "";
+    $("notices").replaceChildren(failure(error, load));
+    if (error.status === 503) retry = setTimeout(load, RETRY_MS);
+  } finally {
+    if (!signal.aborted) $("list").removeAttribute("aria-busy");
+  }
+}
+
+async function showProfile(household, signal) {
+  try {
+    const known = await ask(`/page/household?${new URLSearchParams({ user_id: household })}`, { signal });
+    if (signal.aborted) return;
+    $("known-note").textContent = known.summary
+      ? `Shopping here since ${date(known.summary.first_at)}`
+      : "Nothing was ever bought under this id";
+    $("profile").replaceChildren(...profile(known));
+  } catch (error) {
+    if (signal.aborted) return;
+    $("known-note").textContent = "";
+    $("profile").replaceChildren(failure(error, load));
+  }
+}
+
+async function showModel() {
+  try {
+    const { model_version: version, as_of: asOf, items } = await ask("/page/status");
+    $("model").replaceChildren(
+      ...(version
+        ? [
+            h("span", { class: "dot" }),
+            h("span", {}, "Model ", h("code", { title: version }, version.slice(0, 12))),
+            h("span", {}, `as of ${date(asOf)}`),
+            h("span", { class: "wide" }, `${items.toLocaleString("en")} products`),
+          ]
+        : [h("span", { class: "dot off" }), h("span", {}, "No model yet")]),
+    );
+  } catch {
+    $("model").replaceChildren(h("span", { class: "dot off" }), h("span", {}, "The service does not answer"));
+  }
+}
+
+function showNothing() {
+  document.title = "Zhiyin";
+  $("list-title").textContent = "Recommended";
+  $("known-note").textContent = $("list-note").textContent = "";
+  $("notices").replaceChildren(emptyList());
+  $("cards").replaceChildren();
+  $("profile").replaceChildren();
+  showModel();
+}
+
+function curl(household, k) {
+  const body = JSON.stringify({ user_id: household, k, explain: "text" }).replaceAll("'", "'\\''");
+  return `curl ${location.origin}/recommend \\\n  -H 'content-type: application/json' \\\n  -d '${body}'`;
+}
+
+async function start() {
+  $("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const household = $("household").value.trim();
+    if (household) go({ household });
+  });
+  $("length").addEventListener("change", (event) => go({ k: Number(event.target.value) }));
+  $("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText($("curl").textContent);
+    $("copy").textContent = "Copied";
+    setTimeout(() => ($("copy").textContent = "Copy"), 1500);
+  });
+  addEventListener("popstate", load);
+
+  const { households } = await ask("/page/households").catch(() => ({ households: [] }));
+  $("samples").hidden = households.length === 0;
+  $("samples").querySelector("ul").replaceChildren(
+    ...households.map(({ user_id: id, lines, days }) => {
+      const note = `${plural(lines, "line")} on ${plural(days, "day")} of the last four weeks`;
+      const button = h("button", { type: "button", value: id, title: note }, h("b", {}, id), h("span", {}, `${lines}`));
+      button.setAttribute("aria-label", `Household ${id}: ${note}`);
+      button.addEventListener("click", () => go({ household: id }));
+      return h("li", {}, button);
+    }),
+  );
+  if (!state().household && households.length) {
+    history.replaceState(null, "", `?${new URLSearchParams({ household: households[0].user_id })}`);
+  }
+  load();
+}
+
+start();

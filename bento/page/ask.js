@@ -1,0 +1,23 @@
+// One way to call the service: JSON in, JSON out, and errors that carry the service's own words.
+
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status; // HTTP status; 0 when there was no answer
+  }
+}
+
+export async function ask(path, { body, signal } = {}) {
+  let response;
+  try {
+    response = await fetch(path, {
+      signal,
+      ...(body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Refused(0, "The service does not answer.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(response.status, answer.error ?? `The service answered ${response.status}.`);
+  return answer;
+}

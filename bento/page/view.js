@@ -1,0 +1,113 @@
+// Elements for the page's data. No state, no fetching.
+
+import { evidence } from "./evidence.js";
+import { icon } from "./icons.js";
+import { h, money, percent, plural, tidy, weekday } from "./words.js";
+
+const ITEMS_SHOWN = 6; // of one basket, before "more"
+
+const MISSING = {
+  unknown_user: ["New here", "Nothing is known of this household, so the list is what is popular now."],
+  no_history: ["No purchases yet", "Without a history the list is what is popular now."],
+  user_state_unavailable: ["Not personal", "The store of user features did not answer, so the list is what is popular now."],
+  stale_features: ["Features are old", "The user features are older than the model: recent purchases may be missing."],
+  impression_not_logged: ["Not logged", "This list could not be written to the log of impressions."],
+};
+
+export function notices(missing) {
+  return missing.map((label) => {
+    const [title, text] = MISSING[label] ?? [tidy(label.replaceAll("_", " ").toUpperCase()), "The list had to do without."];
+    return notice("info", title, text, h("code", {}, label));
+  });
+}
+
+export function failure(error, again) {
+  const title = { 0: "No answer", 503: "Not ready yet" }[error.status] ?? "That did not work";
+  const button = h("button", { type: "button", class: "small" }, "Try again");
+  button.addEventListener("click", again);
+  return notice(error.status === 503 ? "wait" : "alert", title, error.message, button);
+}
+
+export const emptyList = () =>
+  notice("search", "Choose a household", "Type an id above to see what it bought, what it likes and what we recommend.");
+
+function notice(kind, title, text, ...more) {
+  return h("div", { class: `notice ${kind}` }, icon(kind), h("div", {}, h("b", {}, title), h("p", {}, text)), ...more);
+}
+
+export function skeletons(n) {
+  return Array.from({ length: n }, () => h("li", { class: "card skeleton", "aria-hidden": "true" }, h("i"), h("i"), h("i")));
+}
+
+export function cards(items, details) {
+  return items.map((item) => {
+    const about = details[item.item_id] ?? {};
+    const path = [about.department, about.category].filter(Boolean).map(tidy).join(" › ");
+    return h(
+      "li",
+      { class: "card" },
+      h("span", { class: "rank", "aria-label": `Rank ${item.rank}` }, `${item.rank}`),
+      h("div", {}, h("h3", {}, item.title), path ? h("p", { class: "quiet" }, path) : null),
+      about.price ? h("span", { class: "price" }, money(about.price)) : null,
+      h(
+        "div",
+        { class: "why" },
+        item.reason ? h("p", {}, item.reason) : null,
+        h("ul", { class: "evidence", "aria-label": "Evidence" }, ...item.evidence.map(evidence)),
+      ),
+    );
+  });
+}
+
+export function profile({ summary, baskets, interests }) {
+  if (!summary) return [notice("search", "No history", "Its first basket will appear here after the next run.")];
+  const facts = [
+    [summary.baskets.toLocaleString("en"), "baskets"],
+    [summary.products.toLocaleString("en"), "products"],
+    ...(summary.amount ? [[money(Math.round(summary.amount)).replace(".00", ""), "spent"]] : []),
+  ];
+  return [
+    h("dl", { class: "facts" }, ...facts.map(([value, name]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    ...(interests.length ? [h("h3", { class: "sub" }, "Interests"), bars(interests)] : []),
+    h("h3", { class: "sub" }, "Latest baskets"),
+    ...baskets.map(basket),
+  ];
+}
+
+function bars(interests) {
+  const longest = interests[0].share;
+  return h(
+    "ul",
+    { class: "bars" },
+    ...interests.map(({ category, share }) => {
+      const bar = h("i", { "aria-hidden": "true" });
+      bar.style.inlineSize = `${(100 * share) / longest}%`;
+      return h("li", {}, h("span", {}, tidy(category)), h("span", { class: "figure" }, percent(share)), bar);
+    }),
+  );
+}
+
+function basket({ bought_at: boughtAt, amount, items }, place) {
+  const more = items.slice(ITEMS_SHOWN);
+  const summary = h(
+    "summary",
+    {},
+    h("b", {}, weekday(boughtAt)),
+    h("span", { class: "quiet" }, plural(items.length, "product")),
+    amount ? h("span", { class: "figure" }, money(amount)) : null,
+  );
+  const folded = more.length
+    ? h("details", { class: "more" }, h("summary", {}, `${more.length} more`), h("ul", {}, ...more.map(line)))
+    : null;
+  const shown = h("ul", {}, ...items.slice(0, ITEMS_SHOWN).map(line));
+  return h("details", { class: "basket", ...(place < 2 && { open: "" }) }, summary, shown, folded);
+}
+
+function line({ title, category, quantity, amount }) {
+  return h(
+    "li",
+    {},
+    h("span", {}, title, h("small", {}, tidy(category) ?? "")),
+    h("span", { class: "figure" }, quantity > 1 ? h("small", {}, `${quantity} × `) : null, amount ? money(amount) : ""),
+  );
+}

@@ -1,0 +1,108 @@
+"""What goes over HTTP: the request, the answer, and how a wrong request is refused."""
+
+import json
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+MAX_USER_ID = 256  # characters
+
+
+def _as_text(value: Any) -> Any:
+    """Whole numbers are ids too (many systems count their users): 1609 means "1609". Booleans are not ids."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class RecommendRequest(BaseModel):
+    """The body of ``POST /recommend``. The field descriptions are also what a refused caller reads."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"user_id": "1609", "k": 10, "explain": "text"}}
+    )
+
+    user_id: Annotated[
+        str,
+        BeforeValidator(_as_text, json_schema_input_type=str | int),
+        Field(
+            min_length=1,
+            max_length=MAX_USER_ID,
+            pattern=r"\S",
+            description=f"your own id of the user: a string of 1 to {MAX_USER_ID} characters, or a whole number",
+        ),
+    ]
+    k: int = Field(10, strict=True, ge=1, le=100, description="how many items: a whole number from 1 to 100")
+    explain: Literal["none", "text"] = Field(
+        "none", description='"none", or "text" for a reason in words with every item'
+    )
+
+
+class RecommendedItem(BaseModel):
+    """One line of the list."""
+
+    item_id: str
+    title: str
+    rank: int = Field(description="1 is the best.")
+    score: float = Field(description="The ranker's score: comparable within one list only.")
+    reason: str | None = Field(description='In words when explain is "text", else null.')
+    evidence: list[dict[str, Any]] = Field(description='Facts behind the item: {"kind": …, and what that kind states}.')
+
+
+class RecommendResponse(BaseModel):
+    """The answer of ``POST /recommend``."""
+
+    request_id: str = Field(description="Names this list in the log of impressions; send it back with feedback.")
+    model_version: str = Field(description="Digest of the bundle that made the list.")
+    as_of: datetime = Field(description="The moment up to which the model has seen the world.")
+    missing: list[str] = Field(
+        description="What the list had to do without, such as unknown_user or user_state_unavailable; empty: nothing."
+    )
+    items: list[RecommendedItem]
+
+
+class Problem(BaseModel):
+    """One thing wrong with a request."""
+
+    field: str = Field(description='The field, or "body", "content-type", "method".')
+    problem: str
+    cure: str
+
+
+class Refusal(BaseModel):
+    """The body of every 4xx and 503 answer."""
+
+    error: str = Field(description="All problems and their cures in one line.")
+    problems: list[Problem]
+
+    @classmethod
+    def of(cls, *problems: Problem) -> Self:
+        line = " ".join(f"{p.field}: {p.problem} {p.cure}" for p in problems)
+        return cls(error=line, problems=list(problems))
+
+
+def refusal_of(error: ValidationError) -> Refusal:
+    """Say of each field what is wrong and what is expected, in words for the caller."""
+    return Refusal.of(*(_problem(detail) for detail in error.errors(include_url=False, include_context=False)))
+
+
+def _problem(detail: Any) -> Problem:
+    fields = RecommendRequest.model_fields
+    if detail["type"] == "json_invalid":
+        return Problem(field="body", problem=f"{detail['msg']}.", cure='Send JSON, such as {"user_id": "1609"}.')
+    if not detail["loc"]:
+        return Problem(field="body", problem="Must be a JSON object.", cure='Send {"user_id": "1609"}, for example.')
+    name = str(detail["loc"][0])
+    if detail["type"] == "extra_forbidden":
+        close = get_close_matches(name, fields, n=1)
+        cure = f"Did you mean {close[0]}?" if close else f"The fields are {', '.join(fields)}."
+        return Problem(field=name[:MAX_USER_ID], problem="No such field.", cure=cure)
+    expected = fields[name].description
+    if detail["type"] == "missing":
+        return Problem(field=name, problem="Missing.", cure=f"Expected {expected}.")
+    return Problem(field=name, problem=f"{_shown(detail['input'])} is not accepted.", cure=f"Expected {expected}.")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else f"{text[:40]}…"

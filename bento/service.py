@@ -1,0 +1,136 @@
+"""The BentoML service ``zhiyin``. By hand: ``bentoml serve bento.service:Recommendations``."""
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import bentoml
+from bentoml._internal.utils.analytics import usage_stats
+from starlette.responses import Response
+
+from bento.door import Door, refuse
+from bento.schemas import Problem, RecommendedItem, RecommendRequest, RecommendResponse, Refusal
+from bento.web import app as page
+from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.settings import get_settings
+
+if TYPE_CHECKING:
+    from bento.champion import Champion
+    from zhiyin.recommender.recommender import Slate
+
+logger = logging.getLogger("bentoml.zhiyin")
+
+# Law 11, also for who starts `bentoml serve` by hand: its command line asks before it imports us and caches the answer.
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+usage_stats.do_not_track.cache_clear()
+
+NOT_LOGGED = "impression_not_logged"
+
+
+@bentoml.service(
+    name="zhiyin",
+    workers=1,
+    traffic={"timeout": 10},
+    metrics={"enabled": True},
+    logging={"access": {"enabled": False}},
+    envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
+)
+@bentoml.asgi_app(page, path="/")
+class Recommendations:
+    """Personalised, explained lists of products.
+
+    Callers send their own user ids; inside there are only pseudonyms. An unknown user gets what is popular now.
+    """
+
+    def __init__(self) -> None:
+        import torch  # here and below: the supervising process imports this module, too, and needs none of it
+        from prometheus_client import Counter
+
+        from bento.champion import ChampionWatch
+        from bento.impressions import ImpressionLog
+        from bento.user_states import UserStates
+
+        self.settings = get_settings()
+        torch.set_num_threads(self.settings.threads)
+        self.key = load_key(self.settings.pseudonym_key)
+        self.states = UserStates(self.settings)
+        self.impressions = ImpressionLog(self.settings.feedback / "impressions")
+        self.ranking = ThreadPoolExecutor(self.settings.threads, thread_name_prefix="ranking")
+        self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])
+        self.champions = ChampionWatch(self.settings, self.states.read_now)
+        self.champions.start()
+        page.state.service = self
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        self.champions.stop()
+        self.ranking.shutdown()
+        self.states.close()
+        self.impressions.close()
+
+    def __is_ready__(self) -> bool:
+        """Ready once a champion is loaded: before that there is no list to degrade to (the exception to law 8)."""
+        return self.champions.current is not None
+
+    @bentoml.api(output_spec=RecommendResponse)  # type: ignore[untyped-decorator]
+    async def recommend(self, request: RecommendRequest, /) -> RecommendResponse | Response:
+        """The best k products for a user, best first, each with its evidence."""
+        champion = self.champions.current
+        if champion is None:
+            problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
+            return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
+        user_id = pseudonymise(self.key, request.user_id)
+        state, missing = await self.states.read(user_id)
+        slate, more = await asyncio.get_running_loop().run_in_executor(
+            self.ranking, _rank, champion, state, request.k, request.explain
+        )
+        missing += more
+        # Who could not be looked up is not therefore unknown.
+        missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
+        answer = RecommendResponse(
+            request_id=uuid4().hex,
+            model_version=champion.recommender.version,
+            as_of=champion.recommender.as_of,
+            missing=missing,
+            items=[RecommendedItem.model_validate(item, from_attributes=True) for item in slate.items],
+        )
+        try:
+            await asyncio.wrap_future(self.impressions.append(_impression(user_id, request, answer)))
+        except Exception:  # logged where it happened; a shopper is served even when the disk is full
+            answer.missing.append(NOT_LOGGED)
+        for label in answer.missing or ["nothing"]:
+            self.answers.labels(label).inc()
+        return answer
+
+
+def _rank(champion: "Champion", state: dict[str, Any], k: int, explain: str) -> "tuple[Slate, list[str]]":
+    """The slate; from popularity when this user's row breaks the ranking, and then what was missing."""
+    try:
+        return champion.recommender.recommend([state], k, explain)[0], []
+    except Exception:
+        from bento.user_states import UNAVAILABLE
+
+        logger.exception("recommend: the state of %s cannot be ranked; popular items stand in", state["user_id"])
+        bare = {"user_id": state["user_id"]}
+        return champion.recommender.recommend([bare], k, explain)[0], [UNAVAILABLE]
+
+
+def _impression(user_id: str, request: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:
+    return {
+        "request_id": answer.request_id,
+        "served_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "user_id": user_id,
+        "model_version": answer.model_version,
+        "as_of": answer.as_of.isoformat(),
+        "k": request.k,
+        "explain": request.explain,
+        "missing": answer.missing,
+        "items": [{"item_id": item.item_id, "rank": item.rank, "score": item.score} for item in answer.items],
+    }
+
+
+Recommendations.add_asgi_middleware(Door)  # type: ignore[attr-defined]  # the decorator made it a Service

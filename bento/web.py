@@ -1,0 +1,114 @@
+"""The page at ``/``, the API's documentation at ``/docs``, and the helpers that only the page calls (``/page/…``)."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from bento import households
+from bento.openapi import describe
+from zhiyin.pseudonym import pseudonymise
+
+if TYPE_CHECKING:
+    from bento.service import Recommendations
+
+logger = logging.getLogger("bentoml.zhiyin")
+
+FOLDER = Path(__file__).parent / "page"
+# Everything comes from this server and nothing is sent elsewhere (law 11).
+CSP = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _service(request: Request) -> Any:
+    service: Recommendations = request.app.state.service
+    return service
+
+
+async def _index(request: Request) -> Response:
+    if not _service(request).settings.page:
+        return RedirectResponse("/docs")
+    return FileResponse(FOLDER / "index.html", headers=CSP)
+
+
+async def _docs(_: Request) -> Response:
+    """BentoML's Swagger UI in a page of our own: theirs reports every visit to Google."""
+    return FileResponse(FOLDER / "docs.html", headers=CSP)
+
+
+async def _openapi(request: Request) -> Response:
+    service = _service(request).bento_service
+    return JSONResponse(describe(service.openapi_spec.asdict(), service.inner.__doc__))
+
+
+def _helper(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
+    """An endpoint of the page: gone when the page is switched off, and with errors that say what to do."""
+
+    async def endpoint(request: Request) -> Response:
+        if not _service(request).settings.page:
+            return JSONResponse({"error": "The page is switched off (ZHIYIN_PAGE)."}, 404)
+        try:
+            return JSONResponse(to_jsonable_python(await answer(request)))
+        except FileNotFoundError as error:
+            logger.warning("page: %s", error)
+            return JSONResponse({"error": "Nothing is published yet. Run the DAG, then reload."}, 503)
+
+    return endpoint
+
+
+@_helper
+async def _status(request: Request) -> Any:
+    service = _service(request)
+    champion = service.champions.current
+    return {
+        "dataset": service.settings.dataset,
+        "model_version": champion and champion.recommender.version,
+        "as_of": champion and champion.recommender.as_of,
+        "items": champion and len(champion.recommender.catalogue),
+    }
+
+
+@_helper
+async def _samples(request: Request) -> Any:
+    return {"households": await run_in_threadpool(households.sample_users, _service(request).settings)}
+
+
+@_helper
+async def _household(request: Request) -> Any:
+    service = _service(request)
+    user_id = request.query_params.get("user_id", "")
+    pseudonym = pseudonymise(service.key, user_id)
+    bought = await run_in_threadpool(households.purchases, service.settings, pseudonym)
+    state, missing = await service.states.read(pseudonym)
+    shares = zip(state.get("affinity_categories") or [], state.get("affinity_shares") or [], strict=True)
+    interests = [{"category": category, "share": share} for category, share in shares]
+    return {"user_id": user_id, **bought, "interests": interests[:8], "missing": missing}
+
+
+@_helper
+async def _items(request: Request) -> Any:
+    ids = request.query_params.getlist("id")[:100]
+    return await run_in_threadpool(households.describe_items, _service(request).settings, ids) if ids else {}
+
+
+app = Starlette(
+    routes=[
+        Route("/", _index),
+        Route("/docs", _docs),
+        Route("/docs.json", _openapi),
+        Route("/page/status", _status),
+        Route("/page/households", _samples),
+        Route("/page/household", _household),
+        Route("/page/items", _items),
+        Mount("/page", StaticFiles(directory=FOLDER)),
+    ]
+)
