@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     airflow_port: int = 8080
     service_port: int = 3000
     reports_port: int = 8001
+    page: bool = Field(
+        True,
+        description="Serve the page at /, which lists sample users and shows their purchases; off where strangers reach.",
+    )
     champion_poll_seconds: float = Field(2.0, gt=0, description="How often the service looks for a new champion.")
 
     @field_validator("home")
