@@ -1,45 +1,66 @@
-{# Abbreviations of retail catalogues, word by word. #}
+{# Abbreviations of the catalogue, word by word; the most frequent first to be seen, in the order of the alphabet. #}
 {% macro abbreviations() -%}
     map {
-        'asst': 'assorted', 'bkd': 'baked', 'bn': 'bean', 'btl': 'bottle', 'carb': 'carbonated', 'chkn': 'chicken',
-        'choc': 'chocolate', 'cntrl': 'central', 'conc': 'concentrate', 'cond': 'conditioner', 'ct': 'count',
-        'dnrs': 'dinners', 'drnk': 'drink', 'drnks': 'drinks', 'drsng': 'dressing', 'exc': 'except',
-        'fd': 'food', 'fds': 'foods', 'fl': 'fluid', 'flvrd': 'flavoured', 'frsh': 'fresh', 'frz': 'frozen',
-        'frzn': 'frozen', 'ga': 'gallon', 'gal': 'gallon', 'gds': 'goods', 'gm': 'general merchandise',
-        'hshld': 'household', 'in': 'inch', 'juc': 'juice', 'lb': 'pound', 'lbs': 'pounds', 'ltr': 'litre',
-        'meds': 'medicines', 'mfg': 'manufacturer', 'misc': 'miscellaneous', 'ml': 'millilitre', 'mlt': 'multi',
-        'mt': 'meat', 'mxs': 'mixes', 'nat': 'natural', 'oz': 'ounce', 'pckgd': 'packaged', 'pk': 'pack',
-        'pkg': 'package', 'pkgd': 'packaged', 'pkt': 'packet', 'pnt': 'peanut', 'prk': 'pork', 'prod': 'product',
-        'ptry': 'poultry', 'pty': 'party', 'qt': 'quart', 'refrgratd': 'refrigerated', 'rfrg': 'refrigerated',
-        'rtl': 'retail', 'rts': 'ready to serve', 'sald': 'salad', 'sft': 'soft', 'sherbts': 'sherbets',
-        'shlf': 'shelf', 'sndwch': 'sandwich', 'sngl': 'single', 'sply': 'supplies', 'spl': 'supplies',
-        'spr': 'spread', 'sprd': 'spread', 'srv': 'serve', 'stbl': 'stable', 'strwbry': 'strawberry', 'sw': 'sweet',
-        'swt': 'sweet', 'trky': 'turkey', 'veg': 'vegetable', 'wht': 'white', 'whl': 'whole', 'wt': 'weight'
+        'bg': 'bag', 'bkd': 'baked', 'bn': 'bean', 'brkfst': 'breakfast', 'btl': 'bottle', 'btr': 'butter',
+        'carb': 'carbonated', 'catfd': 'cat food', 'chix': 'chicken', 'choc': 'chocolate', 'chococlate': 'chocolate',
+        'cke': 'cake', 'ckys': 'cookies', 'cleang': 'cleaning', 'cnd': 'canned', 'cndy': 'candy', 'cntrl': 'central',
+        'conc': 'concentrate', 'containr': 'container', 'crbntd': 'carbonated', 'crkr': 'crackers', 'crmd': 'creamed',
+        'crystl': 'crystal', 'deod': 'deodorant', 'dnr': 'dinner', 'dnrs': 'dinners', 'dogfd': 'dog food',
+        'drnk': 'drink', 'drnking': 'drinking', 'drnkng': 'drinking', 'drnks': 'drinks', 'drp': 'drops',
+        'drsng': 'dressing', 'dsh': 'dish', 'fd': 'food', 'fds': 'foods', 'fem': 'feminine', 'flav': 'flavored',
+        'flvr': 'flavor', 'flvrd': 'flavored', 'frz': 'frozen', 'frzn': 'frozen', 'gds': 'goods',
+        'gm': 'general merchandise', 'grnd': 'ground', 'hygn': 'hygiene', 'jce': 'juice', 'lozng': 'lozenges',
+        'misc': 'miscellaneous', 'mixs': 'mixes', 'mlt': 'multi', 'mneral': 'mineral', 'mnrl': 'mineral',
+        'mx': 'mix', 'mxs': 'mixes', 'oj': 'orange juice', 'pckgd': 'packaged', 'pickld': 'pickled', 'pk': 'pack',
+        'pkg': 'package', 'pkgd': 'packaged', 'pkld': 'pickled', 'plstc': 'plastic', 'pnch': 'punch', 'pnt': 'peanut',
+        'prem': 'premium', 'pwdr': 'powder', 'pwdrs': 'powders', 'refrgratd': 'refrigerated',
+        'refrig': 'refrigerated', 'rts': 'ready to serve', 'sald': 'salad', 'saus': 'sausage', 'sft': 'soft',
+        'sgl': 'single', 'sherbts': 'sherbets', 'shlfsh': 'shellfish', 'snks': 'snacks', 'sndwch': 'sandwich',
+        'sngl': 'single', 'sply': 'supplies', 'sprd': 'spread', 'srv': 'serve', 'sw': 'sweet', 'swt': 'sweet',
+        'syrp': 'syrup', 'tiss': 'tissue', 'trsh': 'trash', 'veg': 'vegetable', 'w': 'with', 'wate': 'water',
+        'whl': 'whole', 'whlsm': 'wholesome', 'wt': 'weight', 'wtr': 'water', 'xpctrnt': 'expectorant'
     }
 {%- endmacro %}
 
-{# A catalogue text as a list of lower-case words: separators and cut-off parentheses gone, abbreviations expanded;
-   null when nothing is left. #}
-{% macro words(column) -%}
+{# Units of package sizes. #}
+{% macro units() -%}
+    map {
+        'btl': 'bottle', 'ct': 'count', 'ctn': 'carton', 'doz': 'dozen', 'dz': 'dozen', 'fl': 'fluid', 'ft': 'foot',
+        'ga': 'gallon', 'gal': 'gallon', 'in': 'inch', 'l': 'liter', 'lb': 'pound', 'ld': 'loads', 'lds': 'loads',
+        'ml': 'milliliter', 'oz': 'ounce', 'pc': 'piece', 'pk': 'pack', 'pt': 'pint', 'qt': 'quart', 'sq': 'square',
+        'yd': 'yard'
+    }
+{%- endmacro %}
+
+{# A catalogue text as a list of lower-case words and slashes: other signs and cut-off parentheses are gone, short
+   forms are written out; null when nothing is left. #}
+{% macro words(column, short_forms) -%}
     nullif(list_transform(
         list_filter(
             string_split(
                 regexp_replace(
-                    regexp_replace(lower({{ column }}), '\((ex|all othe|incl|under|over)[^)]*\)?|[(][^)]*$', ' ', 'g'),
+                    replace(regexp_replace(
+                        lower({{ column }}), '\((ex|all othe|incl|under|over)[^)]*\)?|[(][^)]*$', ' ', 'g'
+                    ), '/', ' / '),
                     '[^a-z0-9./&%'']+', ' ', 'g'
                 ),
                 ' '
             ),
-            lambda word: word not in ('', '.', '/', '&')
+            lambda word: word not in ('', '.', '&')
         ),
-        lambda word: coalesce({{ abbreviations() }}[word], word)
+        lambda word: coalesce({{ short_forms }}[word], word)
     ), [])
 {%- endmacro %}
 
-{# Every word with a capital, also after a slash. #}
-{% macro title_case(column) -%}
+{# Words as plain text, without slashes. #}
+{% macro plain(words) -%}
+    array_to_string(list_filter({{ words }}, lambda word: word != '/'), ' ')
+{%- endmacro %}
+
+{# Words as a title: each with a capital. #}
+{% macro title_case(words) -%}
     replace(array_to_string(list_transform(
-        string_split(replace({{ column }}, '/', ' / '), ' '),
+        string_split(array_to_string({{ words }}, ' '), ' '),
         lambda word: upper(word[1]) || word[2:]
     ), ' '), ' / ', '/')
 {%- endmacro %}

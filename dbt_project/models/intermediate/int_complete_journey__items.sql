@@ -9,10 +9,10 @@ worded as (
 
     select
         *,
-        {{ words('department') }} as department_words,
-        {{ words('category') }} as category_words,
-        {{ words('product_type') }} as type_words,
-        {{ words('package_size') }} as size_words
+        {{ words('department', abbreviations()) }} as department_words,
+        {{ words('category', abbreviations()) }} as category_words,
+        {{ words('product_type', abbreviations()) }} as type_words,
+        {{ words('package_size', units()) }} as size_words
     from products
 
 ),
@@ -21,10 +21,11 @@ described as (
 
     select
         *,
-        array_to_string(coalesce(type_words, category_words, department_words), ' ') as name,
-        array_to_string(department_words, ' ') as department_text,
-        array_to_string(category_words, ' ') as category_text,
-        array_to_string(size_words, ' ') as size_text,
+        {{ title_case('coalesce(type_words, category_words, department_words)') }} as name,
+        {{ plain('department_words') }} as department_text,
+        {{ plain('category_words') }} as category_text,
+        {{ plain('type_words') }} as type_text,
+        {{ plain('size_words') }} as size_text,
         case brand when 'Private' then 'private label' when 'National' then 'national brand' end as brand_text
     from worded
 
@@ -35,11 +36,10 @@ select
     item_id,
 
     -- texts
-    concat_ws(' ', {{ title_case('name') }}, package_size) as title,
-    concat_ws(
-        ', ', {{ title_case('name') }}, brand_text, package_size, 'in ' || department_text || ' / ' || category_text
-    ) as description,
-    concat_ws(', ', brand_text, department_text, category_text, name, size_text) as document,
+    concat_ws(' ', name, package_size) as title,
+    concat_ws(', ', name, brand_text, package_size, 'in ' || concat_ws(' / ', department_text, category_text))
+        as description,
+    concat_ws(', ', brand_text, department_text, category_text, type_text, size_text) as document,
 
     -- attributes
     concat_ws(' > ', department, category, product_type) as category_path,

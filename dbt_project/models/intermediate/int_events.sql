@@ -1,5 +1,5 @@
--- Every landed event before as_of, with its fate: kept, quarantined or duplicate.
-with events as (
+-- Every event before as_of once, with its fate and the number of times that it was delivered.
+with landed as (
 
     select * from {{ ref('stg_complete_journey__transactions') }}
     where occurred_at < {{ as_of() }}
@@ -15,26 +15,37 @@ items as (
 
 ),
 
-numbered as (
+-- Rows with one event_id are equal in every column.
+events as (
 
     select
-        *,
-        row_number() over (partition by event_id) as delivery
-    from events
+        event_id,
+        any_value(user_id) as user_id,
+        any_value(item_id) as item_id,
+        any_value(basket_id) as basket_id,
+        any_value(event_type) as event_type,
+        any_value(value) as value,
+        any_value(amount) as amount,
+        any_value(discount) as discount,
+        any_value(source) as source,
+        any_value(occurred_at) as occurred_at,
+        count(*) as deliveries
+    from landed
+    group by event_id
 
 ),
 
 judged as (
 
     select
-        numbered.*,
+        events.*,
         case
             when items.item_id is null then 'item unknown'
             when items.excluded_because is not null then items.excluded_because
-            when numbered.value <= 0 then 'quantity not positive'
+            when events.value <= 0 then 'quantity not positive'
         end as rejected_because
-    from numbered
-    left join items on numbered.item_id = items.item_id
+    from events
+    left join items on events.item_id = items.item_id
 
 )
 
@@ -48,14 +59,11 @@ select
     -- facts
     event_type,
     value,
-    greatest(sales_dollars - coupon_dollars, 0)::decimal(12, 2) as amount,
-    discount_dollars > 0 as discounted,
+    amount,
+    discount,
     source,
-    case
-        when delivery > 1 then 'duplicate'
-        when rejected_because is not null then 'quarantined'
-        else 'kept'
-    end as fate,
+    deliveries,
+    if(rejected_because is null, 'kept', 'quarantined') as fate,
     rejected_because,
 
     -- timestamps

@@ -15,7 +15,7 @@ days as (
         count(*) as events,
         sum(value) as quantity,
         sum(amount)::decimal(12, 2) as amount,
-        count(*) filter (where discounted) as discounted_events,
+        count(*) filter (where discount > 0) as discounted_events,
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at
     from events

@@ -18,7 +18,7 @@ days as (
         item_id,
         day,
         sum(events) as events,
-        sum(quantity)::bigint as quantity,
+        sum(quantity)::integer as quantity,
         sum(amount) as amount,
         sum(discounted_events) as discounted_events,
         {%- for window in [28, 90] %}
@@ -49,7 +49,6 @@ changes as (
         discounted_events as discounted_events_28d,
         buyers,
         repeat_buyers,
-        first_event_at,
         last_event_at
     from days
     {%- for leaving in windows %}
@@ -69,7 +68,6 @@ changes as (
         {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
         0 as buyers,
         0 as repeat_buyers,
-        null as first_event_at,
         null as last_event_at
     from days
     {%- endfor %}
@@ -81,21 +79,30 @@ midnights as (
     select
         item_id,
         feature_at,
-        sum(events_7d)::bigint as events_7d,
-        sum(events_28d)::bigint as events_28d,
-        sum(events_90d)::bigint as events_90d,
-        sum(users_28d)::bigint as users_28d,
-        sum(users_90d)::bigint as users_90d,
-        sum(quantity_28d)::bigint as quantity_28d,
-        (100 * sum(amount_28d))::bigint as cents_28d,
-        sum(discounted_events_28d)::bigint as discounted_events_28d,
-        sum(buyers)::bigint as buyers,
-        sum(repeat_buyers)::bigint as repeat_buyers,
-        min(first_event_at) as first_event_at,
+        sum(events_7d)::integer as events_7d,
+        sum(events_28d)::integer as events_28d,
+        sum(events_90d)::integer as events_90d,
+        sum(users_28d)::integer as users_28d,
+        sum(users_90d)::integer as users_90d,
+        sum(quantity_28d)::integer as quantity_28d,
+        (100 * sum(amount_28d))::integer as cents_28d,
+        sum(discounted_events_28d)::integer as discounted_events_28d,
+        sum(buyers)::integer as buyers,
+        sum(repeat_buyers)::integer as repeat_buyers,
         max(last_event_at) as last_event_at
     from changes
     where feature_at <= {{ as_of() }}
     group by item_id, feature_at
+
+),
+
+first_events as (
+
+    select
+        item_id,
+        min(first_event_at) as first_event_at
+    from days
+    group by item_id
 
 ),
 
@@ -126,9 +133,9 @@ promotion_weeks as (
 promotion_changes as (
 
     select
-        item_id,
-        feature_at,
-        promoted
+        promotion_weeks.item_id,
+        promotion_weeks.feature_at,
+        promotion_weeks.promoted
     from promotion_weeks
     qualify promoted is distinct from lag(promoted) over (partition by item_id order by feature_at)
 
@@ -165,31 +172,31 @@ history as (
         sum(buyers) over past as buyers,
         sum(repeat_buyers) over past as repeat_buyers,
         last_value(promoted ignore nulls) over past as promoted,
-        min(first_event_at) over past as first_event_at,
-        max(last_event_at) over past as last_event_at
+        last_value(last_event_at ignore nulls) over past as last_event_at
     from merged
-    window past as (partition by item_id order by feature_at)
+    window past as (partition by item_id order by feature_at rows unbounded preceding)
 
 )
 
 select
     -- ids
-    item_id,
+    history.item_id,
 
     -- features
-    events_7d::integer as events_7d,
-    events_28d::integer as events_28d,
-    events_90d::integer as events_90d,
-    users_28d::integer as users_28d,
-    users_90d::integer as users_90d,
-    cents_28d / 100 / nullif(quantity_28d, 0) as mean_price_28d,
-    discounted_events_28d / nullif(events_28d, 0) as discount_share_28d,
-    coalesce(promoted, 0)::double as promoted,
-    repeat_buyers / buyers as repeat_rate,
+    history.events_7d::integer as events_7d,
+    history.events_28d::integer as events_28d,
+    history.events_90d::integer as events_90d,
+    history.users_28d::integer as users_28d,
+    history.users_90d::integer as users_90d,
+    history.cents_28d / 100 / nullif(history.quantity_28d, 0) as mean_price_28d,
+    history.discounted_events_28d / nullif(history.events_28d, 0) as discount_share_28d,
+    coalesce(history.promoted, 0)::double as promoted,
+    history.repeat_buyers / history.buyers as repeat_rate,
 
     -- timestamps
-    first_event_at,
-    last_event_at,
-    feature_at
+    first_events.first_event_at,
+    history.last_event_at,
+    history.feature_at
 from history
-where first_event_at is not null -- an item's history begins with its first event
+inner join first_events on history.item_id = first_events.item_id
+where history.feature_at > first_events.first_event_at -- an item's history begins with its first event

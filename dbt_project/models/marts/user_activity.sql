@@ -87,11 +87,11 @@ midnights as (
         user_id,
         feature_at,
         {%- for window in windows %}
-        sum(events_{{ window }}d) as events_{{ window }}d,
-        sum(baskets_{{ window }}d) as baskets_{{ window }}d,
+        sum(events_{{ window }}d)::integer as events_{{ window }}d,
+        sum(baskets_{{ window }}d)::integer as baskets_{{ window }}d,
         {%- endfor %}
-        sum(amount_28d) as amount_28d,
-        sum(distinct_items_28d) as distinct_items_28d,
+        (100 * sum(amount_28d))::integer as cents_28d,
+        sum(distinct_items_28d)::integer as distinct_items_28d,
         max(last_event_at) as last_event_at
     from changes
     where feature_at <= {{ as_of() }}
@@ -108,11 +108,11 @@ history as (
         sum(events_{{ window }}d) over past as events_{{ window }}d,
         sum(baskets_{{ window }}d) over past as baskets_{{ window }}d,
         {%- endfor %}
-        sum(amount_28d) over past as amount_28d,
+        sum(cents_28d) over past as cents_28d,
         sum(distinct_items_28d) over past as distinct_items_28d,
-        max(last_event_at) over past as last_event_at
+        last_value(last_event_at ignore nulls) over past as last_event_at
     from midnights
-    window past as (partition by user_id order by feature_at)
+    window past as (partition by user_id order by feature_at rows unbounded preceding)
 
 )
 
@@ -127,7 +127,7 @@ select
     {%- for window in windows %}
     baskets_{{ window }}d::integer as baskets_{{ window }}d,
     {%- endfor %}
-    amount_28d::double as amount_28d,
+    cents_28d / 100 as amount_28d,
     distinct_items_28d::integer as distinct_items_28d,
     events_90d / nullif(baskets_90d, 0) as mean_basket_size_90d,
 

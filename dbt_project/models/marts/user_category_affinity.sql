@@ -40,26 +40,22 @@ decayed as (
         days.user_id,
         snapshots.feature_at,
         days.category,
-        sum((days.events * pow(0.5, (snapshots.feature_at::date - days.day) / 60.0))::decimal(18, 12)) as weight
+        sum((days.events * pow(0.5, (snapshots.feature_at::date - days.day) / 60))::decimal(18, 12)) as weight
     from days
     inner join snapshots on days.day < snapshots.feature_at::date
     group by all
 
 ),
 
-shares as (
+profiles as (
 
     select
-        *,
-        (weight / sum(weight) over (partition by user_id, feature_at))::double as share
+        user_id,
+        feature_at,
+        sum(weight)::double as total,
+        list({'category': category, 'weight': weight::double} order by weight desc, category)[1:50] as categories
     from decayed
-
-),
-
-ranked as (
-
-    select * from shares
-    qualify row_number() over (partition by user_id, feature_at order by weight desc, category) <= 50
+    group by user_id, feature_at
 
 )
 
@@ -68,10 +64,9 @@ select
     user_id,
 
     -- features
-    list(category order by weight desc, category) as affinity_categories,
-    list(share order by weight desc, category) as affinity_shares,
+    list_transform(categories, lambda item: item.category) as affinity_categories,
+    list_transform(categories, lambda item: item.weight / total) as affinity_shares,
 
     -- timestamps
     feature_at
-from ranked
-group by user_id, feature_at
+from profiles

@@ -46,13 +46,23 @@ repeats as (
 
 ),
 
-ranked as (
+histories as (
 
     select
-        *,
-        case when baskets > 1 then (last_at - first_at) / 86400 / (baskets - 1) else -1 end as mean_gap_days
+        user_id,
+        feature_at,
+        list({
+            'item_id': item_id,
+            'baskets': baskets,
+            'quantity': quantity,
+            'first_at': first_at,
+            'last_at': last_at,
+            'decayed_short': decayed_short,
+            'decayed_long': decayed_long,
+            'mean_gap_days': if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1)
+        } order by last_at desc, item_id)[1:2000] as items
     from repeats
-    qualify row_number() over (partition by user_id, feature_at order by last_at desc, item_id) <= 2000
+    group by user_id, feature_at
 
 )
 
@@ -61,16 +71,15 @@ select
     user_id,
 
     -- features
-    list(item_id order by last_at desc, item_id) as repeat_item_ids,
-    list(baskets order by last_at desc, item_id) as repeat_baskets,
-    list(quantity order by last_at desc, item_id) as repeat_quantities,
-    list(first_at order by last_at desc, item_id) as repeat_first_at,
-    list(last_at order by last_at desc, item_id) as repeat_last_at,
-    list(decayed_short order by last_at desc, item_id) as repeat_decayed_short,
-    list(decayed_long order by last_at desc, item_id) as repeat_decayed_long,
-    list(mean_gap_days order by last_at desc, item_id) as repeat_mean_gap_days,
+    list_transform(items, lambda item: item.item_id) as repeat_item_ids,
+    list_transform(items, lambda item: item.baskets) as repeat_baskets,
+    list_transform(items, lambda item: item.quantity) as repeat_quantities,
+    list_transform(items, lambda item: item.first_at) as repeat_first_at,
+    list_transform(items, lambda item: item.last_at) as repeat_last_at,
+    list_transform(items, lambda item: item.decayed_short) as repeat_decayed_short,
+    list_transform(items, lambda item: item.decayed_long) as repeat_decayed_long,
+    list_transform(items, lambda item: item.mean_gap_days) as repeat_mean_gap_days,
 
     -- timestamps
     feature_at
-from ranked
-group by user_id, feature_at
+from histories

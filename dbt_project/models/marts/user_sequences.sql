@@ -11,34 +11,67 @@ snapshots as (
 ),
 
 -- The items of a basket carry no order: their ids give them one that is always the same.
-latest as (
+events as (
 
     select
-        interactions.user_id,
-        snapshots.feature_at,
-        interactions.item_id,
-        interactions.event_type,
-        interactions.value,
-        coalesce(interactions.basket_id, interactions.event_id) as basket_id,
-        epoch(interactions.occurred_at)::bigint as at_seconds,
-        row_number() over (
-            partition by interactions.user_id, snapshots.feature_at
-            order by
-                interactions.occurred_at desc, interactions.basket_id desc,
-                interactions.item_id desc, interactions.event_id desc
-        ) as recency
+        user_id,
+        item_id,
+        event_type,
+        value,
+        occurred_at,
+        coalesce(basket_id, event_id) as basket_id,
+        event_id
     from interactions
-    inner join snapshots on interactions.occurred_at < snapshots.feature_at
-    qualify recency <= 256
 
 ),
 
-placed as (
+numbered as (
 
     select
         *,
-        dense_rank() over (partition by user_id, feature_at order by at_seconds, basket_id)::integer - 1 as basket
-    from latest
+        row_number() over (partition by user_id order by occurred_at, basket_id, item_id, event_id) as nth,
+        dense_rank() over (partition by user_id order by occurred_at, basket_id) as basket
+    from events
+
+),
+
+histories as (
+
+    select
+        user_id,
+        list({
+            'item_id': item_id,
+            'at': epoch(occurred_at)::bigint,
+            'event_type': event_type,
+            'value': value,
+            'basket': basket
+        } order by nth) as events
+    from numbered
+    group by user_id
+
+),
+
+-- How much of each history lies before a snapshot.
+lengths as (
+
+    select
+        numbered.user_id,
+        snapshots.feature_at,
+        count(*) as length
+    from numbered
+    inner join snapshots on numbered.occurred_at < snapshots.feature_at
+    group by numbered.user_id, snapshots.feature_at
+
+),
+
+latest as (
+
+    select
+        lengths.user_id,
+        lengths.feature_at,
+        histories.events[greatest(lengths.length - 255, 1):lengths.length] as events
+    from lengths
+    inner join histories on lengths.user_id = histories.user_id
 
 )
 
@@ -47,13 +80,12 @@ select
     user_id,
 
     -- features
-    list(item_id order by recency desc) as sequence_item_ids,
-    list(at_seconds order by recency desc) as sequence_at,
-    list(event_type order by recency desc) as sequence_types,
-    list(value order by recency desc) as sequence_values,
-    list(basket order by recency desc) as sequence_baskets,
+    list_transform(events, lambda event: event.item_id) as sequence_item_ids,
+    list_transform(events, lambda event: event.at) as sequence_at,
+    list_transform(events, lambda event: event.event_type) as sequence_types,
+    list_transform(events, lambda event: event.value) as sequence_values,
+    list_transform(events, lambda event: (event.basket - events[1].basket)::integer) as sequence_baskets,
 
     -- timestamps
     feature_at
-from placed
-group by user_id, feature_at
+from latest

@@ -28,7 +28,7 @@ select
     demographics.age_band,
     demographics.income_band,
     demographics.household_size,
-    demographics.kids_count,
+    nullif(demographics.kids_count, 'Unknown') as kids_count,
     demographics.home_ownership,
     demographics.marital_status,
 

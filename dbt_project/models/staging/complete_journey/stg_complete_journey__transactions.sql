@@ -30,14 +30,12 @@ select
     pseudonyms.user_id,
     source.product_id::varchar as item_id,
     source.basket_id::varchar as basket_id,
-    source.store_id::varchar as store_id,
 
     -- facts
     'purchase' as event_type,
     source.quantity::double as value,
-    source.sales_value::decimal(12, 2) as sales_dollars,
-    (source.retail_disc + source.coupon_disc + source.coupon_match_disc)::decimal(12, 2) as discount_dollars,
-    source.coupon_disc::decimal(12, 2) as coupon_dollars,
+    greatest(source.sales_value - source.coupon_disc, 0)::decimal(12, 2) as amount, -- coupons are paid by their issuer
+    (source.retail_disc + source.coupon_disc + source.coupon_match_disc)::decimal(12, 2) as discount,
     'complete_journey' as source,
 
     -- timestamps
