@@ -2,9 +2,9 @@
 
     python -m benchmarks.pipeline [--keep HOME]
 
-starts Airflow on an empty home and runs the DAG for two days, one after the other. Limits: 12 minutes for the first run,
-4 for the next day's, a quarter of a run for Airflow itself, 8 GiB for all processes together. Airflow's share is the
-part of a run's wall clock in which neither dbt nor a step was at work: scheduling, starting processes, watching.
+starts Airflow on an empty home and runs the DAG for two days, one after the other. Limits: 12 minutes for the first
+run, 4 for the next day's, a quarter of a run for Airflow itself, 8 GiB for all processes together. Airflow's share is
+the part of a run's wall clock in which neither dbt nor a step was at work: scheduling, starting processes, watching.
 """
 
 import argparse

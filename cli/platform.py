@@ -169,11 +169,12 @@ class Platform:
     def _say_scores(self, clock: Clock) -> None:
         """The evaluation's headline, and why the challenger was refused, if it was."""
         folder = self.settings.reports / clock.date
-        evaluation = read_json(folder / "evaluation.json")
+        digest = registry.challenger(self.settings, clock)
+        judged = read_json(folder / f"leaderboard-{digest[:12]}.json")
         table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
-        for name, row in evaluation["leaderboard"].items():
-            low, high = row["ndcg_interval"]
-            table.add_row(name, f"{row['ndcg']:.4f}", f"{low:.4f} to {high:.4f}")
+        for name, row in judged["models"].items():
+            ndcg = row["ndcg"]
+            table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
         decision = read_json(folder / "gate.json")
         if not decision["promote"]:

@@ -15,6 +15,11 @@ from zhiyin.settings import Settings
 log = logging.getLogger(__name__)
 
 
+def log_progress(stage: str, share: float, words: str) -> None:
+    """Progress of long work, as log lines: what Airflow's UI and a terminal both show."""
+    log.info("%s %3.0f %%: %s", stage, 100 * share, words)
+
+
 def land(settings: Settings, clock: Clock) -> Any:
     """Raw tables into the lake, a Parquet file a day; a day that is there unchanged is left alone."""
     from zhiyin.landing import land
@@ -52,28 +57,60 @@ def encode(settings: Settings, clock: Clock) -> Any:
     from training.encode_items import encode_items
     from zhiyin.warehouse import current
 
-    return encode_items(settings, current(settings))
+    return encode_items(settings, current(settings), log_progress)
 
 
 def train(settings: Settings, clock: Clock) -> Any:
     """Candidate generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
     from training.train import train
+    from zhiyin.registry import nominate
+    from zhiyin.warehouse import current
 
-    return train(settings, clock)
+    bundle = train(settings, clock, current(settings), settings.states / clock.date, log_progress)
+    nominate(settings, bundle.name, clock)
+    return bundle
 
 
-def evaluate(settings: Settings, clock: Clock) -> Any:
-    """The challenger against baselines and its own generators, on the days that it has never seen."""
+def evaluate(settings: Settings, clock: Clock) -> None:
+    """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
     from training.evaluation import evaluate
+    from zhiyin.registry import challenger, champion
+    from zhiyin.warehouse import current
 
-    return evaluate(settings, clock)
+    digests = {challenger(settings, clock)}
+    reigning = champion(settings)
+    if reigning and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
+        digests.add(reigning["digest"])
+    for digest in sorted(digests):
+        bundle = settings.bundles / digest
+        evaluate(settings, clock, current(settings), settings.states / clock.date, bundle, progress=log_progress)
 
 
 def gate(settings: Settings, clock: Clock) -> bool:
-    """Whether the challenger may be promoted; the reasons are logged and kept with the evaluation."""
-    from training.evaluation import gate
+    """Refuse a challenger that does not beat the baselines or is significantly worse than the champion.
 
-    decision = gate(settings, clock)
+    The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
+    """
+    from dataclasses import asdict
+
+    from training.evaluation import gate
+    from zhiyin.registry import challenger, champion
+    from zhiyin.store import read_json, write_json
+
+    folder = settings.reports / clock.date
+    ours, reigning = challenger(settings, clock), champion(settings)
+    ours_judged = read_json(folder / f"leaderboard-{ours[:12]}.json")
+    theirs_judged = None
+    if reigning and reigning["digest"] != ours:
+        judged = folder / f"leaderboard-{reigning['digest'][:12]}.json"
+        if not judged.exists():
+            raise ValueError(
+                f"the champion is of {reigning['promoted_at_as_of'][:10]}, later than {clock.date}: "
+                "it has seen the days it would be judged on; roll back first to promote an earlier model"
+            )
+        theirs_judged = read_json(judged)
+    decision = gate(ours_judged, theirs_judged)
+    write_json(folder / "gate.json", asdict(decision))
     for reason in decision.reasons:
         log.info("%s", reason)
     return decision.promote
@@ -84,14 +121,14 @@ def package(settings: Settings, clock: Clock) -> Any:
     from bento.packaging import package
     from zhiyin.registry import challenger
 
-    return package(settings, challenger(settings, clock)["digest"])
+    return package(settings, challenger(settings, clock))
 
 
 def promote(settings: Settings, clock: Clock) -> Any:
     """Move the champion pointer to the challenger; the running service follows it."""
     from zhiyin.registry import challenger, promote
 
-    return promote(settings, challenger(settings, clock)["digest"], clock)
+    return promote(settings, challenger(settings, clock), clock)
 
 
 def report(settings: Settings, clock: Clock) -> Any:
