@@ -49,10 +49,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success its files are synced and it is renamed to ``path``.
 
-    A folder that is already there stays (artefacts are immutable, so it holds the same content).
+    A folder that is already there stays (artefacts are immutable, so it holds the same content), or with ``replace``
+    makes way: a crash between its two renames leaves no folder, never a half one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -61,11 +62,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             _fsync(file)
+        if replace and path.exists():
+            path.rename(temporary.with_name(f"{temporary.name}.old"))
         if not path.exists():
             temporary.rename(path)
             _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary.with_name(f"{temporary.name}.old"), ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
