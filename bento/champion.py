@@ -11,7 +11,6 @@ from typing import Any
 from zhiyin import registry
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.settings import Settings
-from zhiyin.store import verify_manifest
 
 logger = logging.getLogger("bentoml.zhiyin")
 
@@ -78,9 +77,9 @@ class ChampionWatch:
         digest = str(pointer["digest"])
         serving = self.current.digest[:12] if self.current else "nothing"
         try:
-            bundle = Path(pointer["bundle"])
-            verify_manifest(bundle)
-            recommender = Recommender.load(bundle)
+            recommender = Recommender.load(Path(pointer["bundle"]))  # checks every file against the manifest
+            if recommender.version != digest:
+                raise ValueError(f"{pointer['bundle']} holds {recommender.version}, not {digest}")
             # The first list pays for lazy work (thread pools, page faults): not the first shopper.
             recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
         except Exception as error:

@@ -1,11 +1,9 @@
 """The BentoML service ``zhiyin``. By hand: ``bentoml serve bento.service:Recommendations``."""
 
 import asyncio
-import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import bentoml
@@ -17,12 +15,6 @@ from bento.schemas import Problem, RecommendedItem, RecommendRequest, RecommendR
 from bento.web import app as page
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import get_settings
-
-if TYPE_CHECKING:
-    from bento.champion import Champion
-    from zhiyin.recommender.recommender import Slate
-
-logger = logging.getLogger("bentoml.zhiyin")
 
 # Law 11, also for who starts `bentoml serve` by hand: its command line asks before it imports us and caches the answer.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -52,6 +44,7 @@ class Recommendations:
 
         from bento.champion import ChampionWatch
         from bento.impressions import ImpressionLog
+        from bento.ranking import Ranking
         from bento.user_states import UserStates
 
         self.settings = get_settings()
@@ -59,7 +52,7 @@ class Recommendations:
         self.key = load_key(self.settings.pseudonym_key)
         self.states = UserStates(self.settings)
         self.impressions = ImpressionLog(self.settings.feedback / "impressions")
-        self.ranking = ThreadPoolExecutor(self.settings.threads, thread_name_prefix="ranking")
+        self.ranking = Ranking(self.settings.threads)
         self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])
         self.champions = ChampionWatch(self.settings, self.states.read_now)
         self.champions.start()
@@ -68,7 +61,7 @@ class Recommendations:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         self.champions.stop()
-        self.ranking.shutdown()
+        self.ranking.close()
         self.states.close()
         self.impressions.close()
 
@@ -85,9 +78,7 @@ class Recommendations:
             return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id)
-        slate, more = await asyncio.get_running_loop().run_in_executor(
-            self.ranking, _rank, champion, state, request.k, request.explain
-        )
+        slate, more = await self.ranking.rank(champion.recommender, state, request.k, request.explain)
         missing += more
         # Who could not be looked up is not therefore unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
@@ -105,18 +96,6 @@ class Recommendations:
         for label in answer.missing or ["nothing"]:
             self.answers.labels(label).inc()
         return answer
-
-
-def _rank(champion: "Champion", state: dict[str, Any], k: int, explain: str) -> "tuple[Slate, list[str]]":
-    """The slate; from popularity when this user's row breaks the ranking, and then what was missing."""
-    try:
-        return champion.recommender.recommend([state], k, explain)[0], []
-    except Exception:
-        from bento.user_states import UNAVAILABLE
-
-        logger.exception("recommend: the state of %s cannot be ranked; popular items stand in", state["user_id"])
-        bare = {"user_id": state["user_id"]}
-        return champion.recommender.recommend([bare], k, explain)[0], [UNAVAILABLE]
 
 
 def _impression(user_id: str, request: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:

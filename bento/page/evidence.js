@@ -4,18 +4,23 @@ import { icon } from "./icons.js";
 import { date, h, percent, plural, tidy } from "./words.js";
 
 const KINDS = {
-  bought_before: ["again", ({ baskets, last_at }) => [baskets && `in ${plural(baskets, "basket")}`, last_at && `last ${date(last_at)}`]],
-  similar_to_bought: ["near", ({ title }) => [title && `near ${title}`]],
-  favourite_category: ["heart", ({ category, share }) => [tidy(category), share && percent(share)]],
-  popular_now: ["trend", ({ users_28d }) => [users_28d && `${plural(users_28d, "buyer")} in 28 days`]],
-  interest: ["spark", () => ["fits the interests"]],
-  on_promotion: ["tag", () => ["on promotion"]],
+  bought_before: [
+    "again",
+    ({ times, last_bought: last, usual_gap_days: gap }) => [
+      times === 1 ? "bought once" : `bought ${plural(times, "time")}`,
+      gap && `every ${gap === 1 ? "day" : `${gap} days`}`,
+      `last ${date(last)}`,
+    ],
+  ],
+  similar_to_bought: ["near", ({ title }) => [`goes with ${title}`]],
+  favourite_category: ["heart", ({ category, share }) => [`${tidy(category)}: ${percent(share)} of purchases`]],
+  interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
+  on_promotion: ["tag", ({ stores_share: share }) => [`promoted in ${percent(share)} of stores`]],
+  popular_now: ["trend", ({ rank, buyers_28d: buyers }) => [`no. ${rank} of all`, `${plural(buyers, "buyer")} in 28 days`]],
 };
 
 export function evidence(fact) {
-  const [name, words] = KINDS[fact.kind] ?? ["fact", () => []];
-  const known = words(fact).filter(Boolean);
-  const text = known.length ? known.join(", ") : fact.kind.replaceAll("_", " ");
-  const all = Object.entries(fact).filter(([key]) => key !== "kind").map(([key, value]) => `${key}: ${value}`);
-  return h("li", { title: [fact.kind, ...all].join("\n") }, icon(name), text);
+  const [name, words] = KINDS[fact.kind] ?? ["fact", () => [fact.kind.replaceAll("_", " ")]];
+  const facts = Object.entries(fact).map(([key, value]) => `${key}: ${value}`);
+  return h("li", { title: facts.join("\n") }, icon(name), words(fact).filter(Boolean).join(", "));
 }

@@ -1,0 +1,196 @@
+"""What the application developer is promised of ``POST /recommend``."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Service, borrow, point, ready, serve
+
+from feature_repo import OnlineStates
+from zhiyin.recommender.recommender import Recommender
+
+
+def test_a_list_has_k_ranked_items_with_their_evidence(
+    service: Service, shopper: str, champion: tuple[Path, str]
+) -> None:
+    answer = service.recommend(user_id=shopper, k=7, explain="text")
+    assert set(answer) == {"request_id", "model_version", "as_of", "missing", "items"}
+    assert answer["model_version"] == champion[1]
+    assert answer["missing"] == []
+    assert [item["rank"] for item in answer["items"]] == list(range(1, 8))
+    assert len({item["item_id"] for item in answer["items"]}) == 7
+    for item in answer["items"]:
+        assert item["title"]
+        assert item["reason"]
+        assert item["evidence"]
+        assert all(fact["kind"] for fact in item["evidence"])
+
+
+def test_the_defaults_are_ten_items_and_no_words(service: Service, shopper: str) -> None:
+    answer = service.recommend(user_id=shopper)
+    assert len(answer["items"]) == 10
+    assert all(item["reason"] is None for item in answer["items"])
+
+
+def test_the_list_is_the_recommenders_own(service: Service, shopper: str, champion: tuple[Path, str]) -> None:
+    """Law 5: HTTP adds nothing and takes nothing away."""
+    state = OnlineStates(service.settings).user(service.pseudonym(shopper))
+    assert state is not None
+    slate = Recommender.load(champion[0]).recommend([state], k=20, explain="text")[0]
+    served = service.recommend(user_id=shopper, k=20, explain="text")["items"]
+    assert [(i["item_id"], i["rank"], i["reason"]) for i in served] == [
+        (item.item_id, item.rank, item.reason) for item in slate.items
+    ]
+    assert [i["score"] for i in served] == pytest.approx([item.score for item in slate.items], abs=1e-6)
+
+
+def test_a_number_is_the_same_id_as_its_digits(service: Service, shopper: str) -> None:
+    as_text, as_number = (service.recommend(user_id=given)["items"] for given in (shopper, int(shopper)))
+    assert as_text == as_number
+
+
+def test_an_unknown_user_gets_what_is_popular_and_is_told_so(service: Service, shopper: str) -> None:
+    answer = service.recommend(user_id="nobody we know", k=10, explain="text")
+    assert answer["missing"] == ["unknown_user"]
+    assert len(answer["items"]) == 10
+    assert [i["item_id"] for i in answer["items"]] != [
+        i["item_id"] for i in service.recommend(user_id=shopper)["items"]
+    ]
+    stranger = service.recommend(user_id="nobody else", k=10, explain="text")
+    assert answer["items"] == stranger["items"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("{}", "user_id"),
+        ('{"user_id": ""}', "user_id"),
+        ('{"user_id": "   "}', "user_id"),
+        ('{"user_id": null}', "user_id"),
+        ('{"user_id": true}', "user_id"),
+        ('{"user_id": 1.5}', "user_id"),
+        ('{"user_id": ["1"]}', "user_id"),
+        (json.dumps({"user_id": "x" * 257}), "user_id"),
+        ('{"user_id": "1", "k": 0}', "k"),
+        ('{"user_id": "1", "k": 101}', "k"),
+        ('{"user_id": "1", "k": "10"}', "k"),
+        ('{"user_id": "1", "k": 2.5}', "k"),
+        ('{"user_id": "1", "k": NaN}', "k"),
+        ('{"user_id": "1", "k": null}', "k"),
+        ('{"user_id": "1", "explain": "poem"}', "explain"),
+        ('{"user_id": "1", "explain": 1}', "explain"),
+        ('{"user_id": "1", "limit": 5}', "limit"),
+        ("[]", "body"),
+        ('"1"', "body"),
+        ("", "body"),
+        ("user_id=1", "body"),
+        ('{"user_id": "\\ud800"}', "body"),
+        ("[" * 5000, "body"),
+    ],
+)
+def test_a_wrong_body_is_refused_with_the_field_and_the_cure(service: Service, body: str, field: str) -> None:
+    response = service.http.post("/recommend", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert [problem["field"] for problem in response.json()["problems"]] == [field]
+    assert field in response.json()["error"]
+    assert response.json()["problems"][0]["cure"]
+
+
+def test_every_problem_of_a_body_is_named_at_once(service: Service) -> None:
+    response = service.http.post("/recommend", json={"k": 0, "explian": "text"})
+    problems = {problem["field"]: problem["cure"] for problem in response.json()["problems"]}
+    assert set(problems) == {"user_id", "k", "explian"}
+    assert problems["explian"] == "Did you mean explain?"
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "call"),
+    [
+        (405, "method", {"method": "GET"}),
+        (405, "method", {"method": "DELETE"}),
+        (415, "content-type", {"method": "POST", "data": {"user_id": "1"}}),
+        (415, "content-type", {"method": "POST", "content": "{}", "headers": {"content-type": "text/plain"}}),
+        (
+            415,
+            "content-type",
+            {"method": "POST", "content": b"x", "headers": {"content-type": "application/vnd.bentoml+pickle"}},
+        ),
+        (415, "content-type", {"method": "POST", "files": {"user_id": b"1"}}),
+        (413, "body", {"method": "POST", "json": {"user_id": "1" * 20_000}}),
+        (413, "body", {"method": "POST", "content": (b" " * 1000 for _ in range(30))}),
+    ],
+)
+def test_a_wrong_request_is_refused_before_its_body_is_read(
+    service: Service, status: int, field: str, call: dict[str, Any]
+) -> None:
+    response = service.http.request(url="/recommend", **call)
+    assert response.status_code == status
+    assert response.json()["problems"][0]["field"] == field
+
+
+def test_an_impression_holds_the_list_and_no_raw_id(service: Service, shopper: str) -> None:
+    """Laws 9 and 11: on disk once the list is answered, under the pseudonym."""
+    raw = "a raw id that must not be written"
+    for user_id in (shopper, raw):
+        answer = service.recommend(user_id=user_id, k=3)
+        line = next(line for line in service.impressions() if line["request_id"] == answer["request_id"])
+        assert line["user_id"] == service.pseudonym(user_id)
+        assert line["model_version"] == answer["model_version"]
+        assert line["missing"] == answer["missing"]
+        assert [item["item_id"] for item in line["items"]] == [item["item_id"] for item in answer["items"]]
+    written = [path.read_text() for path in service.settings.feedback.rglob("*.jsonl")]
+    assert written
+    assert not any(raw in text for text in (*written, service.log.read_text()))
+
+
+def test_probes_metrics_and_documentation_answer(service: Service) -> None:
+    for path in ("/livez", "/readyz", "/docs", "/docs.json", "/"):
+        assert service.http.get(path).status_code == 200, path
+    service.recommend(user_id="nobody we know")
+    assert 'zhiyin_answers_total{missing="unknown_user"}' in service.http.get("/metrics").text
+    document = service.http.get("/docs.json").json()
+    assert document["info"]["title"] == "Zhiyin"
+    assert set(document["components"]["schemas"]["RecommendRequest"]["properties"]) == {"user_id", "k", "explain"}
+
+
+def test_a_lost_online_store_costs_the_personal_part_only(
+    slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
+) -> None:
+    """Law 8, and back again when the store is."""
+    settings = borrow(slice_home.settings, tmp_path)
+    settings.features.unlink()
+    point(settings, *champion)
+    with serve(settings) as service:
+        service.wait(lambda: ready(service), "a ready service")
+        answer = service.recommend(user_id=shopper)
+        assert answer["missing"] == ["user_state_unavailable"]
+        assert len(answer["items"]) == 10
+        settings.features.symlink_to(slice_home.settings.features)
+        assert service.recommend(user_id=shopper)["missing"] == []
+
+
+def test_a_full_disk_costs_the_log_and_not_the_list(
+    slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
+) -> None:
+    settings = borrow(slice_home.settings, tmp_path)
+    settings.feedback.write_text("a file where the folder should be")
+    point(settings, *champion)
+    with serve(settings) as service:
+        service.wait(lambda: ready(service), "a ready service")
+        answer = service.recommend(user_id=shopper)
+        assert answer["missing"] == ["impression_not_logged"]
+        assert len(answer["items"]) == 10
+
+
+def test_no_usage_statistics_leave_the_machine_however_it_is_started() -> None:
+    """Law 11: BentoML's command line has already asked, and cached the answer, when it imports the service."""
+    program = (
+        "from bentoml._internal.utils.analytics.usage_stats import do_not_track\n"
+        "before = do_not_track(); import bento.service; print(before, do_not_track())"
+    )
+    environment = {"PATH": "/usr/bin"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
