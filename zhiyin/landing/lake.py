@@ -14,6 +14,7 @@ from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 PART = "part-0.parquet"
+ALL_ROWS = "true"
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
 
 
@@ -22,13 +23,13 @@ class RawTable:
     """A table as a source delivers it.
 
     ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
-    ``rows`` is a SQL condition on the rows that are taken.
+    ``rows`` is the SQL condition on the rows that are taken: all, or those of a sample of users.
     """
 
     name: str
     source: Path
     day: str | None = None
-    rows: str = "true"
+    rows: str = ALL_ROWS
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,23 @@ def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
 
     Raises:
         FileNotFoundError: the source file is missing.
+        ValueError: rows have no day; the message counts them.
     """
     if not table.source.is_file():
         raise FileNotFoundError(f"{table.source}: source of {table.name} not found; install the dataset's package")
     folder = settings.lake / table.name
     # What a file's content follows from: while this is the same, the day need not be read again.
-    origin = json_digest([file_digest(table.source), table.day, table.rows])
-    entries = _entries(folder, table.rows)
+    sample = None if table.rows == ALL_ROWS else settings.user_sample
+    origin = json_digest([file_digest(table.source), table.day, sample])
+    entries = _entries(folder, sample)
     known = {
         name
         for name, entry in entries.items()
         if entry["origin"] == origin and (folder / name).is_file() and file_digest(folder / name) == entry["sha256"]
     }
 
-    with tempfile.TemporaryDirectory(prefix=".landing-", dir=_made(settings.lake)) as staging:
+    settings.lake.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".landing-", dir=settings.lake) as staging:
         written = 0
         fresh = _split(table, clock, known, Path(staging), settings)
         for name, rows in sorted(fresh.items()):
@@ -74,7 +78,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
                 written += 1
             entries[name] = {"rows": rows, "sha256": digest, "origin": origin}
     if fresh:
-        write_json(folder / LANDED, {"rows": table.rows, "files": dict(sorted(entries.items()))})
+        write_json(folder / LANDED, {"user_sample": sample, "files": dict(sorted(entries.items()))})
 
     seen = [name for name in entries if table.day is None or name < f"day={clock.date}"]
     return Landed(
@@ -85,17 +89,12 @@ def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
     )
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _entries(folder: Path, rows: str) -> dict[str, dict[str, Any]]:
-    """The files landed so far; a lake that took other rows (another sample of users) is emptied first."""
+def _entries(folder: Path, sample: int | None) -> dict[str, dict[str, Any]]:
+    """The files landed so far; a table that holds another sample of users is emptied first."""
     if not (folder / LANDED).is_file():
         return {}
     landed = read_json(folder / LANDED)
-    if landed["rows"] != rows:
+    if landed["user_sample"] != sample:
         shutil.rmtree(folder)
         return {}
     files: dict[str, dict[str, Any]] = landed["files"]
@@ -104,31 +103,34 @@ def _entries(folder: Path, rows: str) -> dict[str, dict[str, Any]]:
 
 def _split(table: RawTable, clock: Clock, known: set[str], staging: Path, settings: Settings) -> dict[str, int]:
     """Write the table's files that are not ``known`` under ``staging``; return their rows by relative name."""
+    if table.day is None and PART in known:
+        return {}
+    source = f"read_parquet('{table.source}')"
     with duckdb.connect(config={"threads": 1, "memory_limit": settings.memory_limit}) as connection:
         connection.execute(f"set partitioned_write_max_open_files = {MAX_OPEN_DAYS}")
-        source = f"read_parquet('{table.source}')"
         if table.day is None:
-            if PART in known:
-                return {}
-            query = f"select * from {source} where {table.rows}"
-            connection.execute(f"copy ({query}) to '{staging / PART}' (format parquet, compression zstd)")
-        else:
-            days = ", ".join(f"date '{name.removeprefix('day=').split('/')[0]}'" for name in sorted(known))
             connection.execute(
-                f"copy (select *, ({table.day})::date as day from {source} where {table.rows}"
-                f" and ({table.day})::date < date '{clock.date}'"
-                f"{f' and ({table.day})::date not in ({days})' if days else ''})"
+                f"copy (select * from {source} where {table.rows}) to '{staging / PART}'"
+                " (format parquet, compression zstd)"
+            )
+        else:
+            day = f"({table.day})::date"
+            undated = connection.execute(f"select count(*) from {source} where {day} is null").fetchall()[0][0]
+            if undated:
+                raise ValueError(f"{table.source}: {undated} rows of {table.name} have no {table.day}; date them")
+            landed = "".join(f" and {day} <> date '{name[4:14]}'" for name in sorted(known))
+            connection.execute(
+                f"copy (select *, {day} as day from {source}"
+                f" where {table.rows} and {day} < date '{clock.date}'{landed})"
                 f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
-                f" overwrite_or_ignore)"
+                " overwrite_or_ignore)"
             )
         files = sorted(staging.rglob("*.parquet"))
         if any(file.name != PART for file in files):
             raise RuntimeError(f"{table.source}: a day of {table.name} came in several files; raise MAX_OPEN_DAYS")
-        counted = (
-            connection.execute(
-                "select file_name, num_rows from parquet_file_metadata($1)", [[str(file) for file in files]]
-            )
-            if files
-            else None
+        if not files:
+            return {}
+        counted = connection.execute(
+            "select file_name, num_rows from parquet_file_metadata($1)", [list(map(str, files))]
         )
-        return {str(Path(name).relative_to(staging)): rows for name, rows in counted.fetchall()} if counted else {}
+        return {str(Path(name).relative_to(staging)): rows for name, rows in counted.fetchall()}

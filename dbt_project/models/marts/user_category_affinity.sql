@@ -53,7 +53,10 @@ profiles as (
         user_id,
         feature_at,
         sum(weight)::double as total,
-        list({'category': category, 'weight': weight::double} order by weight desc, category)[1:50] as categories
+        list({
+            'category': category,
+            'weight': weight::double
+        } order by weight desc, category asc)[1:50] as categories
     from decayed
     group by user_id, feature_at
 

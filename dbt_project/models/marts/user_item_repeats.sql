@@ -60,7 +60,7 @@ histories as (
             'decayed_short': decayed_short,
             'decayed_long': decayed_long,
             'mean_gap_days': if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1)
-        } order by last_at desc, item_id)[1:2000] as items
+        } order by last_at desc, item_id asc)[1:2000] as items
     from repeats
     group by user_id, feature_at
 

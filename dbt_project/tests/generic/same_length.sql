@@ -2,8 +2,5 @@
 {% test same_length(model, columns) %}
 select *
 from {{ model }}
-where false
-    {%- for column in columns[1:] %}
-    or len({{ column }}) is distinct from len({{ columns[0] }})
-    {%- endfor %}
+where len({{ columns | join(") is distinct from len(" ~ columns[0] ~ ") or len(") }}) is distinct from len({{ columns[0] }})
 {% endtest %}

@@ -1,9 +1,8 @@
-{# A number lies in [lowest, highest]; null passes. #}
+{# A number lies in [lowest, highest]; either may be another column; null passes. #}
 {% test within(model, column_name, lowest=none, highest=none) %}
 select {{ column_name }}
 from {{ model }}
 where
-    false
-    {%- if lowest is not none %} or {{ column_name }} < {{ lowest }}{% endif %}
-    {%- if highest is not none %} or {{ column_name }} > {{ highest }}{% endif %}
+    {{ column_name }} < {{ column_name if lowest is none else lowest }}
+    or {{ column_name }} > {{ column_name if highest is none else highest }}
 {% endtest %}

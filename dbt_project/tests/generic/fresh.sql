@@ -1,0 +1,7 @@
+{# The latest moment before as_of is at most so many days old, by the clock of the run. #}
+{% test fresh(model, column_name, days) %}
+select max({{ column_name }}) as latest
+from {{ model }}
+where {{ column_name }} < {{ as_of() }}
+having coalesce(max({{ column_name }}) < {{ as_of() }} - interval {{ days }} day, true)
+{% endtest %}

@@ -1,0 +1,36 @@
+-- The running sums of gains and losses end where a plain count of the last days ends.
+with latest as (
+
+    select * from {{ ref('item_activity') }}
+    qualify row_number() over (partition by item_id order by feature_at desc) = 1
+
+),
+
+counted as (
+
+    select
+        item_id,
+        count(*) filter (where occurred_at >= {{ as_of() }} - interval 7 day) as events_7d,
+        count(*) filter (where occurred_at >= {{ as_of() }} - interval 90 day) as events_90d,
+        count(distinct user_id) filter (where occurred_at >= {{ as_of() }} - interval 28 day) as users_28d,
+        count(distinct user_id) filter (where occurred_at >= {{ as_of() }} - interval 90 day) as users_90d,
+        min(occurred_at) as first_event_at,
+        max(occurred_at) as last_event_at
+    from {{ ref('interactions') }}
+    group by item_id
+
+)
+
+select
+    counted.*,
+    latest.*
+from counted
+full join latest on counted.item_id = latest.item_id
+where
+    (
+        latest.events_7d, latest.events_90d, latest.users_28d, latest.users_90d, latest.first_event_at,
+        latest.last_event_at
+    ) is distinct from (
+        counted.events_7d, counted.events_90d, counted.users_28d, counted.users_90d, counted.first_event_at,
+        counted.last_event_at
+    )

@@ -1,0 +1,16 @@
+-- kept + quarantined + duplicates = landed
+with counted as (
+
+    select
+        (
+            select count(*) from {{ source('complete_journey', 'transactions') }}
+            where transaction_timestamp < {{ as_of() }}
+        ) as landed,
+        (select count(*) from {{ ref('interactions') }}) as kept,
+        (select count(*) from {{ ref('quarantined_events') }}) as quarantined,
+        (select sum(deliveries - 1) from {{ ref('int_events') }}) as duplicates
+
+)
+
+select * from counted
+where kept + quarantined + duplicates <> landed
