@@ -1,0 +1,1 @@
+"""How the recommender learns and is judged; imports neither Airflow nor Feast, so it runs on a bare machine."""

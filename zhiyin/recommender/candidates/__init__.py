@@ -1,0 +1,28 @@
+"""Candidate generators: one interface (``base``), one file per generator, and the list of those in use."""
+
+from zhiyin.recommender.candidates.base import CandidateGenerator, Context
+from zhiyin.recommender.candidates.interest import Interest
+from zhiyin.recommender.candidates.item_to_item import ItemToItem
+from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
+from zhiyin.recommender.candidates.popularity import Popularity
+from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
+
+# In the order in which a recommender asks them; their names are feature names of the ranker.
+GENERATORS: tuple[type[CandidateGenerator], ...] = (
+    PersonalFrequency,
+    ItemToItem,
+    Interest,
+    TextNeighbours,
+    Popularity,
+)
+
+__all__ = [
+    "GENERATORS",
+    "CandidateGenerator",
+    "Context",
+    "Interest",
+    "ItemToItem",
+    "PersonalFrequency",
+    "Popularity",
+    "TextNeighbours",
+]

@@ -1,0 +1,9 @@
+"""Fixtures of the model tests."""
+
+import pytest
+from checkerboard import World
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World()

@@ -1,0 +1,72 @@
+"""Document vectors of the catalogue, from a cache that knows each document by its digest."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training.data import read_catalogue
+from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.catalogue import Catalogue, Floats
+from zhiyin.recommender.text_encoder import TextEncoder
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file
+from zhiyin.warehouse import Marts
+
+DIMENSIONS = 128  # of the standardised vectors; the rest of a sentence vector is hardly more than noise on short texts
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What was done: distinct documents, how many of them were encoded now, and the encoder's digest."""
+
+    documents: int
+    encoded: int
+    encoder: str
+
+
+def encode_items(settings: Settings, marts: Marts, progress: Progress = silent) -> EncodeReport:
+    """Encode what is new: one vector per distinct document, kept under the encoder's digest."""
+    documents = read_catalogue(marts).table["document"]
+    return _encode(settings, documents, progress)[0]
+
+
+def standardised_text(settings: Settings, catalogue: Catalogue, progress: Progress = silent) -> Floats:
+    """Float32 [items, up to 128]: document vectors, centred, on their principal axes, every axis of unit variance."""
+    _, vectors = _encode(settings, catalogue.table["document"], progress)
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0)
+    values, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    chosen = np.argsort(values)[::-1][: min(DIMENSIONS, int((values > 1e-9).sum()))]
+    axes = axes[:, chosen]
+    axes *= np.sign(axes[np.argmax(np.abs(axes), axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign
+    scaled = centred @ axes / np.sqrt(values[chosen])
+    return scaled.astype(np.float16).astype(np.float32)  # as the bundle keeps them
+
+
+def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) -> tuple[EncodeReport, Floats]:
+    texts = pc.fill_null(documents.cast(pa.string()), "").to_pylist()
+    distinct = sorted(set(texts))
+    digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in distinct}
+    encoder = TextEncoder(settings.text_encoder, settings.threads)
+    path = settings.encodings / f"{encoder.digest[:16]}.parquet"
+    known: dict[str, int] = {}
+    vectors = np.empty((0, encoder.dimensions), np.float32)
+    if path.exists():
+        cache = pq.read_table(path)
+        known = {digest: row for row, digest in enumerate(cache["digest"].to_pylist())}
+        flat = cache["vector"].combine_chunks().flatten().to_numpy()
+        vectors = flat.reshape(len(known), encoder.dimensions)
+    fresh = [text for text in distinct if digests[text] not in known]
+    if fresh:
+        note = f"{len(fresh):,} of {len(distinct):,} documents are new"
+        added = encoder.encode(fresh, lambda done: progress("encode", done / len(fresh), note))
+        known |= {digests[text]: len(vectors) + row for row, text in enumerate(fresh)}
+        vectors = np.concatenate([vectors, added])
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), encoder.dimensions)
+        with atomic_file(path) as temporary:
+            pq.write_table(pa.table({"digest": list(known), "vector": column}), temporary)
+    rows = np.array([known[digests[text]] for text in texts], np.int64)
+    return EncodeReport(len(distinct), len(fresh), encoder.digest), vectors[rows]

@@ -1,0 +1,164 @@
+"""The leaderboard: the served recommender, each of its generators alone and the baselines, on one window.
+
+The window is the ``label_days`` before ``as_of``: later than everything the bundle's models were fitted on. Lists are
+made by the bundle's own ``Recommender`` from the users' and items' states at the window's start.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.data import eligibility, eligible_at, read_data
+from training.evaluation.metrics import METRICS, Values, bootstrap_means, interval, list_metrics, user_auc
+from training.evaluation.page import leaderboard_page
+from training.evaluation.splits import Truth, truth_between
+from zhiyin.clock import Clock
+from zhiyin.contract import USER_ID
+from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.catalogue import Floats, Integers, ItemState
+from zhiyin.recommender.features import top_items
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file, write_json
+from zhiyin.warehouse import Marts
+
+K = 10
+WHOLE = "zhiyin"
+
+
+def evaluate(
+    settings: Settings,
+    clock: Clock,
+    marts: Marts,
+    states: Path,
+    bundle: Path,
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Judge a bundle on [clock.evaluation_cut, clock.as_of).
+
+    Writes into ``folder`` (by default the reports of ``as_of``) ``leaderboard-<digest>.json``, the same as HTML, and
+    ``users-<digest>.parquet`` with every user's NDCG, and returns what the JSON holds.
+
+    Raises:
+        ValueError: the bundle's models were fitted on events of the window.
+    """
+    recommender = Recommender.load(bundle)
+    if recommender.manifest["evaluation_cut"] > clock.evaluation_cut.isoformat():
+        raise ValueError(
+            f"{bundle.name[:12]} was fitted on events before {recommender.manifest['evaluation_cut']}; "
+            f"a window from {clock.evaluation_cut.isoformat()} is no judge of it"
+        )
+    data = read_data(marts, states)
+    eligible = eligible_at(data.interactions, clock.evaluation_cut)
+    truth = truth_between(data.interactions, clock.evaluation_cut, clock.as_of, eligible)
+    mask = eligibility(recommender.catalogue, eligible)
+    recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
+    rows = truth.rows_of(data.users_at(clock.evaluation_cut))
+
+    judged = _judge(recommender, rows, truth, progress)
+    report = {
+        "bundle": recommender.version,
+        "as_of": clock.as_of.isoformat(),
+        "window": [clock.evaluation_cut.isoformat(), clock.as_of.isoformat()],
+        "k": K,
+        "users": rows.num_rows,
+        "pairs": truth.table.num_rows,
+        "candidates": len(eligible),
+        "models": _summary(judged, mask),
+        "differences": _differences(judged),
+    }
+    folder = folder or settings.reports / clock.date
+    name = recommender.version[:12]
+    report["users_file"] = str(folder / f"users-{name}.parquet")
+    columns = {model: figures.values["ndcg"] for model, figures in judged.items()}
+    with atomic_file(folder / f"users-{name}.parquet") as temporary:
+        pq.write_table(pa.table({USER_ID: rows[USER_ID]} | columns), temporary)
+    write_json(folder / f"leaderboard-{name}.json", report)
+    with atomic_file(folder / f"leaderboard-{name}.html") as temporary:
+        temporary.write_text(leaderboard_page(report))
+    return report
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One model's metrics per user, and the items of its lists."""
+
+    values: dict[str, Values]
+    items: Integers
+
+
+def _judge(recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress) -> dict[str, Figures]:
+    """Metrics per user of the whole and of each generator alone."""
+    n_items = len(recommender.catalogue)
+    eligible = recommender.item_state.eligible
+    parts: dict[str, list[tuple[dict[str, Values], Integers]]] = {}
+    done = 0
+    for ranked in recommender.rank(rows, K):
+        users = ranked.users
+        true_user, true_item = truth.pairs(users.ids, recommender.catalogue)
+        relevant = np.zeros((len(users), n_items), bool)
+        relevant[true_user, true_item] = True
+        totals = truth.relevant(users.ids)
+        scores = np.full((len(users), n_items), -np.inf, np.float32)
+        scores[ranked.candidates.user, ranked.candidates.item] = ranked.score
+        lists = np.full((len(users), K), -1)
+        lists[ranked.candidates.user[ranked.chosen], ranked.rank - 1] = ranked.candidates.item[ranked.chosen]
+        parts.setdefault(WHOLE, []).append(_figures(lists, scores, relevant, totals, eligible))
+        for name, generator in recommender.generators.items():
+            scores = generator.score(users, recommender.item_state)
+            scores[:, ~eligible] = -np.inf
+            top = top_items(scores, K)
+            lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, top, -1)
+            parts.setdefault(name, []).append(_figures(lists, scores, relevant, totals, eligible))
+        done += len(users)
+        progress("evaluate", done / rows.num_rows, f"{done:,} of {rows.num_rows:,} users")
+    return {
+        name: Figures(
+            {metric: np.concatenate([values[metric] for values, _ in blocks]) for metric in blocks[0][0]},
+            np.concatenate([lists for _, lists in blocks]),
+        )
+        for name, blocks in parts.items()
+    }
+
+
+def _figures(
+    lists: Integers, scores: Floats, relevant: npt.NDArray[np.bool_], totals: Integers, eligible: npt.NDArray[np.bool_]
+) -> tuple[dict[str, Values], Integers]:
+    hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
+    return list_metrics(hits, totals) | {"gauc": user_auc(scores, relevant, eligible)}, lists
+
+
+def _summary(judged: dict[str, Figures], eligible: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Mean and 95 % interval of every metric, and the share of candidates that stand in any list."""
+    summary = {}
+    for name, figures in judged.items():
+        table = np.column_stack([figures.values[metric] for metric in (*METRICS, "gauc")])
+        table = np.where(np.isnan(table), 0.5, table)
+        low, high = interval(bootstrap_means(table))
+        facts: dict[str, Any] = {
+            metric: {"mean": float(table[:, column].mean()), "low": float(low[column]), "high": float(high[column])}
+            for column, metric in enumerate((*METRICS, "gauc"))
+        }
+        shown = np.unique(figures.items[figures.items >= 0])
+        facts["coverage"] = len(shown) / int(eligible.sum())
+        summary[name] = facts
+    return summary
+
+
+def _differences(judged: dict[str, Figures]) -> dict[str, Any]:
+    """Paired difference in NDCG of the whole from every other, with its 95 % interval."""
+    names = [name for name in judged if name != WHOLE]
+    whole = judged[WHOLE].values["ndcg"]
+    gaps = np.column_stack([whole - judged[name].values["ndcg"] for name in names])
+    low, high = interval(bootstrap_means(gaps))
+    means = gaps.mean(axis=0)
+    return {
+        name: {"mean": float(means[column]), "low": float(low[column]), "high": float(high[column])}
+        for column, name in enumerate(names)
+    }

@@ -1,0 +1,56 @@
+"""The ranker's training set: what the generators would have proposed at earlier moments, and what was then bought."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data import Data, eligibility, eligible_at
+from training.evaluation.splits import truth_between
+from zhiyin.recommender.candidates import CandidateGenerator
+from zhiyin.recommender.candidates.base import Progress
+from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.features import propose
+from zhiyin.recommender.ranker import matrix
+from zhiyin.recommender.users import Users
+
+USERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class RankingSet:
+    """Rows of candidates: features float32 [rows, features], label 0 or 1 [rows], and rows per user in order."""
+
+    names: list[str]
+    features: Floats
+    label: npt.NDArray[np.int8]
+    group: npt.NDArray[np.int64]
+
+
+def build_ranking_set(
+    data: Data, generators: list[CandidateGenerator], cuts: list[datetime], label_days: int, progress: Progress
+) -> RankingSet:
+    """One label window per cut, states as of the cut; the generators were fitted before the earliest.
+
+    Users without a proposed item that they then bought teach a ranker nothing and are left out.
+    """
+    names: list[str] = []
+    blocks: list[tuple[Floats, npt.NDArray[np.int8], npt.NDArray[np.int64]]] = []
+    for number, cut in enumerate(cuts):
+        eligible = eligible_at(data.interactions, cut)
+        items = ItemState.of(data.items, data.catalogue, cut, eligibility(data.catalogue, eligible))
+        truth = truth_between(data.interactions, cut, cut + timedelta(days=label_days), eligible)
+        rows = truth.rows_of(data.users_at(cut))
+        for start in range(0, rows.num_rows, USERS_AT_ONCE):
+            users = Users.of(rows[start : start + USERS_AT_ONCE], data.catalogue, cut.timestamp())
+            candidates = propose(generators, users, data.catalogue, items)
+            names = names or sorted(candidates.columns)
+            label = truth.holds(users.ids, candidates.user, candidates.item, data.catalogue)
+            useful = np.bincount(candidates.user, label, len(users)) > 0
+            keep = useful[candidates.user]
+            features = matrix(candidates, names)[keep]
+            blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
+        progress("ranking set", (number + 1) / len(cuts), f"label window from {cut:%Y-%m-%d}")
+    features, label, group = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return RankingSet(names, features, label, group[group > 0])

@@ -1,0 +1,97 @@
+"""Train a bundle: candidate models, then the ranker on what they would have proposed at earlier moments.
+
+By hand::
+
+    zhiyin train --as-of 2017-12-01
+"""
+
+import importlib.metadata
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from training.data import Data, read_data
+from training.encode_items import standardised_text
+from training.interest_encoder import train_encoder
+from training.ranker import fit_ranker
+from training.ranking_set import build_ranking_set
+from zhiyin.clock import Clock
+from zhiyin.recommender.bundle import Bundle
+from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
+from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.catalogue import Floats, item_rows
+from zhiyin.recommender.history import History
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_folder
+from zhiyin.warehouse import Marts
+
+LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
+
+
+def train(
+    settings: Settings,
+    clock: Clock,
+    marts: Marts,
+    states: Path,
+    progress: Progress = silent,
+    parent: str | None = None,
+) -> Path:
+    """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
+
+    Nothing fitted here saw an event at or after ``clock.evaluation_cut``; nothing that proposes candidates to the
+    ranker saw one at or after the first label window.
+    """
+    data = read_data(marts, states)
+    text = standardised_text(settings, data.catalogue, progress)
+    history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
+    cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
+
+    teachers = fit_generators(settings, data, text, history.before(min(cuts)), progress)
+    ranking_set = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
+    ranker = fit_ranker(ranking_set, settings, progress)
+    del ranking_set, teachers
+    generators = fit_generators(settings, data, text, history, progress)
+
+    state = item_rows(data.items, data.catalogue, clock.as_of)
+    bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker)
+    facts = {
+        "as_of": clock.as_of.isoformat(),
+        "evaluation_cut": clock.evaluation_cut.isoformat(),
+        "ranking_cuts": [cut.isoformat() for cut in cuts],
+        "label_days": clock.label_days,
+        "dataset": settings.dataset,
+        "marts": marts.version,
+        "seed": settings.seed,
+        "parent": parent,
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    return _store(settings, bundle, facts)
+
+
+def fit_generators(
+    settings: Settings, data: Data, text: Floats, history: History, progress: Progress = silent
+) -> list[CandidateGenerator]:
+    """Every generator, fitted on one log."""
+    context = Context(data.catalogue, text, settings.seed, settings.threads, progress, train_encoder)
+    fitted = []
+    for number, kind in enumerate(GENERATORS):
+        progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
+        fitted.append(kind.fit(history, context))
+    return fitted
+
+
+def _store(settings: Settings, bundle: Bundle, facts: dict[str, Any]) -> Path:
+    """Write the bundle beside its place, which only its digest names, and move it there."""
+    settings.bundles.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.bundles, prefix=".new.") as place:
+        manifest = bundle.write(Path(place), facts)
+        folder = settings.bundles / manifest["digest"]
+        with atomic_folder(folder) as temporary:
+            for part in Path(place).iterdir():
+                part.rename(temporary / part.name)
+    return folder
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")

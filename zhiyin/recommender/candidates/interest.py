@@ -1,0 +1,57 @@
+"""Interest: what the sequence model expects in the next basket."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.history import History
+from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
+from zhiyin.recommender.users import Users
+
+ROWS_AT_ONCE = 64  # bounds memory: one row's attention bias takes length x length x heads doubles
+
+
+class Interest(CandidateGenerator):
+    """Interest vector of the user times item vector, plus the item's learned popularity."""
+
+    name = "interest"
+    quota = 60
+
+    def __init__(self, encoder: InterestEncoder) -> None:
+        self.encoder = encoder
+        # Scoring in double precision, rounded once, makes a user's scores the same in every batch.
+        self._scorer = deepcopy(encoder).double().eval()
+        with torch.inference_mode():
+            vectors = self._scorer.item_vectors(torch.arange(len(encoder.text)))
+            self._items = torch.cat([vectors, self._scorer.popularity.unsqueeze(1)], dim=1).T.contiguous()
+
+    @classmethod
+    def fit(cls, history: History, context: Context) -> Self:
+        if context.fit_encoder is None:
+            raise ValueError("the interest generator needs context.fit_encoder, the training loop of its encoder")
+        return cls(context.fit_encoder(history, context))
+
+    @torch.inference_mode()
+    def score(self, users: Users, items: ItemState) -> Floats:
+        sequence, length = users.sequence, self.encoder.config.length
+        sessions = pad_sessions(
+            sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
+        )
+        chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)
+        interests = torch.cat([self._scorer.interests(sessions.rows(chunk)) for chunk in chunks])
+        bias = torch.ones(len(users), 1, dtype=interests.dtype)
+        scores: Floats = (torch.cat([interests, bias], dim=1) @ self._items).float().numpy()
+        scores[np.bincount(sequence.user, minlength=len(users)) == 0] = NOT_A_CANDIDATE
+        return scores
+
+    def save(self, folder: Path) -> None:
+        self.encoder.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        return cls(InterestEncoder.load(folder, context.text))

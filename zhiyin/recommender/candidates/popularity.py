@@ -1,0 +1,38 @@
+"""Popular now: what most users buy these weeks."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.history import History
+from zhiyin.recommender.users import Users
+from zhiyin.store import read_json, write_json
+
+
+class Popularity(CandidateGenerator):
+    """Distinct buyers of the last 28 days; last week's events break ties. The same list for everyone."""
+
+    name = "popularity"
+    quota = 120
+
+    def __init__(self, tie_break: float = 1e-3) -> None:
+        self.tie_break = tie_break
+
+    @classmethod
+    def fit(cls, history: History, context: Context) -> Self:
+        return cls()
+
+    def score(self, users: Users, items: ItemState) -> Floats:
+        demand = items.column("users_28d") + np.float32(self.tie_break) * items.column("events_7d")
+        scores = np.where(demand > 0, demand, NOT_A_CANDIDATE).astype(np.float32)
+        return np.repeat(scores[None], len(users), axis=0)
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "parameters.json", {"tie_break": self.tie_break})
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        return cls(**read_json(folder / "parameters.json"))

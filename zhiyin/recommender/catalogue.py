@@ -1,0 +1,171 @@
+"""The items a bundle can recommend, and what is known of them at one moment."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zhiyin.contract import FEATURE_AT, ITEM_ID
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+COLUMNS = (ITEM_ID, "title", "brand", "department", "category", "category_path", "price", "document")
+SECONDS_PER_DAY = 86_400.0
+
+
+def epoch_seconds(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float64]:
+    """A timestamp column as seconds since 1970 (UTC); NaN where null."""
+    if not pa.types.is_timestamp(column.type):
+        column = pc.cast(column, pa.timestamp("us"))
+    micros = pc.cast(pc.cast(column, pa.timestamp("us", tz=column.type.tz), safe=False), pa.int64())
+    return np.asarray(pc.cast(micros, pa.float64()).to_numpy(zero_copy_only=False)) / 1e6
+
+
+def numeric_columns(table: pa.Table, at: npt.NDArray[np.float64]) -> dict[str, Floats]:
+    """Every scalar numeric, boolean and timestamp column as float32, NaN where null.
+
+    A timestamp becomes the days from it to ``at`` (float64 [rows], epoch seconds). Strings and lists are left out, so
+    a new numeric column of a mart takes part without an edit here.
+    """
+    columns: dict[str, Floats] = {}
+    for name in sorted(set(table.column_names) - {FEATURE_AT}):
+        column, kind = table[name], table.schema.field(name).type
+        if pa.types.is_timestamp(kind):
+            columns[name] = ((at - epoch_seconds(column)) / SECONDS_PER_DAY).astype(np.float32)
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            numbers = pc.cast(pc.cast(column, pa.int8()) if pa.types.is_boolean(kind) else column, pa.float64())
+            columns[name] = numbers.to_numpy(zero_copy_only=False).astype(np.float32)
+    return columns
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in the order of their index; ``table`` holds ``COLUMNS`` (rows sorted by item_id, no duplicates)."""
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, items: pa.Table, item_ids: Iterable[str]) -> "Catalogue":
+        """The rows of the items mart for ``item_ids``.
+
+        Raises:
+            ValueError: an id has no row in the items mart.
+        """
+        wanted = pa.array(sorted(set(item_ids)), pa.string())
+        rows = pc.index_in(wanted, value_set=items[ITEM_ID].combine_chunks().cast(pa.string()))
+        if rows.null_count:
+            lost = wanted.filter(pc.is_null(rows))
+            raise ValueError(f"items mart: {len(lost)} items have interactions but no row, first {lost[0].as_py()!r}")
+        return cls(items.select(COLUMNS).take(rows).combine_chunks())
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        return self.table[ITEM_ID].combine_chunks().cast(pa.string())
+
+    def index_of(self, item_ids: pa.Array | pa.ChunkedArray) -> Integers:
+        """Index of each id, -1 for an id outside the catalogue."""
+        found = pc.index_in(item_ids.cast(pa.string()), value_set=self._ids)
+        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One item's columns as Python values."""
+        return {name: self.table[name][index].as_py() for name in COLUMNS}
+
+    @cached_property
+    def titles(self) -> list[str]:
+        return [str(title) for title in self.table["title"].to_pylist()]
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        return [str(item) for item in self._ids.to_pylist()]
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """Names of the categories, in the order of their code."""
+        return sorted({str(name) for name in self.table["category"].to_pylist() if name is not None})
+
+    @cached_property
+    def category(self) -> Integers:
+        """Category code of each item, -1 where unknown."""
+        return _codes(self.table["category"], self.categories)
+
+    @cached_property
+    def kind(self) -> Integers:
+        """Code of each item's full category path: the finest kind of product."""
+        paths = self.table["category_path"]
+        return _codes(paths, sorted({str(path) for path in paths.to_pylist()}))
+
+    @cached_property
+    def brand(self) -> Integers:
+        return _codes(self.table["brand"], sorted({str(name) for name in self.table["brand"].to_pylist()}))
+
+    @cached_property
+    def price(self) -> Floats:
+        return np.asarray(pc.cast(self.table["price"], pa.float32()).to_numpy(zero_copy_only=False), np.float32)
+
+
+def _codes(column: pa.ChunkedArray, names: list[str]) -> Integers:
+    codes = pc.index_in(column.combine_chunks().cast(pa.string()), value_set=pa.array(names, pa.string()))
+    return np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ItemState:
+    """What was true of every item of a catalogue at one moment.
+
+    ``columns``: name -> float32 [items], NaN where nothing is known. ``eligible``: bool [items], which items may be
+    recommended at that moment.
+    """
+
+    at: float
+    columns: dict[str, Floats]
+    eligible: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, states: pa.Table, catalogue: Catalogue, at: datetime, eligible: npt.NDArray[np.bool_] | None = None
+    ) -> "ItemState":
+        """From the rows of items.parquet at the snapshot ``at``.
+
+        Raises:
+            ValueError: the table holds no row at that moment.
+        """
+        moment = at.replace(tzinfo=at.tzinfo or UTC).timestamp()
+        rows = states.filter(pa.array(epoch_seconds(states[FEATURE_AT]) == moment))
+        if not rows.num_rows:
+            raise ValueError(f"items.parquet has no row at {at.isoformat()}; read the features for this clock first")
+        where = pc.index_in(catalogue._ids, value_set=rows[ITEM_ID].combine_chunks().cast(pa.string()))
+        aligned = rows.drop_columns([ITEM_ID]).take(where)
+        columns = numeric_columns(aligned, np.full(len(catalogue), moment))
+        return cls(moment, columns, np.ones(len(catalogue), bool) if eligible is None else eligible)
+
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+    def column(self, name: str) -> Floats:
+        """A column with 0 in place of NaN.
+
+        Raises:
+            ValueError: items.parquet has no such column.
+        """
+        if name not in self.columns:
+            raise ValueError(f"items.parquet has no column {name!r}; it has {', '.join(self.columns)}")
+        return np.nan_to_num(self.columns[name])
+
+
+def item_rows(states: pa.Table, catalogue: Catalogue, at: datetime) -> pa.Table:
+    """The rows of items.parquet at a moment for a catalogue's items: what a bundle keeps of them."""
+    now = pa.array(epoch_seconds(states[FEATURE_AT]) == at.timestamp())
+    mine = pc.is_in(states[ITEM_ID].cast(pa.string()), value_set=pa.array(catalogue.item_ids))
+    return states.filter(pc.and_(now, mine)).sort_by(ITEM_ID).combine_chunks()

@@ -1,0 +1,114 @@
+"""Why an item is in a list: evidence first, then words that say no more than the evidence holds."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from zhiyin.recommender.candidates import CandidateGenerator, ItemToItem
+from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers, ItemState
+from zhiyin.recommender.features import Candidates
+from zhiyin.recommender.users import Users
+
+Evidence = dict[str, Any]  # {"kind": …} and its facts, ready for JSON
+
+# When a fact is worth a word.
+POPULAR_RANK = 100
+INTEREST_RANK = 20
+FAVOURITE_SHARE = 0.02
+PROMOTED_STORES = 0.2
+
+
+def gather_evidence(
+    users: Users,
+    candidates: Candidates,
+    chosen: Integers,
+    catalogue: Catalogue,
+    items: ItemState,
+    generators: dict[str, CandidateGenerator],
+) -> list[list[Evidence]]:
+    """The facts for each chosen candidate (positions in ``candidates``), the most personal first."""
+    user, item = candidates.user[chosen], candidates.item[chosen]
+    column = {name: values[chosen] for name, values in candidates.columns.items()}
+    because = np.full(len(chosen), -1)
+    if isinstance(similar := generators.get("item_to_item"), ItemToItem):
+        because = similar.closest(users, user, item)
+    gathered: list[list[Evidence]] = []
+    for place in range(len(chosen)):
+        facts: list[Evidence] = []
+        if column["baskets"][place] > 0:
+            last = users.at[user[place]] - float(column["days_since_last"][place]) * SECONDS_PER_DAY
+            gap = float(column["mean_gap_days"][place])
+            facts.append(
+                {
+                    "kind": "bought_before",
+                    "times": int(column["baskets"][place]),
+                    "last_bought": datetime.fromtimestamp(last, UTC).date().isoformat(),
+                    "usual_gap_days": None if np.isnan(gap) else round(gap),
+                }
+            )
+        if because[place] >= 0:
+            other = int(because[place])
+            facts.append(
+                {"kind": "similar_to_bought", "item_id": catalogue.item_ids[other], "title": catalogue.titles[other]}
+            )
+        if column["category_affinity"][place] >= FAVOURITE_SHARE:
+            facts.append(
+                {
+                    "kind": "favourite_category",
+                    "category": catalogue.categories[catalogue.category[item[place]]],
+                    "share": round(float(column["category_affinity"][place]), 3),
+                }
+            )
+        if column["interest_rank"][place] <= INTEREST_RANK:
+            facts.append({"kind": "interest", "rank": int(column["interest_rank"][place])})
+        if "promoted" in items.columns and items.column("promoted")[item[place]] >= PROMOTED_STORES:
+            share = float(items.column("promoted")[item[place]])
+            facts.append({"kind": "on_promotion", "stores_share": round(share, 3)})
+        if column["popularity_rank"][place] <= POPULAR_RANK:
+            buyers = int(items.column("users_28d")[item[place]])
+            rank = int(column["popularity_rank"][place])
+            facts.append({"kind": "popular_now", "rank": rank, "buyers_28d": buyers})
+        gathered.append(facts)
+    return gathered
+
+
+def _bought_before(fact: Evidence) -> str:
+    if fact["times"] == 1:
+        return f"you bought it on {_day(fact['last_bought'])}"
+    often = f"you bought it {fact['times']} times"
+    rhythm = f", about every {_days(fact['usual_gap_days'])}" if fact["usual_gap_days"] else ""
+    return f"{often}{rhythm}, last on {_day(fact['last_bought'])}"
+
+
+WORDS: dict[str, Callable[[Evidence], str]] = {
+    "bought_before": _bought_before,
+    "similar_to_bought": lambda fact: f"goes with {fact['title']}, which you bought",
+    "favourite_category": lambda fact: f"{fact['share']:.0%} of your recent purchases are {_name(fact['category'])}",
+    "interest": lambda fact: "fits what you have been buying lately",
+    "on_promotion": lambda fact: f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week",
+    "popular_now": lambda fact: f"popular now: {fact['buyers_28d']} households bought it in the last 28 days",
+}
+
+
+def say(evidence: list[Evidence], most: int = 2) -> str | None:
+    """One sentence from the first ``most`` facts; None where there are none."""
+    words = [WORDS[fact["kind"]](fact) for fact in evidence[:most]]
+    if not words:
+        return None
+    sentence = "; ".join(words)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _day(date: str) -> str:
+    day = datetime.fromisoformat(date)
+    return f"{day.day} {day:%B %Y}"
+
+
+def _days(count: int) -> str:
+    return "day" if count == 1 else f"{count} days"
+
+
+def _name(category: str) -> str:
+    return category.lower()

@@ -1,0 +1,205 @@
+"""What the ranker is told of a user and a candidate: scores, habits, needs that fall due, and the state of both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zhiyin.recommender.candidates.base import CandidateGenerator
+from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
+from zhiyin.recommender.users import Users
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Proposed pairs, users in batch order and items ascending within a user, with one float32 column per feature."""
+
+    user: Integers
+    item: Integers
+    columns: dict[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def propose(
+    generators: Sequence[CandidateGenerator], users: Users, catalogue: Catalogue, items: ItemState
+) -> Candidates:
+    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known)."""
+    n_items = len(catalogue)
+    scores, best = {}, {}
+    for generator in generators:
+        dense = generator.score(users, items)
+        dense[:, ~items.eligible] = -np.inf
+        scores[generator.name] = dense
+        best[generator.name] = top_items(dense, generator.quota)
+    rows = np.arange(len(users))[:, None]
+    kept = {name: np.take_along_axis(scores[name], top, axis=1) > -np.inf for name, top in best.items()}
+    pairs = np.unique(np.concatenate([(rows * n_items + top)[kept[name]] for name, top in best.items()]))
+    user, item = pairs // n_items, pairs % n_items
+    columns: dict[str, Floats] = {}
+    for name, top in best.items():
+        score = scores[name][user, item]
+        columns[f"{name}_score"] = np.where(score > -np.inf, score, np.nan).astype(np.float32)
+        rank = np.full(len(pairs), np.nan, np.float32)
+        places = np.broadcast_to(np.arange(1, top.shape[1] + 1), top.shape)[kept[name]]
+        rank[np.searchsorted(pairs, (rows * n_items + top)[kept[name]])] = places
+        columns[f"{name}_rank"] = rank
+    columns |= _habits(users, user, item, n_items)
+    columns |= _rhythm(users, user, item, np.arange(n_items), n_items, "item")
+    for level, codes in (("kind", catalogue.kind), ("category", catalogue.category)):
+        columns |= _rhythm(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
+        columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
+    columns["category_affinity"] = _affinity(users, user, item, catalogue)
+    columns |= _states(users, user, item, catalogue, items)
+    return Candidates(user, item, columns)
+
+
+def top_items(scores: Floats, count: int) -> Integers:
+    """Item indices of the best ``count`` scores of each row, best first, equal scores by item index."""
+    count = min(count, scores.shape[1])
+    if count < scores.shape[1]:
+        top = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    else:
+        top = np.broadcast_to(np.arange(count), scores.shape).copy()
+    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(top, order, axis=1)
+
+
+def _find(keys: Integers, wanted: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Where each wanted key stands among unique ascending ``keys``, and whether it is there."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return places, keys[places] == wanted
+
+
+def _lookup(keys: Integers, values: npt.NDArray[np.floating], wanted: Integers, absent: float = np.nan) -> Floats:
+    places, found = _find(keys, wanted)
+    if not len(keys):
+        return np.full(len(wanted), absent, np.float32)
+    return np.where(found, values[places], absent).astype(np.float32)
+
+
+def _ratio(numerator: npt.NDArray[np.floating], denominator: npt.NDArray[np.floating]) -> Floats:
+    """Quotient, NaN where the denominator is not positive."""
+    safe = np.where(denominator > 0, denominator, np.nan)
+    return (numerator / safe).astype(np.float32)
+
+
+def _per_user(reduce: np.ufunc, users: Users, values: Floats) -> Floats:
+    total = np.zeros(len(users), np.float32)
+    reduce.at(total, users.repeats.user, values)
+    return total
+
+
+def _habits(users: Users, user: Integers, item: Integers, n_items: int) -> dict[str, Floats]:
+    """What the user did with this very item, over the whole history."""
+    repeats = users.repeats
+    keys = repeats.user * n_items + repeats.item
+    order = np.argsort(keys)
+    keys, wanted = keys[order], user * n_items + item
+
+    def take(values: Floats, absent: float = np.nan) -> Floats:
+        return _lookup(keys, values[order], wanted, absent)
+
+    baskets, last, first, gap = (
+        take(values) for values in (repeats.baskets, repeats.last_days, repeats.first_days, repeats.gap_days)
+    )
+    long, short = take(repeats.long, 0.0), take(repeats.short, 0.0)
+    return {
+        "baskets": np.nan_to_num(baskets),
+        "quantity_a_basket": _ratio(take(repeats.quantity), baskets),
+        "days_since_last": last,
+        "days_since_first": first,
+        "mean_gap_days": gap,
+        "due": _ratio(last, gap),
+        "baskets_a_day": _ratio(baskets, first),
+        "long_short_trend": _ratio(short, long),
+        "long_of_best": _ratio(long, _per_user(np.maximum, users, repeats.long)[user]),
+        "short_of_best": _ratio(short, _per_user(np.maximum, users, repeats.short)[user]),
+        "long": long,
+        "short": short,
+    }
+
+
+def _rhythm(
+    users: Users, user: Integers, item: Integers, codes: Integers, n_codes: int, level: str
+) -> dict[str, Floats]:
+    """When the user's latest baskets held this item, or one of its kind or category, and whether one is due."""
+    sequence = users.sequence
+    code = codes[sequence.item]
+    known = code >= 0
+    # One entry per user, code and basket.
+    breadth = int(sequence.basket.max(initial=0)) + 1
+    keys, first = np.unique(((sequence.user * n_codes + code) * breadth + sequence.basket)[known], return_index=True)
+    at = sequence.at[known][first]
+    group, basket = keys // breadth, keys % breadth
+    groups, begin, count = np.unique(group, return_index=True, return_counts=True)
+    owner = groups // n_codes
+    newest = np.full(len(users), -1)
+    np.maximum.at(newest, sequence.user, sequence.basket)
+    wanted = user * n_codes + codes[item]
+    end = begin + count - 1
+    last = (users.at[owner] - at[end]) / SECONDS_PER_DAY if len(groups) else np.empty(0)
+    span = (at[end] - at[begin]) / SECONDS_PER_DAY if len(groups) else np.empty(0)
+    gap = _ratio(span, count - 1.0)
+    # Spread of the gaps: how regular the habit is.
+    steps = np.diff(at, prepend=at[:1]) / SECONDS_PER_DAY
+    steps[begin] = 0.0
+    square = np.add.reduceat(steps**2, begin) if len(groups) else np.empty(0)
+    spread = np.sqrt(np.maximum(_ratio(square, count - 1.0) - gap**2, 0.0))
+    since = newest[owner] - basket[end] if len(groups) else np.empty(0)
+    return {
+        f"{level}_recent_baskets": _lookup(groups, count, wanted, 0.0),
+        f"{level}_recent_share": _lookup(groups, count / (newest[owner] + 1.0), wanted, 0.0),
+        f"{level}_baskets_since": _lookup(groups, since, wanted),
+        f"{level}_recent_gap_days": _lookup(groups, gap, wanted),
+        f"{level}_recent_gap_spread": _lookup(groups, spread, wanted),
+        f"{level}_recent_due": _lookup(groups, _ratio(last, gap), wanted),
+        f"{level}_last_gap_days": _lookup(groups, np.where(count > 1, steps[end], np.nan), wanted),
+    }
+
+
+def _group_habits(
+    users: Users, user: Integers, item: Integers, codes: Integers, n_codes: int, level: str
+) -> dict[str, Floats]:
+    """What the user did with items of this kind, and how loyal it is to this one among them."""
+    repeats = users.repeats
+    keys = repeats.user * n_codes + codes[repeats.item]
+    groups, inverse = np.unique(keys, return_inverse=True)
+    wanted = user * n_codes + codes[item]
+    n = len(groups)
+    long = np.bincount(inverse, repeats.long, n)
+    last = np.full(n, np.inf)
+    np.minimum.at(last, inverse, repeats.last_days)
+    best = np.zeros(n)
+    np.maximum.at(best, inverse, repeats.long)
+    return {
+        f"{level}_long": _lookup(groups, long, wanted, 0.0),
+        f"{level}_short": _lookup(groups, np.bincount(inverse, repeats.short, n), wanted, 0.0),
+        f"{level}_items": _lookup(groups, np.bincount(inverse, minlength=n).astype(np.float64), wanted, 0.0),
+        f"{level}_days_since_last": _lookup(groups, last, wanted),
+        f"{level}_best_long": _lookup(groups, best, wanted, 0.0),
+    }
+
+
+def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue) -> Floats:
+    affinity, breadth = users.affinity, len(catalogue.categories) + 1
+    keys = affinity.user * breadth + affinity.category
+    order = np.argsort(keys)
+    return _lookup(keys[order], affinity.share[order], user * breadth + catalogue.category[item], 0.0)
+
+
+def _states(users: Users, user: Integers, item: Integers, catalogue: Catalogue, items: ItemState) -> dict[str, Floats]:
+    """Every number of the user's and the item's state, and a few that speak of both."""
+    columns = {f"user_{name}": values[user] for name, values in users.columns.items()}
+    columns |= {f"item_{name}": values[item] for name, values in items.columns.items()}
+    week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))
+    columns["item_trend_week"] = _ratio(4 * week, month)
+    columns["item_trend_month"] = _ratio(quarter.dtype.type(90 / 28) * month, quarter)
+    if {"amount_28d", "events_28d"} <= users.columns.keys():
+        usual = _ratio(users.columns["amount_28d"], users.columns["events_28d"])
+        columns["price_to_usual"] = _ratio(catalogue.price[item], usual[user])
+    return columns

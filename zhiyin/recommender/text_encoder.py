@@ -1,0 +1,90 @@
+"""Sentence vectors of item documents, by any transformers encoder."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+
+from zhiyin.recommender.catalogue import Floats
+from zhiyin.store import file_digest, json_digest, read_json
+
+TOKENS_A_BATCH = 8_192  # padded; keeps activations in cache-sized pieces on a CPU and is plenty for a small GPU job
+LONGEST = 256
+
+
+def model_folder(name: str) -> str:
+    """Where a model lies: a folder, an installed package with a ``model`` folder inside, or else a hub id."""
+    if Path(name).is_dir():
+        return name
+    if name.isidentifier() and (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations:
+        folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+        if folder.is_dir():
+            return str(folder)
+    return name
+
+
+class TextEncoder:
+    """An encoder with the pooling that its files ask for (mean unless they say CLS) and unit-length vectors."""
+
+    def __init__(self, name: str, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        folder = model_folder(name)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.dtype = torch.bfloat16 if self.device == "cuda" or _fast_bfloat16() else torch.float32
+        self._tokens = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModel.from_pretrained(folder, dtype=self.dtype).to(self.device).eval()
+        pooling = Path(folder) / "1_Pooling" / "config.json"
+        self._first_token = pooling.is_file() and bool(read_json(pooling).get("pooling_mode_cls_token"))
+        weights = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
+        self.digest = json_digest([name, self._first_token, str(self.dtype), [file_digest(file) for file in weights]])
+        """Names the model, its weights, pooling and precision: vectors under one digest can be compared."""
+
+    @property
+    def dimensions(self) -> int:
+        return int(self._model.config.hidden_size)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> Floats:
+        """Float32 [texts, d] in the order given, of the first 256 tokens; ``progress`` hears how many are done."""
+        tokens = [ids[:LONGEST] for ids in self._tokens(list(texts))["input_ids"]] if texts else []
+        vectors = np.zeros((len(texts), self.dimensions), np.float32)
+        # By length, so that a batch holds hardly any padding; ties by position keep it deterministic.
+        order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
+        at = 0
+        while at < len(order):
+            size = 1
+            while at + size < len(order) and (size + 1) * len(tokens[order[at + size]]) <= TOKENS_A_BATCH:
+                size += 1
+            chosen = order[at : at + size]
+            vectors[chosen] = self._encode([tokens[index] for index in chosen])
+            at += size
+            progress(at)
+        return vectors
+
+    def _encode(self, batch: list[list[int]]) -> Floats:
+        width = max(len(ids) for ids in batch)
+        ids = torch.tensor([row + [self._tokens.pad_token_id] * (width - len(row)) for row in batch])
+        lengths = torch.tensor([len(row) for row in batch]).unsqueeze(1)
+        mask = (torch.arange(width).unsqueeze(0) < lengths).long()
+        hidden = self._model(
+            input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
+        ).last_hidden_state.float()
+        if self._first_token:
+            pooled = hidden[:, 0]
+        else:
+            weights = mask.to(self.device).unsqueeze(-1).float()
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        return np.asarray(functional.normalize(pooled, dim=1).cpu().numpy())
+
+
+def _fast_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    capabilities = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
+    if capabilities != "AVX512":
+        return False
+    info = Path("/proc/cpuinfo")
+    return info.is_file() and "avx512_bf16" in info.read_text()
