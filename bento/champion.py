@@ -33,9 +33,15 @@ class ChampionWatch:
     A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving.
     """
 
-    def __init__(self, settings: Settings, read_state: Callable[[str], Any] | None = None) -> None:
-        """``read_state`` reads the online store: called once before the first champion serves, to open it."""
+    def __init__(
+        self, settings: Settings, read_state: Callable[[str], Any], packaged: dict[str, Any] | None = None
+    ) -> None:
+        """``read_state`` reads the online store: called once before the first champion serves, to open it.
+
+        ``packaged``: a pointer to follow while the registry holds none.
+        """
         self._settings = settings
+        self._packaged = packaged
         self._read_state = read_state
         self._refused: tuple[str, float] | None = None
         self._stop = threading.Event()
@@ -50,11 +56,10 @@ class ChampionWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        if self._read_state is not None:
-            try:
-                self._read_state(WARM_UP)
-            except Exception as error:
-                logger.warning("online store: %s; until it answers, lists are from popularity", error)
+        try:
+            self._read_state(WARM_UP)
+        except Exception as error:
+            logger.warning("online store: %s; until it answers, lists are from popularity", error)
         while True:
             self.look()
             if self._stop.wait(self._settings.champion_poll_seconds):
@@ -63,7 +68,7 @@ class ChampionWatch:
     def look(self) -> None:
         """Read the pointer once and follow it."""
         try:
-            pointer = registry.champion(self._settings)
+            pointer = registry.champion(self._settings) or self._packaged
         except Exception:
             logger.exception("champion: the pointer in %s cannot be read", self._settings.registry)
             return

@@ -54,7 +54,7 @@ class Recommendations:
         self.impressions = ImpressionLog(self.settings.feedback / "impressions")
         self.ranking = Ranking(self.settings.threads)
         self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])
-        self.champions = ChampionWatch(self.settings, self.states.read_now)
+        self.champions = ChampionWatch(self.settings, self.states.read_now, _packaged())
         self.champions.start()
         page.state.service = self
 
@@ -96,6 +96,15 @@ class Recommendations:
         for label in answer.missing or ["nothing"]:
             self.answers.labels(label).inc()
         return answer
+
+
+def _packaged() -> dict[str, Any] | None:
+    """A pointer to the bundle in the bento that was started: served where nothing is promoted, as in a container."""
+    bento = Recommendations.bento  # type: ignore[attr-defined]
+    if bento is None:
+        return None
+    model = bentoml.models.get(bento.info.all_models[0].tag)
+    return {"digest": model.info.labels["digest"], "bundle": model.path}
 
 
 def _impression(user_id: str, request: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:

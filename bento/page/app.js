@@ -33,6 +33,7 @@ async function load() {
   for (const button of document.querySelectorAll(".samples button")) {
     button.setAttribute("aria-pressed", String(button.value === household));
   }
+  document.body.classList.toggle("nobody", !household);
   if (!household) return showNothing();
   document.title = `${household} · Zhiyin`;
   $("list-title").textContent = `Recommended to household ${household}`;
@@ -41,7 +42,10 @@ async function load() {
   $("notices").replaceChildren();
   $("cards").replaceChildren(...skeletons(Math.min(k, 6)));
   $("list").setAttribute("aria-busy", "true");
-  await Promise.all([showList(household, k, loading.signal), showProfile(household, loading.signal), showModel()]);
+  $("known").setAttribute("aria-busy", "true");
+  const { signal } = loading;
+  await showList(household, k, signal); // first and alone: it is what the page is for, and it is timed
+  await Promise.all([showProfile(household, signal), showModel()]);
 }
 
 async function showList(household, k, signal) {
@@ -79,6 +83,8 @@ async function showProfile(household, signal) {
     if (signal.aborted) return;
     $("known-note").textContent = "";
     $("profile").replaceChildren(failure(error, load));
+  } finally {
+    if (!signal.aborted) $("known").removeAttribute("aria-busy");
   }
 }
 

@@ -18,6 +18,9 @@ export async function ask(path, { body, signal } = {}) {
     throw new Refused(0, "The service does not answer.");
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, answer.error ?? `The service answered ${response.status}.`);
+  if (!response.ok) {
+    const words = answer.problems?.map(({ problem, cure }) => `${problem} ${cure}`).join(" ") ?? answer.error;
+    throw new Refused(response.status, words ?? `The service answered ${response.status}.`);
+  }
   return answer;
 }

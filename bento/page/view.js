@@ -43,11 +43,12 @@ export function cards(items, details) {
   return items.map((item) => {
     const about = details[item.item_id] ?? {};
     const path = [about.department, about.category].filter(Boolean).map(tidy).join(" › ");
+    const kind = [path, about.brand && `${tidy(about.brand)} brand`].filter(Boolean).join(" · ");
     return h(
       "li",
       { class: "card" },
       h("span", { class: "rank", "aria-label": `Rank ${item.rank}` }, `${item.rank}`),
-      h("div", {}, h("h3", {}, item.title), path ? h("p", { class: "quiet" }, path) : null),
+      h("div", {}, h("h3", {}, item.title), kind ? h("p", { class: "quiet" }, kind) : null),
       about.price ? h("span", { class: "price" }, money(about.price)) : null,
       h(
         "div",

@@ -12,6 +12,9 @@ const moment = (value) => new Date(typeof value === "number" ? value * 1000 : /[
 export const date = (value) =>
   moment(value).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
+export const day = (value) =>
+  moment(value).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
 export const weekday = (value) =>
   moment(value).toLocaleDateString("en-GB", {
     weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC",

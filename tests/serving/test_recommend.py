@@ -156,33 +156,24 @@ def test_probes_metrics_and_documentation_answer(service: Service) -> None:
     assert set(document["components"]["schemas"]["RecommendRequest"]["properties"]) == {"user_id", "k", "explain"}
 
 
-def test_a_lost_online_store_costs_the_personal_part_only(
+def test_what_is_lost_costs_its_own_part_of_the_list_only(
     slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
 ) -> None:
-    """Law 8, and back again when the store is."""
+    """Law 8: no online store, no log; and back again when they are."""
     settings = borrow(slice_home.settings, tmp_path)
     settings.features.unlink()
+    settings.feedback.write_text("a file where the folder should be, as good as a full disk")
     point(settings, *champion)
     with serve(settings) as service:
         service.wait(lambda: ready(service), "a ready service")
         answer = service.recommend(user_id=shopper)
-        assert answer["missing"] == ["user_state_unavailable"]
+        assert answer["missing"] == ["user_state_unavailable", "impression_not_logged"]
         assert len(answer["items"]) == 10
         settings.features.symlink_to(slice_home.settings.features)
+        assert service.recommend(user_id=shopper)["missing"] == ["impression_not_logged"]
+        settings.feedback.unlink()
         assert service.recommend(user_id=shopper)["missing"] == []
-
-
-def test_a_full_disk_costs_the_log_and_not_the_list(
-    slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
-) -> None:
-    settings = borrow(slice_home.settings, tmp_path)
-    settings.feedback.write_text("a file where the folder should be")
-    point(settings, *champion)
-    with serve(settings) as service:
-        service.wait(lambda: ready(service), "a ready service")
-        answer = service.recommend(user_id=shopper)
-        assert answer["missing"] == ["impression_not_logged"]
-        assert len(answer["items"]) == 10
+        assert len(service.impressions()) == 1
 
 
 def test_no_usage_statistics_leave_the_machine_however_it_is_started() -> None:
