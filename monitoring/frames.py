@@ -1,0 +1,166 @@
+"""The two windows of every dataset that is compared, as flat tables of scalars, sampled where they are large.
+
+Samples are drawn by the hash of a row's key and the seed: the same rows every time, and of a state the same users and
+items in both windows.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zhiyin.clock import Clock
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, USER_ID
+from zhiyin.settings import Settings
+from zhiyin.warehouse import Marts
+
+WINDOW = timedelta(days=28)
+ROWS = 20_000  # of one window
+
+# Two samples of one distribution differ by a Jensen-Shannon distance of about sqrt(classes / (4 * rows)): past this
+# number of classes that noise comes near to what counts as drift. Such a column is not compared.
+MAX_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One dataset in the current window and, where there is one, in the reference window before it."""
+
+    name: str
+    current: pd.DataFrame
+    reference: pd.DataFrame
+    numerical: list[str]
+    categorical: list[str]
+    left_out: dict[str, str] = field(default_factory=dict)  # column -> why it is not compared
+
+    @property
+    def has_reference(self) -> bool:
+        return len(self.reference) > 0
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:
+    """Events of the 28 days before ``as_of`` and of the 28 before those: amounts, moments, and what was bought."""
+    query = """
+        select
+            events.event_type, events.source, events.value, events.amount,
+            events.amount / nullif(events.value, 0) as unit_price,
+            count(*) over (partition by coalesce(events.basket_id, events.event_id)) as basket_size,
+            hour(events.occurred_at) as hour, dayname(events.occurred_at) as weekday,
+            items.department, items.category, items.brand
+        from read_parquet($events) as events
+        left join read_parquet($items) as items on events.item_id = items.item_id
+        where events.occurred_at >= $start and events.occurred_at < $end
+        order by md5(events.event_id || $seed)
+        limit $rows
+    """
+    files = {"events": str(marts.path(INTERACTIONS)), "items": str(marts.path(ITEMS))}
+    with connect(settings) as connection:
+        current, reference = (
+            connection.execute(
+                query, files | {"start": start, "end": end, "seed": str(settings.seed), "rows": ROWS}
+            ).df()
+            for start, end in windows(clock)
+        )
+    numerical = ["value", "amount", "unit_price", "basket_size", "hour"]
+    categorical = ["event_type", "source", "weekday", "department", "category", "brand"]
+    return comparison("interactions", current, reference, numerical, categorical)
+
+
+def windows(clock: Clock) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:
+    """[start, end) of the current and of the reference window, in UTC without a zone, as the marts hold moments."""
+    end = clock.as_of.replace(tzinfo=None)
+    return (end - WINDOW, end), (end - 2 * WINDOW, end - WINDOW)
+
+
+def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
+    """The states of ``users.parquet`` or ``items.parquet`` at ``as_of`` against those at the first snapshot.
+
+    Every column takes part by its type alone, so a new feature is compared without an edit: moments by their age in
+    days, arrays by their length or (numbers) their mean, names and texts not at all.
+    """
+    schema = pq.read_schema(path)
+    key = next(name for name in (USER_ID, ITEM_ID) if name in schema.names)
+    columns: dict[str, str] = {}
+    for column in schema:
+        if column.name not in (key, FEATURE_AT):
+            name, expression = _scalar(column)
+            columns[name] = expression
+    selected = ", ".join(f'{expression} as "{name}"' for name, expression in columns.items())
+    query = f"""
+        select {selected}
+        from read_parquet($path)
+        where {FEATURE_AT} = $moment
+        order by md5({key} || $seed)
+        limit $rows
+    """
+    with connect(settings) as connection:
+        current, reference = (
+            connection.execute(
+                query, {"path": str(path), "moment": moment, "seed": str(settings.seed), "rows": ROWS}
+            ).df()
+            for moment in (clock.as_of, clock.ranking_cut)
+        )
+    numerical = [name for name in columns if pd.api.types.is_numeric_dtype(current[name])]
+    categorical = [name for name in columns if name not in numerical]
+    return comparison(path.stem, current, reference, numerical, categorical)
+
+
+def _scalar(column: pa.Field) -> tuple[str, str]:
+    """The name and the SQL of the scalar that stands for a column."""
+    name, kind = column.name, column.type
+    if pa.types.is_timestamp(kind):
+        return f"{name}_age_days", f"date_diff('second', \"{name}\", {FEATURE_AT}) / 86400.0"
+    if pa.types.is_boolean(kind):
+        return name, f'"{name}"::varchar'
+    if not pa.types.is_list(kind):
+        return name, f'"{name}"'
+    if name.endswith("_at"):  # a list of moments in epoch seconds
+        return f"{name}_mean_age_days", f'(epoch({FEATURE_AT}) - list_avg("{name}")) / 86400.0'
+    if pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type):
+        return f"{name}_mean", f'list_avg("{name}")'
+    return f"{name}_length", f'len("{name}")'
+
+
+def comparison(
+    name: str, current: pd.DataFrame, reference: pd.DataFrame, numerical: list[str], categorical: list[str]
+) -> Comparison:
+    """Leave out, with the reason, what has no distribution to compare."""
+    left_out: dict[str, str] = {}
+    for column in [*numerical, *categorical]:
+        frames = [current, reference] if len(reference) else [current]
+        if any(frame[column].isna().all() for frame in frames):
+            left_out[column] = "empty"
+        elif column in categorical and max(frame[column].nunique() for frame in frames) > MAX_CLASSES:
+            left_out[column] = f"more than {MAX_CLASSES} values"
+    kept = [[column for column in group if column not in left_out] for group in (numerical, categorical)]
+    names = kept[0] + kept[1]
+    return Comparison(name, current[names], reference[names], kept[0], kept[1], left_out)
+
+
+def volumes(settings: Settings, clock: Clock, marts: Marts) -> dict[str, dict[str, float]]:
+    """Counts over the whole windows, not samples: by figure, ``current`` and ``reference``."""
+    query = """
+        select count(*) as events, count(distinct user_id) as users, count(distinct item_id) as items,
+            count(distinct coalesce(basket_id, event_id)) as baskets, round(coalesce(sum(amount), 0), 2) as amount
+        from read_parquet($events)
+        where occurred_at >= $start and occurred_at < $end
+    """
+    figures: dict[str, dict[str, float]] = {}
+    with connect(settings) as connection:
+        for label, (start, end) in zip(("current", "reference"), windows(clock), strict=True):
+            parameters: dict[str, Any] = {"events": str(marts.path(INTERACTIONS)), "start": start, "end": end}
+            (row,) = connection.execute(query, parameters).df().to_dict("records")
+            for figure, value in row.items():
+                figures.setdefault(str(figure), {})[label] = float(value)
+    return figures
