@@ -208,12 +208,14 @@ def test_sequences_and_repeats_equal_a_replay_of_the_events(
     seen = {(e["user_id"], moment) for e in interactions for moment in moments if e["occurred_at"] < moment}
     assert {(row["user_id"], row["feature_at"]) for row in sequences} == seen == set(repeats)
 
-    for row in random.Random(0).sample(sequences, 20):
+    longest = sorted(sequences, key=lambda row: -sum(repeats[row["user_id"], row["feature_at"]]["repeat_baskets"]))[:5]
+    for row in [*longest, *random.Random(0).sample(sequences, 15)]:
         moment = row["feature_at"]
         past = sorted(
             (e for e in interactions if e["user_id"] == row["user_id"] and e["occurred_at"] < moment),
             key=lambda e: (e["occurred_at"], e["basket_id"], e["item_id"]),
         )
+        assert row not in longest or len(past) > 256
         latest = past[-256:]
         assert row["sequence_item_ids"] == [event["item_id"] for event in latest]
         assert row["sequence_values"] == [event["value"] for event in latest]
