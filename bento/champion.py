@@ -15,7 +15,6 @@ from zhiyin.settings import Settings
 logger = logging.getLogger("bentoml.zhiyin")
 
 RETRY_SECONDS = 30.0  # a refused bundle is tried again this often, should someone have repaired it
-
 WARM_UP = "warm-up"  # a user id that no pseudonym can be
 
 
@@ -44,6 +43,7 @@ class ChampionWatch:
         self._packaged = packaged
         self._read_state = read_state
         self._refused: tuple[str, float] | None = None
+        self._unreadable: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
         self.current: Champion | None = None
@@ -69,22 +69,27 @@ class ChampionWatch:
         """Read the pointer once and follow it."""
         try:
             pointer = registry.champion(self._settings) or self._packaged
-        except Exception:
-            logger.exception("champion: the pointer in %s cannot be read", self._settings.registry)
+            if pointer is None:
+                return
+            digest, bundle = str(pointer["digest"]), Path(pointer["bundle"])
+        except Exception as error:
+            if self._unreadable != str(error):  # once, not at every look
+                logger.error("champion: the pointer in %s cannot be read: %r", self._settings.registry, error)
+            self._unreadable = str(error)
             return
-        if pointer is None or (self.current and pointer["digest"] == self.current.digest):
+        self._unreadable = None
+        if self.current and digest == self.current.digest:
             return
-        if self._refused and self._refused[0] == pointer["digest"] and time.monotonic() < self._refused[1]:
+        if self._refused and self._refused[0] == digest and time.monotonic() < self._refused[1]:
             return
-        self._load(pointer)
+        self._load(digest, bundle)
 
-    def _load(self, pointer: dict[str, Any]) -> None:
-        digest = str(pointer["digest"])
+    def _load(self, digest: str, bundle: Path) -> None:
         serving = self.current.digest[:12] if self.current else "nothing"
         try:
-            recommender = Recommender.load(Path(pointer["bundle"]))  # checks every file against the manifest
+            recommender = Recommender.load(bundle)  # checks every file against the manifest
             if recommender.version != digest:
-                raise ValueError(f"{pointer['bundle']} holds {recommender.version}, not {digest}")
+                raise ValueError(f"{bundle} holds {recommender.version}, not {digest}")
             # The first list pays for lazy work (thread pools, page faults): not the first shopper.
             recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
         except Exception as error:

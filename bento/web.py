@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,9 +18,6 @@ from bento import households
 from bento.openapi import describe
 from zhiyin.pseudonym import pseudonymise
 
-if TYPE_CHECKING:
-    from bento.service import Recommendations
-
 logger = logging.getLogger("bentoml.zhiyin")
 
 FOLDER = Path(__file__).parent / "page"
@@ -30,8 +28,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _service(request: Request) -> Any:
-    service: Recommendations = request.app.state.service
-    return service
+    """The running service (bento.service), which sets itself here when it starts."""
+    return request.app.state.service
 
 
 async def _index(request: Request) -> Response:
@@ -58,7 +56,7 @@ def _helper(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
             return JSONResponse({"error": "The page is switched off (ZHIYIN_PAGE)."}, 404)
         try:
             return JSONResponse(to_jsonable_python(await answer(request)))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, duckdb.IOException) as error:
             logger.warning("page: %s", error)
             return JSONResponse({"error": "Nothing is published yet. Run the DAG, then reload."}, 503)
 

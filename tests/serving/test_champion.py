@@ -74,6 +74,10 @@ def test_a_broken_bundle_is_refused_and_the_old_one_goes_on(
         assert largest.name in service.log.read_text()
         assert ready(service)
         assert service.recommend(user_id="1")["model_version"] == champion[1]
+        # Another bundle than the pointer names is not served under its name.
+        point(settings, champion[0], "0" * 64)
+        service.wait(lambda: f"bundle {'0' * 12} refused" in service.log.read_text(), "the refusal of a wrong name")
+        assert service.recommend(user_id="1")["model_version"] == champion[1]
         # A pointer that cannot be read is no reason to fall either.
         (settings.registry / "champion.json").write_text("{")
         service.wait(lambda: "cannot be read" in service.log.read_text(), "the second refusal")
