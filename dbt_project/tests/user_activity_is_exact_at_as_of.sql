@@ -1,8 +1,9 @@
 -- The running sums of gains and losses end where a plain count of the last days ends.
 with latest as (
 
-    select * from {{ ref('user_activity') }}
-    qualify row_number() over (partition by user_id order by feature_at desc) = 1
+    select unnest(arg_max(history, feature_at))
+    from {{ ref('user_activity') }} as history -- noqa: AL05
+    group by user_id
 
 ),
 
