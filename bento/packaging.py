@@ -73,8 +73,8 @@ def _is_source(path: Path) -> bool:
 
 
 def _pins() -> str:
-    """Requirements of the serving code, at the versions of constraints.txt."""
-    pinned = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (PROJECT / "constraints.txt").read_text(), re.MULTILINE))
+    """Requirements of the serving code, at the versions of constraints.txt (whichever build of torch is installed)."""
+    pinned = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s+]+)", (PROJECT / "constraints.txt").read_text(), re.MULTILINE))
     return "".join(f"{name}=={pinned[name]}\n" for name in PACKAGES)
 
 
