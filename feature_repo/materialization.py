@@ -3,7 +3,8 @@
 Feast's own ``materialize_incremental`` starts at *now* minus the time to live: on a history that ended years ago it
 writes nothing, says nothing and marks the interval as done. So the watermarks are ours. A mark also holds a digest of
 the view's definition and of the history below it; when either changed (a new feature, a late event) an increment
-would leave old values online, and the view is written anew.
+would leave old values online, and the view is written anew. Marts of snapshots are always written anew: their
+earlier rows are others at each ``as_of``, and the latest row of every user is the same work as an increment.
 """
 
 import logging
@@ -11,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
-from feast import FeatureStore, FeatureView, FileSource
+from feast import FeatureStore, FeatureView
 
 from feature_repo.definitions import USER_STATE
-from feature_repo.store import bound_duckdb, open_store, published_marts, watermark_path
+from feature_repo.store import file_source, open_run, watermark_path
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.store import json_digest, read_json, write_json
@@ -33,11 +34,9 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
         What was done, by view: ``full``, ``increment`` or ``current`` (nothing was to do).
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``.
+        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
     """
-    published_marts(settings, clock)
-    bound_duckdb(settings)
-    store = open_store(settings)
+    store, _ = open_run(settings, clock)
     path = watermark_path(settings)
     marks: dict[str, Any] = read_json(path) if path.exists() else {}
     done: dict[str, str] = {}
@@ -85,9 +84,7 @@ def _mark(settings: Settings, view: FeatureView, until: datetime) -> dict[str, A
 
 def _history_digest(settings: Settings, view: FeatureView, until: datetime) -> str:
     """A digest of the view's rows up to ``until``, whatever their order."""
-    source = view.batch_source
-    if not isinstance(source, FileSource):
-        raise TypeError(f"{view.name}: expected a file as source, got {type(source).__name__}")
+    source = file_source(view)
     query = f"select count(*), sum(hash(mart)) from read_parquet(?) as mart where {source.timestamp_field} <= ?"
     with duckdb.connect(config={"threads": settings.threads}) as connection:
         ((rows, digest),) = connection.execute(query, [source.path, until.replace(tzinfo=None)]).fetchall()

@@ -11,7 +11,7 @@ from feast import FeatureStore
 from feast.types import from_feast_to_pyarrow_type
 
 from feature_repo.definitions import ITEM_STATE, USER_STATE
-from feature_repo.store import bound_duckdb, open_store, published_marts
+from feature_repo.store import open_run
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, ITEM_ID, ITEMS, USER_ID, USERS
 from zhiyin.settings import Settings
@@ -34,11 +34,9 @@ def read_offline(settings: Settings, clock: Clock) -> Path:
         in UTC; sorted by key and moment. Replaced whole when it is read again.
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``.
+        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
     """
-    marts = published_marts(settings, clock)
-    bound_duckdb(settings)
-    store = open_store(settings)
+    store, marts = open_run(settings, clock)
     folder = settings.states / clock.date
     with atomic_folder(folder, replace=True) as temporary:
         rows = {}

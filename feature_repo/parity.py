@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from feature_repo.definitions import USER_STATE
 from feature_repo.offline import point_in_time
 from feature_repo.online import OnlineStates
-from feature_repo.store import bound_duckdb, open_store, published_marts
+from feature_repo.store import open_run
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, USER_ID, USERS
 from zhiyin.settings import Settings
@@ -30,11 +30,10 @@ def verify_parity(settings: Settings, clock: Clock, n: int = 50) -> int:
         ParityError: a value differs; the message names the user, the column and both values.
         OnlineStoreError: the online store cannot be read.
     """
-    marts = published_marts(settings, clock)
-    bound_duckdb(settings)
+    store, marts = open_run(settings, clock)
     users = sorted(pq.read_table(marts.path(USERS), columns=[USER_ID])[USER_ID].to_pylist())
     sample = random.Random(settings.seed).sample(users, min(n, len(users)))
-    offline = point_in_time(open_store(settings), USER_STATE, USER_ID, sample, (clock.as_of,))
+    offline = point_in_time(store, USER_STATE, USER_ID, sample, (clock.as_of,))
     states = OnlineStates(settings)
     for expected in offline.to_pylist():
         _compare(states.user(expected[USER_ID]), expected)

@@ -8,15 +8,13 @@ from typing import Any
 
 import ibis
 import pyarrow.parquet as pq
-from feast import FeatureStore, FeatureView, RepoConfig
+from feast import FeatureStore, FeatureView, FileSource, RepoConfig
 from feast.repo_config import RegistryConfig
 
 from feature_repo.definitions import ENTITIES, FeatureMart, feature_services, feature_view, read_manifest
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.warehouse import Marts, current
-
-log = logging.getLogger(__name__)
 
 DBT_MANIFEST = PROJECT / "dbt_project" / "target" / "manifest.json"
 
@@ -46,16 +44,6 @@ def open_store(settings: Settings) -> FeatureStore:
     )
 
 
-def bound_duckdb(settings: Settings) -> None:
-    """Give Feast's offline reads, which run in this process's ibis default backend, our threads and memory limit."""
-    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)  # ibis 12 with DuckDB 2
-    spill = settings.features / "spill"
-    spill.mkdir(parents=True, exist_ok=True)
-    ibis.set_backend(
-        ibis.duckdb.connect(threads=settings.threads, memory_limit=settings.memory_limit, temp_directory=str(spill))
-    )
-
-
 def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
     """Register the entities, views and services that the dbt manifest declares over the published marts.
 
@@ -78,17 +66,9 @@ def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
 
     store = open_store(settings)
     views = [feature_view(mart, published.path(mart.name)) for mart in marts]
-    gone: list[Any] = [view for view in _views(store) if view.name not in {mart.name for mart in marts}]
+    gone: list[Any] = [view for view in store.list_feature_views() if view.name not in {mart.name for mart in marts}]
     store.apply([*ENTITIES.values(), *views, *feature_services(views)], objects_to_delete=gone, partial=False)
     return [view.name for view in views]
-
-
-def _views(store: FeatureStore) -> list[FeatureView]:
-    try:
-        return list(store.list_feature_views())
-    except Exception as error:  # Feast raises one of several types for a registry that does not know the project yet
-        log.debug("no views are registered: %s", error)
-        return []
 
 
 def _check_columns(mart: FeatureMart, path: Path) -> None:
@@ -112,15 +92,38 @@ def _prepare_online(settings: Settings) -> None:
         connection.close()
 
 
-def published_marts(settings: Settings, clock: Clock) -> Marts:
-    """The published marts, if they are those of this run.
+def open_run(settings: Settings, clock: Clock) -> tuple[FeatureStore, Marts]:
+    """The store and the published marts behind its views, for the offline reads of one run.
 
     Raises:
-        ValueError: they stand at another moment than ``clock.as_of``, so snapshots would be stale.
+        ValueError: the marts stand at another moment than ``clock.as_of``, so snapshots would be stale, or the views
+            were applied over another version of the marts.
     """
     marts = current(settings)
     if marts.as_of != clock.as_of:
         raise ValueError(
             f"{marts.folder} stands at {marts.as_of:%Y-%m-%d}, the run at {clock.date}; build and publish it first"
         )
-    return marts
+    store = open_store(settings)
+    for view in store.list_feature_views():
+        if file_source(view).path != str(marts.path(view.name)):
+            raise ValueError(f"{view.name} reads {file_source(view).path}, published is {marts.version}; apply first")
+    _bound_duckdb(settings)
+    return store, marts
+
+
+def file_source(view: FeatureView) -> FileSource:
+    source = view.batch_source
+    if not isinstance(source, FileSource):
+        raise TypeError(f"{view.name}: expected a file as source, got {type(source).__name__}")
+    return source
+
+
+def _bound_duckdb(settings: Settings) -> None:
+    """Give Feast's offline reads, which run in this process's ibis default backend, our threads and memory limit."""
+    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)  # ibis 12 with DuckDB 2
+    spill = settings.features / "spill"
+    spill.mkdir(parents=True, exist_ok=True)
+    ibis.set_backend(
+        ibis.duckdb.connect(threads=settings.threads, memory_limit=settings.memory_limit, temp_directory=str(spill))
+    )

@@ -100,6 +100,8 @@ def ranking(settings: Settings, clock: Clock, lists: Path, truth: Path) -> Snaps
     """
     _check(lists, (USER_ID, ITEM_ID, "rank", "score"))
     _check(truth, (USER_ID, ITEM_ID))
+    # Relevant items that stand in no list are rows, too: without them Evidently would leave out every user whose list
+    # has no hit, and count recall among the listed items only.
     with connect(settings) as connection:
         sample = "select user_id from (select distinct user_id from read_parquet($truth))"
         sample += " order by md5(user_id || $seed) limit $users"
@@ -121,11 +123,7 @@ def ranking(settings: Settings, clock: Clock, lists: Path, truth: Path) -> Snaps
             Recsys(user_id=USER_ID, item_id=ITEM_ID, target="relevant", prediction="rank", recommendations_type="rank")
         ],
     )
-    metrics: list[Any] = [
-        # Without no_feedback_users, users whose list has no hit would be left out.
-        metric(k=K, no_feedback_users=True)
-        for metric in (NDCG, RecallTopK, PrecisionTopK, FBetaTopK, HitRate, MRR, MAP)
-    ]
+    metrics: list[Any] = [metric(k=K) for metric in (NDCG, RecallTopK, PrecisionTopK, FBetaTopK, HitRate, MRR, MAP)]
     metrics += [Personalization(k=K), RecCasesTable(user_ids=_cases(rows))]
     return Report(metrics).run(
         Dataset.from_pandas(rows, definition),

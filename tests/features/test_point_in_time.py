@@ -150,6 +150,13 @@ def test_marts_of_another_day_are_refused(applied: Settings) -> None:
             step(applied, clock(81))
 
 
+def test_marts_that_were_published_since_must_be_applied(applied: Settings) -> None:
+    publish(applied, AS_OF, make_tables(AS_OF), "b")
+    for step in (feature_repo.materialize, feature_repo.read_offline, feature_repo.verify_parity):
+        with pytest.raises(ValueError, match=r"-a/\w+\.parquet, published is .*-b; apply first"):
+            step(applied, AS_OF)
+
+
 def test_a_declared_column_that_was_not_published_is_named(settings: Settings, dbt_manifest: Path) -> None:
     tables = make_tables(AS_OF)
     publish(settings, AS_OF, tables | {"users": tables["users"].drop_columns(["age_band"])}, "a")
