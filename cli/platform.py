@@ -148,23 +148,25 @@ class Platform:
     def run(self, clock: Clock) -> None:
         """Trigger the DAG and follow it; raise when it fails."""
         run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        self.api.trigger(DAG_ID, run_id, {"as_of": clock.date})
-        if not follow(self.api, DAG_ID, run_id, self.console):
-            raise PlatformError(
-                f"the run {run_id} failed; see {servers.url(self.settings, servers.airflow_servers(self.settings)[0])}"
-                f"/dags/{DAG_ID}/runs/{run_id}"
-            )
-        self._say_scores(clock)
+        self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date}))
 
     def _run_unless_done(self, clock: Clock) -> None:
-        done = any(
-            run["state"] == "success" and (run["conf"] or {}).get("as_of") == clock.date
-            for run in self.api.runs(DAG_ID)
-        )
-        if done:
+        runs = [run for run in self.api.runs(DAG_ID) if (run["conf"] or {}).get("as_of") == clock.date]
+        unfinished = [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
+        if any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
+        elif unfinished:
+            self.console.print("An earlier run was interrupted; it goes on.")
+            self._follow(clock, unfinished[0])
         else:
             self.run(clock)
+
+    def _follow(self, clock: Clock, run_id: str) -> None:
+        if not follow(self.api, DAG_ID, run_id, self.console):
+            airflow, *_ = servers.airflow_servers(self.settings)
+            address = f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}/runs/{run_id}"
+            raise PlatformError(f"the run {run_id} failed; see {address}")
+        self._say_scores(clock)
 
     def _say_scores(self, clock: Clock) -> None:
         """The evaluation's headline, and why the challenger was refused, if it was."""
@@ -233,8 +235,9 @@ class Platform:
 
     def _some_user(self) -> str:
         """A user id that the page, too, offers as a sample."""
-        base = servers.url(self.settings, servers.service_server(self.settings))
-        return str(httpx.get(f"{base}/users", timeout=30).json()["users"][0]["user_id"])
+        from bento.households import sample_users
+
+        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "somebody new")
 
     def _ask(self, address: str, user: str) -> None:
         """Call the service once and print the list, so that what is shown has been seen to work."""

@@ -1,0 +1,115 @@
+"""What a newcomer does: bring the platform up, look at it, bring it up again, meet a failure. On a real slice."""
+
+import json
+import socket
+
+import pyarrow.parquet as pq
+
+from cli.steps import STEPS
+from tests.conftest import AS_OF
+from zhiyin import registry
+from zhiyin.clock import Clock
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.store import read_json, verify_manifest
+
+
+def test_the_first_run_shows_every_task_and_ends_with_a_list_and_where_to_look(slice_home):
+    lines = slice_home.printed.splitlines()
+    done = {line.split()[-1] for line in lines if line.split()[:1] == ["success"]}
+    assert set(STEPS) - {"build"} <= done
+    assert any(task.startswith("dbt.") and "interactions" in task for task in done)
+    settings = slice_home.settings
+    for port in (settings.airflow_port, settings.service_port, settings.reports_port):
+        assert f"http://127.0.0.1:{port}" in slice_home.printed
+    assert "curl -s" in slice_home.printed
+    assert "rank" in slice_home.printed
+
+
+def test_everything_has_stopped_and_the_champion_stays(slice_home):
+    facts = json.loads(slice_home.zhiyin("status", "--json").stdout)
+    assert {server["state"] for server in facts["servers"].values()} == {"down"}
+    champion = registry.champion(slice_home.settings)
+    assert champion is not None
+    assert facts["champion"]["digest"] == champion["digest"]
+    assert verify_manifest(slice_home.settings.bundles / champion["digest"])["digest"] == champion["digest"]
+
+
+def test_a_second_time_reuses_what_is_there(slice_home):
+    before = registry.champion(slice_home.settings)
+    again = slice_home.zhiyin("up", "--as-of", AS_OF, "--once")
+    assert f"The run for {AS_OF} is done" in again.stdout
+    assert "curl -s" in again.stdout
+    assert registry.champion(slice_home.settings) == before
+
+
+def test_the_same_inputs_give_the_same_bundle(slice_home):
+    """Law 1."""
+    clock = Clock.parse(AS_OF)
+    before = registry.challenger(slice_home.settings, clock)
+    slice_home.zhiyin("step", "train", "--as-of", AS_OF)
+    assert registry.challenger(slice_home.settings, clock) == before
+
+
+def test_the_terminal_shows_the_list_that_the_champion_makes(slice_home):
+    """Law 5, seen from the shell: online row and pseudonym in, the same list out as from the offline state."""
+    settings = slice_home.settings
+    champion = registry.champion(settings)
+    lake = sorted((settings.lake / "transactions").glob("day=*/*.parquet"))[-1]
+    household = str(pq.read_table(lake)["household_id"][0].as_py())
+
+    from zhiyin.pseudonym import load_key, pseudonymise
+
+    pseudonym = pseudonymise(load_key(settings.pseudonym_key), household)
+    states = pq.read_table(settings.states / AS_OF / "users.parquet", filters=[("user_id", "=", pseudonym)])
+    newest = states.sort_by("feature_at").slice(states.num_rows - 1)
+    assert newest["feature_at"][0].as_py().strftime("%Y-%m-%d") == AS_OF
+    recommender = Recommender.load(settings.bundles / champion["digest"])
+    (expected,) = recommender.recommend(newest, k=10, explain="text")
+
+    printed = slice_home.zhiyin("recommend", household).stdout
+    shown = [line.split("│")[2].strip() for line in printed.splitlines() if line.startswith("│")]
+    assert shown == [item.item_id for item in expected.items]
+
+
+def test_a_failed_run_ends_with_the_failed_task_s_log_and_a_code_that_is_not_zero(slice_home):
+    before = registry.champion(slice_home.settings)
+    failed = slice_home.zhiyin("up", "--as-of", "2016-01-01", "--once", check=False)
+    assert failed.returncode != 0
+    assert "land failed; its log ends:" in failed.stdout
+    assert "2016-01-01" in failed.stdout.split("land failed; its log ends:")[1]
+    assert "Traceback" not in failed.stderr
+    assert registry.champion(slice_home.settings) == before
+
+
+def test_a_taken_port_is_told_before_anything_starts(slice_home):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", slice_home.settings.service_port))
+        holder.listen()
+        refused = slice_home.zhiyin("up", "--once", check=False)
+    assert refused.returncode != 0
+    assert "ZHIYIN_SERVICE_PORT" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_user_s_mistake_is_no_traceback(slice_home):
+    for arguments, told in (
+        (("run", "--as-of", "yesterday"), "2017-12-01"),
+        (("run", "--as-of", AS_OF, "--dataset", "nowhere"), "complete_journey"),
+        (("step", "dance", "--as-of", AS_OF), "evaluate"),
+        (("run", "--as-of", AS_OF), "zhiyin up"),
+    ):
+        refused = slice_home.zhiyin(*arguments, check=False)
+        assert refused.returncode != 0
+        assert told in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_the_evaluation_and_the_decision_are_kept(slice_home):
+    folder = slice_home.settings.reports / AS_OF
+    digest = registry.challenger(slice_home.settings, Clock.parse(AS_OF))
+    judged = read_json(folder / f"leaderboard-{digest[:12]}.json")
+    assert judged["window"][1].startswith(AS_OF)
+    assert {"zhiyin", "popularity", "personal_frequency"} <= set(judged["models"])
+    decision = read_json(folder / "gate.json")
+    assert decision["promote"] is True
+    assert decision["reasons"]
