@@ -42,8 +42,8 @@ def standardised_text(settings: Settings, catalogue: Catalogue, progress: Progre
     chosen = np.argsort(values)[::-1][: min(DIMENSIONS, int((values > 1e-9).sum()))]
     axes = axes[:, chosen]
     axes *= np.sign(axes[np.argmax(np.abs(axes), axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign
-    scaled = centred @ axes / np.sqrt(values[chosen])
-    return scaled.astype(np.float16).astype(np.float32)  # as the bundle keeps them
+    scaled: Floats = (centred @ axes / np.sqrt(values[chosen])).astype(np.float16).astype(np.float32)
+    return scaled  # in half precision, as the bundle keeps them
 
 
 def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) -> tuple[EncodeReport, Floats]:

@@ -56,7 +56,7 @@ def train_encoder(
 
     started, done, step, running = time.perf_counter(), 0, 0, 0.0
     for _ in range(epochs):
-        for rows in torch.randperm(len(sessions), generator=random).split(loop.batch):
+        for rows in torch.randperm(len(sessions), generator=random).split(loop.batch):  # type: ignore[no-untyped-call]
             batch = sessions.rows(rows)
             basket, target = next_baskets(batch)
             if not len(basket):

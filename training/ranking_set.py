@@ -52,5 +52,7 @@ def build_ranking_set(
             features = matrix(candidates, names)[keep]
             blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
         progress("ranking set", (number + 1) / len(cuts), f"label window from {cut:%Y-%m-%d}")
-    features, label, group = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    features = np.concatenate([rows for rows, _, _ in blocks])
+    label = np.concatenate([bought for _, bought, _ in blocks])
+    group = np.concatenate([size for _, _, size in blocks])
     return RankingSet(names, features, label, group[group > 0])

@@ -86,7 +86,7 @@ def _store(settings: Settings, bundle: Bundle, facts: dict[str, Any]) -> Path:
     settings.bundles.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.bundles, prefix=".new.") as place:
         manifest = bundle.write(Path(place), facts)
-        folder = settings.bundles / manifest["digest"]
+        folder: Path = settings.bundles / manifest["digest"]
         with atomic_folder(folder) as temporary:
             for part in Path(place).iterdir():
                 part.rename(temporary / part.name)

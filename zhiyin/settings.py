@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     reports_port: int = 8001
     page: bool = Field(
         True,
-        description="Serve the page at /, which lists sample users and shows their purchases; off where strangers reach.",
+        description="Serve the page at /, which shows sample users and their purchases; off where strangers reach.",
     )
     champion_poll_seconds: float = Field(2.0, gt=0, description="How often the service looks for a new champion.")
 
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def lake(self) -> Path:
-        """Raw tables as they were delivered: ``<table>/day=YYYY-MM-DD/part-0.parquet`` or ``<table>/part-0.parquet``."""
+        """Raw tables as delivered: ``<table>/day=YYYY-MM-DD/part-0.parquet`` or ``<table>/part-0.parquet``."""
         return self.data / "lake"
 
     @cached_property

@@ -17,7 +17,20 @@ from typing import Any
 import duckdb
 
 from zhiyin.clock import Clock
-from zhiyin.contract import MARTS, USER_SEQUENCES
+from zhiyin.contract import (
+    FEATURE_AT,
+    INTERACTIONS,
+    ITEM_ACTIVITY,
+    ITEM_ID,
+    ITEMS,
+    OCCURRED_AT,
+    USER_ACTIVITY,
+    USER_CATEGORY_AFFINITY,
+    USER_ID,
+    USER_ITEM_REPEATS,
+    USER_SEQUENCES,
+    USERS,
+)
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
 
@@ -26,14 +39,14 @@ CURRENT = "CURRENT"
 
 # The order of the rows in each published file: its grain, and for interactions the order of time.
 KEYS: dict[str, tuple[str, ...]] = {
-    "interactions": ("user_id", "occurred_at", "event_id"),
-    "items": ("item_id",),
-    "users": ("user_id",),
-    "user_activity": ("user_id", "feature_at"),
-    "item_activity": ("item_id", "feature_at"),
-    "user_category_affinity": ("user_id", "feature_at"),
-    "user_item_repeats": ("user_id", "feature_at"),
-    "user_sequences": ("user_id", "feature_at"),
+    INTERACTIONS: (USER_ID, OCCURRED_AT, "event_id"),
+    ITEMS: (ITEM_ID,),
+    USERS: (USER_ID,),
+    USER_ACTIVITY: (USER_ID, FEATURE_AT),
+    ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
+    USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
+    USER_ITEM_REPEATS: (USER_ID, FEATURE_AT),
+    USER_SEQUENCES: (USER_ID, FEATURE_AT),
 }
 
 
@@ -140,10 +153,9 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
-        for mart in MARTS:
-            keys = ", ".join(KEYS[mart])
+        for mart, keys in KEYS.items():
             connection.execute(
-                f"copy (select * from {mart} order by {keys}) to '{folder / mart}.parquet'"
+                f"copy (select * from {mart} order by {', '.join(keys)}) to '{folder / mart}.parquet'"
                 f" (format parquet, compression zstd, row_group_size 100_000)"
             )
             rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])

@@ -18,7 +18,7 @@ from training.evaluation.metrics import METRICS, Values, bootstrap_means, interv
 from training.evaluation.page import leaderboard_page
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
-from zhiyin.contract import USER_ID
+from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.features import top_items
@@ -43,7 +43,8 @@ def evaluate(
     """Judge a bundle on [clock.evaluation_cut, clock.as_of).
 
     Writes into ``folder`` (by default the reports of ``as_of``) ``leaderboard-<digest>.json``, the same as HTML, and
-    ``users-<digest>.parquet`` with every user's NDCG, and returns what the JSON holds.
+    as Parquet ``users-<digest>`` (every user's NDCG), ``lists-<digest>`` (user_id, item_id, rank, score) and
+    ``truth-<digest>`` (user_id, item_id); returns what the JSON holds.
 
     Raises:
         ValueError: the bundle's models were fitted on events of the window.
@@ -61,7 +62,7 @@ def evaluate(
     recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
     rows = truth.rows_of(data.users_at(clock.evaluation_cut))
 
-    judged = _judge(recommender, rows, truth, progress)
+    judged, lists = _judge(recommender, rows, truth, progress)
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
@@ -75,10 +76,12 @@ def evaluate(
     }
     folder = folder or settings.reports / clock.date
     name = recommender.version[:12]
-    report["users_file"] = str(folder / f"users-{name}.parquet")
-    columns = {model: figures.values["ndcg"] for model, figures in judged.items()}
-    with atomic_file(folder / f"users-{name}.parquet") as temporary:
-        pq.write_table(pa.table({USER_ID: rows[USER_ID]} | columns), temporary)
+    ndcg = {model: figures.values["ndcg"] for model, figures in judged.items()}
+    tables = {"users": pa.table({USER_ID: rows[USER_ID]} | ndcg), "lists": lists, "truth": truth.table}
+    for kind, table in tables.items():
+        report[f"{kind}_file"] = str(folder / f"{kind}-{name}.parquet")
+        with atomic_file(folder / f"{kind}-{name}.parquet") as temporary:
+            pq.write_table(table, temporary)
     write_json(folder / f"leaderboard-{name}.json", report)
     with atomic_file(folder / f"leaderboard-{name}.html") as temporary:
         temporary.write_text(leaderboard_page(report))
@@ -93,11 +96,17 @@ class Figures:
     items: Integers
 
 
-def _judge(recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress) -> dict[str, Figures]:
-    """Metrics per user of the whole and of each generator alone."""
+def _judge(
+    recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress
+) -> tuple[dict[str, Figures], pa.Table]:
+    """Metrics per user of the whole and of each generator alone; and the lists of the whole."""
     n_items = len(recommender.catalogue)
     eligible = recommender.item_state.eligible
     parts: dict[str, list[tuple[dict[str, Values], Integers]]] = {}
+    listed: list[pa.Table] = []
+    user_ids, item_ids = (
+        pa.array(ids, pa.string()) for ids in (rows[USER_ID].to_pylist(), recommender.catalogue.item_ids)
+    )
     done = 0
     for ranked in recommender.rank(rows, K):
         users = ranked.users
@@ -110,6 +119,9 @@ def _judge(recommender: Recommender, rows: pa.Table, truth: Truth, progress: Pro
         lists = np.full((len(users), K), -1)
         lists[ranked.candidates.user[ranked.chosen], ranked.rank - 1] = ranked.candidates.item[ranked.chosen]
         parts.setdefault(WHOLE, []).append(_figures(lists, scores, relevant, totals, eligible))
+        chosen_user, chosen_item = (part[ranked.chosen] for part in (ranked.candidates.user, ranked.candidates.item))
+        columns = {USER_ID: user_ids.take(pa.array(done + chosen_user)), ITEM_ID: item_ids.take(pa.array(chosen_item))}
+        listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[ranked.chosen]}))
         for name, generator in recommender.generators.items():
             scores = generator.score(users, recommender.item_state)
             scores[:, ~eligible] = -np.inf
@@ -118,13 +130,14 @@ def _judge(recommender: Recommender, rows: pa.Table, truth: Truth, progress: Pro
             parts.setdefault(name, []).append(_figures(lists, scores, relevant, totals, eligible))
         done += len(users)
         progress("evaluate", done / rows.num_rows, f"{done:,} of {rows.num_rows:,} users")
-    return {
+    judged = {
         name: Figures(
             {metric: np.concatenate([values[metric] for values, _ in blocks]) for metric in blocks[0][0]},
             np.concatenate([lists for _, lists in blocks]),
         )
         for name, blocks in parts.items()
     }
+    return judged, pa.concat_tables(listed)
 
 
 def _figures(

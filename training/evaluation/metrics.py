@@ -65,4 +65,7 @@ def interval(means: Values) -> Values:
 
 
 def _divide(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.number]) -> Values:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0, dtype=np.float64)
+    quotient: Values = np.divide(
+        numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0, dtype=np.float64
+    )
+    return quotient

@@ -109,10 +109,6 @@ class Catalogue:
     def brand(self) -> Integers:
         return _codes(self.table["brand"], sorted({str(name) for name in self.table["brand"].to_pylist()}))
 
-    @cached_property
-    def price(self) -> Floats:
-        return np.asarray(pc.cast(self.table["price"], pa.float32()).to_numpy(zero_copy_only=False), np.float32)
-
 
 def _codes(column: pa.ChunkedArray, names: list[str]) -> Integers:
     codes = pc.index_in(column.combine_chunks().cast(pa.string()), value_set=pa.array(names, pa.string()))

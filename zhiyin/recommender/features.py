@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ def _find(keys: Integers, wanted: Integers) -> tuple[Integers, npt.NDArray[np.bo
     return places, keys[places] == wanted
 
 
-def _lookup(keys: Integers, values: npt.NDArray[np.floating], wanted: Integers, absent: float = np.nan) -> Floats:
+def _lookup(keys: Integers, values: npt.NDArray[Any], wanted: Integers, absent: float = np.nan) -> Floats:
     places, found = _find(keys, wanted)
     if not len(keys):
         return np.full(len(wanted), absent, np.float32)
@@ -199,7 +200,7 @@ def _states(users: Users, user: Integers, item: Integers, catalogue: Catalogue, 
     week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))
     columns["item_trend_week"] = _ratio(4 * week, month)
     columns["item_trend_month"] = _ratio(quarter.dtype.type(90 / 28) * month, quarter)
-    if {"amount_28d", "events_28d"} <= users.columns.keys():
+    if {"amount_28d", "events_28d"} <= users.columns.keys() and "mean_price_28d" in items.columns:
         usual = _ratio(users.columns["amount_28d"], users.columns["events_28d"])
-        columns["price_to_usual"] = _ratio(catalogue.price[item], usual[user])
+        columns["price_to_usual"] = _ratio(items.columns["mean_price_28d"][item], usual[user])
     return columns

@@ -89,7 +89,7 @@ def pad_sessions(
     events, sets = ((row, column), (rows, width)), ((basket_row, basket_column), (rows, breadth))
 
     def lay(grid: tuple[tuple[Integers, Integers], tuple[int, int]], values: Any, fill: int, kind: type) -> Tensor:
-        laid = np.full(grid[1], fill, kind)
+        laid: npt.NDArray[Any] = np.full(grid[1], fill, kind)
         laid[grid[0]] = values
         return torch.from_numpy(laid)
 
@@ -109,12 +109,12 @@ def time_bucket(days: Tensor) -> Tensor:
 
 
 class Layer(nn.Module):
-    """Baskets attend to events (pre-norm, a learned bias per head and time distance), then a gated layer (SwiGLU)."""
+    """Baskets attend to events (pre-norm, nearer in time more), then a gated layer (SwiGLU)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         width, hidden = config.width, 2 * config.width
-        self.heads, self.dropout = config.heads, config.dropout
+        self.heads = config.heads
         self.norm_events, self.norm_baskets, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key_value, self.out = (
             nn.Linear(width, width),
@@ -122,9 +122,10 @@ class Layer(nn.Module):
             nn.Linear(width, width),
         )
         self.gate, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
-        self.time_bias = nn.Parameter(torch.zeros(TIME_BUCKETS, config.heads))
+        # Attention fades with time as a power law and exponentially (months), each with a rate that a head learns.
+        self.fading = nn.Parameter(torch.linspace(-0.5, 0.0, 2 * config.heads).view(2, config.heads))
 
-    def forward(self, baskets: Tensor, events: Tensor, distance: Tensor, blocked: Tensor) -> Tensor:
+    def forward(self, baskets: Tensor, events: Tensor, days: Tensor, blocked: Tensor) -> Tensor:
         rows, m, width = baskets.shape
         q = self.query(self.norm_baskets(baskets)).view(rows, m, self.heads, -1).transpose(1, 2)
         k, v = (
@@ -132,12 +133,14 @@ class Layer(nn.Module):
             .view(rows, events.shape[1], 2, self.heads, -1)
             .permute(2, 0, 3, 1, 4)
         )
-        bias = functional.embedding(distance, self.time_bias).permute(0, 3, 1, 2).masked_fill(blocked, -torch.inf)
-        dropout = self.dropout if self.training else 0.0
-        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-        x = baskets + functional.dropout(self.out(attended.transpose(1, 2).reshape(rows, m, width)), dropout)
+        power, exponential = self.fading.unsqueeze(-1).unsqueeze(-1)
+        bias = torch.log1p(days).unsqueeze(1) * power + (days / 30).unsqueeze(1) * exponential
+        bias = bias.masked_fill(blocked, -torch.inf)
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        x = baskets + self.out(attended.transpose(1, 2).reshape(rows, m, width))
         gate, up = self.gate(self.norm_forward(x)).chunk(2, dim=-1)
-        return x + functional.dropout(self.down(functional.silu(gate) * up), dropout)
+        out: Tensor = x + self.down(functional.silu(gate) * up)
+        return out
 
 
 class InterestEncoder(nn.Module):
@@ -169,7 +172,8 @@ class InterestEncoder(nn.Module):
 
     def item_vectors(self, items: Tensor) -> Tensor:
         """Vectors of item indices [...] -> [..., width]."""
-        return self.ids(items) * self.seen[items].unsqueeze(-1) + self.project(self.text[items])
+        vectors: Tensor = self.ids(items) * self.seen[items].unsqueeze(-1) + self.project(self.text[items])
+        return vectors
 
     def forward(self, sessions: Sessions) -> Tensor:
         """Interest vectors [rows, baskets, width]; those of padding mean nothing."""
@@ -183,15 +187,15 @@ class InterestEncoder(nn.Module):
         gap = functional.pad(sessions.basket_at[:, :-1] - sessions.basket_at[:, 1:], (1, 0))
         baskets = total[:, :breadth] / sessions.size.clamp(min=1).unsqueeze(-1) + self.gaps(time_bucket(gap))
 
-        distance = time_bucket(sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2))
+        days = (sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
         blocked = sessions.place.unsqueeze(1) > torch.arange(breadth).view(1, -1, 1)
         blocked[:, :, 0] = blocked[:, :, 0] & (sessions.size > 0).any(
             dim=1, keepdim=True
         )  # an empty row sees its padding
         for layer in self.layers:
-            baskets = layer(baskets, events, distance, blocked.unsqueeze(1))
+            baskets = layer(baskets, events, days, blocked.unsqueeze(1))
             events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
-        vectors: Tensor = self.norm(baskets)
+        vectors: Tensor = functional.dropout(self.norm(baskets), self.config.dropout, self.training)
         return vectors
 
     def interests(self, sessions: Sessions) -> Tensor:

@@ -42,7 +42,7 @@ class Interest(CandidateGenerator):
         sessions = pad_sessions(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
         )
-        chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)
+        chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
         interests = torch.cat([self._scorer.interests(sessions.rows(chunk)) for chunk in chunks])
         bias = torch.ones(len(users), 1, dtype=interests.dtype)
         scores: Floats = (torch.cat([interests, bias], dim=1) @ self._items).float().numpy()
