@@ -21,7 +21,8 @@ class LoopConfig:
     """How it learns."""
 
     epochs: int = 1
-    least_steps: int = 200  # a small log is read more often
+    least_steps: int = 200  # a small log is read more often,
+    most_epochs: int = 50  # but not until it is known by heart
     batch: int = 32  # windows of up to 256 events: about 8,000 pairs of basket and item a step
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
@@ -42,7 +43,7 @@ def train_encoder(
     sessions = training_sessions(history, config.length)
     n_tokens = int((sessions.item >= 0).sum())
     steps_an_epoch = max(-(-len(sessions) // loop.batch), 1)
-    epochs = max(loop.epochs, -(-loop.least_steps // steps_an_epoch))
+    epochs = max(loop.epochs, min(-(-loop.least_steps // steps_an_epoch), loop.most_epochs))
     steps = epochs * steps_an_epoch
     context.progress("encoder", 0.0, f"{len(sessions):,} sequences, {n_tokens:,} events an epoch, {steps:,} steps")
 

@@ -53,6 +53,6 @@ def build_ranking_set(
             blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
         progress("ranking set", (number + 1) / len(cuts), f"label window from {cut:%Y-%m-%d}")
     features = np.concatenate([rows for rows, _, _ in blocks])
-    label = np.concatenate([bought for _, bought, _ in blocks])
+    labels = np.concatenate([bought for _, bought, _ in blocks])
     group = np.concatenate([size for _, _, size in blocks])
-    return RankingSet(names, features, label, group[group > 0])
+    return RankingSet(names, features, labels, group[group > 0])

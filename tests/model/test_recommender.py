@@ -1,0 +1,145 @@
+"""The one recommender, on a real slice: the same lists for one and for many, true reasons, and no look ahead."""
+
+import shutil
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import AS_OF
+from training.evaluation import evaluate
+from training.train import train
+from zhiyin import registry
+from zhiyin.clock import Clock
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.store import read_json
+from zhiyin.warehouse import Marts, current
+
+CLOCK = Clock.parse(AS_OF)
+
+
+@pytest.fixture(scope="module")
+def bundle(slice_home):
+    return slice_home.settings.bundles / registry.champion(slice_home.settings)["digest"]
+
+
+@pytest.fixture(scope="module")
+def recommender(bundle):
+    return Recommender.load(bundle)
+
+
+@pytest.fixture(scope="module")
+def users(slice_home):
+    states = pq.read_table(slice_home.settings.states / AS_OF / "users.parquet")
+    return states.filter(pc.equal(states["feature_at"], pa.scalar(CLOCK.as_of, states["feature_at"].type)))
+
+
+def test_one_user_alone_gets_the_list_it_gets_among_many(recommender, users):
+    many = recommender.recommend(users, k=10, explain="text")
+    for row in (0, users.num_rows // 2, users.num_rows - 1):
+        (alone,) = recommender.recommend(users.slice(row, 1), k=10, explain="text")
+        assert alone == many[row]
+        (from_a_row,) = recommender.recommend(users.slice(row, 1).to_pylist(), k=10, explain="text")
+        assert from_a_row == many[row]
+
+
+def test_a_list_has_k_different_items_best_first_and_a_shorter_one_is_its_beginning(recommender, users):
+    rows = users.slice(0, 20)
+    for ten, five in zip(recommender.recommend(rows, k=10), recommender.recommend(rows, k=5), strict=True):
+        ids = [item.item_id for item in ten.items]
+        assert len(set(ids)) == 10
+        assert [item.rank for item in ten.items] == list(range(1, 11))
+        assert ids[:5] == [item.item_id for item in five.items]
+
+
+def test_somebody_unknown_gets_what_is_popular_now_and_is_told_so(recommender):
+    (slate,) = recommender.recommend([{"user_id": "nobody"}], k=10, explain="text")
+    assert slate.missing == ["unknown_user"]
+    buyers = [fact["buyers_28d"] for item in slate.items for fact in item.evidence if fact["kind"] == "popular_now"]
+    assert len(buyers) == 10
+    assert all(item.reason and "popular" in item.reason.lower() for item in slate.items)
+
+
+def test_reasons_say_what_the_history_holds(recommender, users):
+    """Law 6: every count, date and title in the evidence is in the user's own state."""
+    rows = users.to_pylist()
+    slates = recommender.recommend(users, k=10, explain="text")
+    checked = 0
+    for row, slate in zip(rows, slates, strict=True):
+        baskets = dict(zip(row["repeat_item_ids"] or [], row["repeat_baskets"] or [], strict=True))
+        last = dict(zip(row["repeat_item_ids"] or [], row["repeat_last_at"] or [], strict=True))
+        for item in slate.items:
+            facts = {fact["kind"]: fact for fact in item.evidence}
+            assert ("bought_before" in facts) == (item.item_id in baskets)
+            if bought := facts.get("bought_before"):
+                assert bought["times"] == baskets[item.item_id]
+                day = datetime.fromtimestamp(last[item.item_id], CLOCK.as_of.tzinfo).date()
+                assert abs(datetime.fromisoformat(bought["last_bought"]).date() - day) <= timedelta(days=1)
+                assert str(bought["times"]) in item.reason or bought["times"] == 1
+                checked += 1
+            if similar := facts.get("similar_to_bought"):
+                assert similar["item_id"] in baskets
+    assert checked > 100
+
+
+def test_without_words_the_evidence_stays(recommender, users):
+    (slate,) = recommender.recommend(users.slice(0, 1), k=3)
+    assert all(item.reason is None and item.evidence for item in slate.items)
+
+
+@pytest.mark.parametrize(("arguments", "told"), [({"k": 0}, "k must"), ({"explain": "poem"}, "explain must")])
+def test_wrong_arguments_are_named(recommender, users, arguments, told):
+    with pytest.raises(ValueError, match=told):
+        recommender.recommend(users.slice(0, 1), **arguments)
+
+
+def test_a_changed_bundle_is_refused(bundle, tmp_path):
+    copy = tmp_path / bundle.name
+    shutil.copytree(bundle, copy)
+    victim = max((path for path in copy.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=victim.name):
+        Recommender.load(copy)
+
+
+# Law 4: never see the future.
+
+
+def replant(marts: Marts, folder, moment):
+    """The marts with every event from ``moment`` on turned into a purchase of one and the same product."""
+    shutil.copytree(marts.folder, folder)
+    path = folder / "interactions.parquet"
+    table = pq.read_table(path)
+    future = pc.greater_equal(table["occurred_at"], pa.scalar(moment.replace(tzinfo=None), table["occurred_at"].type))
+    assert 0 < pc.sum(future).as_py() < len(table)
+    planted = pc.if_else(future, table["item_id"][0], table["item_id"])
+    pq.write_table(table.set_column(table.schema.get_field_index("item_id"), "item_id", planted), path)
+    return Marts(folder, marts.manifest)
+
+
+def models(bundle):
+    """Digests of what was learned: every file but the items' state as of the run."""
+    files = read_json(bundle / "manifest.json")["files"]
+    return {name: facts["sha256"] for name, facts in files.items() if not name.startswith("item_state")}
+
+
+def test_a_planted_future_changes_nothing_that_was_learned_and_a_planted_past_does(slice_home, bundle, tmp_path):
+    settings, marts = slice_home.settings, current(slice_home.settings)
+    states = settings.states / AS_OF
+    elsewhere = type(settings)(**(settings.model_dump() | {"home": tmp_path / "home"}))
+    shutil.copytree(settings.encodings, elsewhere.encodings)
+    after = train(elsewhere, CLOCK, replant(marts, tmp_path / "after", CLOCK.evaluation_cut), states)
+    assert models(after) == models(bundle)
+    before = train(
+        elsewhere, CLOCK, replant(marts, tmp_path / "before", CLOCK.evaluation_cut - timedelta(days=1)), states
+    )
+    assert models(before) != models(bundle)
+
+
+def test_a_model_is_not_judged_on_days_it_has_seen(slice_home, bundle):
+    earlier = Clock(CLOCK.as_of - timedelta(days=1))
+    settings = slice_home.settings
+    with pytest.raises(ValueError, match="no judge"):
+        evaluate(settings, earlier, current(settings), settings.states / AS_OF, bundle)
