@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from data.homes import EARLY, LATE, Warehouse
 
+from tests.data.homes import EARLY, LATE, Warehouse
 from zhiyin.landing import land
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, current, publish

@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from data.homes import LATE, Warehouse
 
+from tests.data.homes import LATE, Warehouse
 from zhiyin.contract import MARTS
 from zhiyin.pseudonym import load_key, pseudonymise
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from data.homes import EARLY, LATE, Warehouse
 
 import zhiyin.warehouse
+from tests.data.homes import EARLY, LATE, Warehouse
 from zhiyin.clock import Clock
 from zhiyin.contract import MARTS
 from zhiyin.settings import Settings

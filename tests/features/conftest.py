@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from features.marts import AS_OF, make_tables, publish, write_manifest
 
 import feature_repo
+from tests.features.marts import AS_OF, make_tables, publish, write_manifest
 from zhiyin.settings import Settings
 
 

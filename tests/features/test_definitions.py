@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from features.marts import SHAPES, manifest, write_manifest
 
 from feature_repo.definitions import ITEM, USER, feature_services, feature_view, read_manifest
+from tests.features.marts import SHAPES, manifest, write_manifest
 
 
 def views(path: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from features.marts import AS_OF, SHAPES, START, USERS, clock, histories, make_tables, publish, write_manifest
 
 import feature_repo
 from feature_repo import OnlineStates, OnlineStoreError, ParityError
 from feature_repo.store import online_path, open_store, watermark_path
+from tests.features.marts import AS_OF, SHAPES, START, USERS, clock, histories, make_tables, publish, write_manifest
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 

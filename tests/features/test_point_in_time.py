@@ -8,10 +8,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from features.marts import AS_OF, COLD, ITEMS, LONG, SHAPES, USERS, clock, histories, make_tables, publish
 
 import feature_repo
 from feature_repo import offline
+from tests.features.marts import AS_OF, COLD, ITEMS, LONG, SHAPES, USERS, clock, histories, make_tables, publish
 from zhiyin.settings import Settings
 from zhiyin.store import verify_manifest
 from zhiyin.warehouse import current

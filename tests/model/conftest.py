@@ -1,7 +1,8 @@
 """Fixtures of the model tests."""
 
 import pytest
-from checkerboard import World
+
+from tests.model.checkerboard import World
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from checkerboard import DAY, N_ITEMS, NOW, World, interactions, item_rows, left_out, text, user_rows
 
+from tests.model.checkerboard import DAY, N_ITEMS, NOW, World, interactions, item_rows, left_out, text, user_rows
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.catalogue import ItemState
 from zhiyin.recommender.history import History

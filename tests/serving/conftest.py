@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Service, borrow, point, ready, serve
 
+from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin import registry
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from running import borrow, point, ready, rewrite, serve
+
+from tests.serving.running import borrow, point, ready, rewrite, serve
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import borrow, serve
 
 from bento.packaging import package
+from tests.serving.running import borrow, serve
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, verify_manifest
 

@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
-from running import Service, borrow, point, serve
 
+from tests.serving.running import Service, borrow, point, serve
 from zhiyin import warehouse
 from zhiyin.contract import INTERACTIONS
 

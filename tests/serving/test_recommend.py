@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Service, borrow, point, ready, serve
 
 from feature_repo import OnlineStates
+from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.recommender.recommender import Recommender
 
 
