@@ -118,7 +118,8 @@ def _split(table: RawTable, clock: Clock, known: set[str], staging: Path, settin
             undated = connection.execute(f"select count(*) from {source} where {day} is null").fetchall()[0][0]
             if undated:
                 raise ValueError(f"{table.source}: {undated} rows of {table.name} have no {table.day}; date them")
-            landed = "".join(f" and {day} <> date '{name[4:14]}'" for name in sorted(known))
+            days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
+            landed = f" and {day} not in ({days})" if days else ""
             connection.execute(
                 f"copy (select *, {day} as day from {source}"
                 f" where {table.rows} and {day} < date '{clock.date}'{landed})"
