@@ -2,8 +2,8 @@ import json
 
 import pyarrow as pa
 import pytest
-from monitoring_home import AS_OF, ITEMS, USERS, Build, interactions, items, save, states
 
+from tests.monitoring.homes import AS_OF, ITEMS, USERS, Build, interactions, items, save, states
 from zhiyin.settings import Settings
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from monitoring_home import AS_OF, Build
 
 from monitoring import evidence, report
+from tests.monitoring.homes import AS_OF, Build
 
 K = 10
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from evidently.ui.workspace import Workspace
-from monitoring_home import AS_OF, ITEMS, USERS, Build, interactions, states
 
 from monitoring import evidence, frames, report
+from tests.monitoring.homes import AS_OF, ITEMS, USERS, Build, interactions, states
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.warehouse import current
