@@ -77,13 +77,12 @@ def evaluate(settings: Settings, clock: Clock) -> None:
     from zhiyin.registry import challenger, champion
     from zhiyin.warehouse import current
 
-    digests = {challenger(settings, clock)}
-    reigning = champion(settings)
-    if reigning and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
-        digests.add(reigning["digest"])
-    for digest in sorted(digests):
-        bundle = settings.bundles / digest
-        evaluate(settings, clock, current(settings), settings.states / clock.date, bundle, progress=log_progress)
+    marts, states = current(settings), settings.states / clock.date
+    ours, reigning = challenger(settings, clock), champion(settings)
+    evaluate(settings, clock, marts, states, settings.bundles / ours, progress=log_progress)
+    if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
+        theirs = settings.bundles / reigning["digest"]
+        evaluate(settings, clock, marts, states, theirs, progress=log_progress, alone=False)  # the gate needs no more
 
 
 def gate(settings: Settings, clock: Clock) -> bool:

@@ -39,8 +39,9 @@ def evaluate(
     bundle: Path,
     folder: Path | None = None,
     progress: Progress = silent,
+    alone: bool = True,
 ) -> dict[str, Any]:
-    """Judge a bundle on [clock.evaluation_cut, clock.as_of).
+    """Judge a bundle on [clock.evaluation_cut, clock.as_of); with ``alone``, each of its generators as well.
 
     Writes into ``folder`` (by default the reports of ``as_of``) ``leaderboard-<digest>.json``, the same as HTML, and
     as Parquet ``users-<digest>`` (every user's NDCG), ``lists-<digest>`` (user_id, item_id, rank, score) and
@@ -62,7 +63,7 @@ def evaluate(
     recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
     rows = truth.rows_of(data.users_at(clock.evaluation_cut))
 
-    judged, lists = _judge(recommender, rows, truth, progress)
+    judged, lists = _judge(recommender, rows, truth, progress, alone)
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
@@ -97,7 +98,7 @@ class Figures:
 
 
 def _judge(
-    recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress
+    recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress, alone: bool
 ) -> tuple[dict[str, Figures], pa.Table]:
     """Metrics per user of the whole and of each generator alone; and the lists of the whole."""
     n_items = len(recommender.catalogue)
@@ -122,7 +123,7 @@ def _judge(
         chosen_user, chosen_item = (part[ranked.chosen] for part in (ranked.candidates.user, ranked.candidates.item))
         columns = {USER_ID: user_ids.take(pa.array(done + chosen_user)), ITEM_ID: item_ids.take(pa.array(chosen_item))}
         listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[ranked.chosen]}))
-        for name, generator in recommender.generators.items():
+        for name, generator in recommender.generators.items() if alone else ():
             scores = generator.score(users, recommender.item_state)
             scores[:, ~eligible] = -np.inf
             top = top_items(scores, K)
@@ -167,6 +168,8 @@ def _summary(judged: dict[str, Figures], eligible: npt.NDArray[np.bool_]) -> dic
 def _differences(judged: dict[str, Figures]) -> dict[str, Any]:
     """Paired difference in NDCG of the whole from every other, with its 95 % interval."""
     names = [name for name in judged if name != WHOLE]
+    if not names:
+        return {}
     whole = judged[WHOLE].values["ndcg"]
     gaps = np.column_stack([whole - judged[name].values["ndcg"] for name in names])
     low, high = interval(bootstrap_means(gaps))
