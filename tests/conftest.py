@@ -11,7 +11,7 @@ from cli.environment import tool
 from zhiyin.settings import Settings
 
 AS_OF = "2017-12-01"
-HOUSEHOLDS = 200
+HOUSEHOLDS = 500
 
 
 def free_port() -> int:
@@ -42,7 +42,7 @@ class Slice:
 
 @pytest.fixture(scope="session")
 def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Slice:
-    """About 200 households of the Complete Journey through `zhiyin up`: the real scheduler, every task, the service."""
+    """About 500 households of the Complete Journey through `zhiyin up`: the real scheduler, every task, the service."""
     home = tmp_path_factory.mktemp("slice")
     values = {
         "ZHIYIN_HOME": str(home),

@@ -38,11 +38,9 @@ def users(slice_home):
 
 def test_one_user_alone_gets_the_list_it_gets_among_many(recommender, users):
     many = recommender.recommend(users, k=10, explain="text")
-    for row in (0, users.num_rows // 2, users.num_rows - 1):
-        (alone,) = recommender.recommend(users.slice(row, 1), k=10, explain="text")
+    for row in range(0, users.num_rows, max(users.num_rows // 60, 1)):
+        (alone,) = recommender.recommend(users.slice(row, 1).to_pylist(), k=10, explain="text")
         assert alone == many[row]
-        (from_a_row,) = recommender.recommend(users.slice(row, 1).to_pylist(), k=10, explain="text")
-        assert from_a_row == many[row]
 
 
 def test_a_list_has_k_different_items_best_first_and_a_shorter_one_is_its_beginning(recommender, users):

@@ -141,7 +141,7 @@ def _rhythm(
     owner = groups // n_codes
     newest = np.full(len(users), -1)
     np.maximum.at(newest, sequence.user, sequence.basket)
-    wanted = user * n_codes + codes[item]
+    wanted = np.where(codes[item] >= 0, user * n_codes + codes[item], -1)
     end = begin + count - 1
     last = (users.at[owner] - at[end]) / SECONDS_PER_DAY if len(groups) else np.empty(0)
     span = (at[end] - at[begin]) / SECONDS_PER_DAY if len(groups) else np.empty(0)
@@ -168,9 +168,10 @@ def _group_habits(
 ) -> dict[str, Floats]:
     """What the user did with items of this kind, and how loyal it is to this one among them."""
     repeats = users.repeats
-    keys = repeats.user * n_codes + codes[repeats.item]
+    code = codes[repeats.item]
+    keys = np.where(code >= 0, repeats.user * n_codes + code, -2)  # -1 is never among the keys: unknown finds nothing
     groups, inverse = np.unique(keys, return_inverse=True)
-    wanted = user * n_codes + codes[item]
+    wanted = np.where(codes[item] >= 0, user * n_codes + codes[item], -1)
     n = len(groups)
     long = np.bincount(inverse, repeats.long, n)
     last = np.full(n, np.inf)
