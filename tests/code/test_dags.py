@@ -21,7 +21,7 @@ def dag(tmp_path_factory):
         subprocess.run([tool("dbt"), "parse", "--project-dir", project, "--profiles-dir", project], check=True)
         from airflow.dag_processing.dagbag import DagBag
 
-        bag = DagBag(dag_folder=PROJECT / "dags", include_examples=False)
+        bag = DagBag(dag_folder=PROJECT / "dags")
         assert bag.import_errors == {}
         assert list(bag.dags) == ["recommender"]
         yield bag.dags["recommender"]
