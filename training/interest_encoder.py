@@ -4,6 +4,7 @@ By hand: ``python -m training.train``, which fits it once before each cut. Deter
 number of threads.
 """
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -36,6 +37,9 @@ def train_encoder(
     config, loop = config or EncoderConfig(), loop or LoopConfig()
     torch.manual_seed(context.seed)
     torch.set_num_threads(context.threads)
+    # Scattered sums add in the order in which threads come; on a busy machine that differs from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
     random = torch.Generator().manual_seed(context.seed)
 
     counts = torch.from_numpy(history.item_counts).float()
