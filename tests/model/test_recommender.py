@@ -105,15 +105,20 @@ def test_a_changed_bundle_is_refused(bundle, tmp_path):
 # Law 4: never see the future.
 
 
-def replant(marts: Marts, folder, moment):
-    """The marts with every event from ``moment`` on turned into a purchase of one and the same product."""
+def plant(marts: Marts, folder, moment):
+    """The marts with every event from ``moment`` on followed by a purchase of the best-seller, in the same basket."""
     shutil.copytree(marts.folder, folder)
     path = folder / "interactions.parquet"
     table = pq.read_table(path)
     future = pc.greater_equal(table["occurred_at"], pa.scalar(moment.replace(tzinfo=None), table["occurred_at"].type))
     assert 0 < pc.sum(future).as_py() < len(table)
-    planted = pc.if_else(future, table["item_id"][0], table["item_id"])
-    pq.write_table(table.set_column(table.schema.get_field_index("item_id"), "item_id", planted), path)
+    best_seller = pc.mode(table["item_id"].dictionary_encode().combine_chunks().indices)[0]["mode"].as_py()
+    item = table["item_id"].dictionary_encode().combine_chunks().dictionary[best_seller]
+    more = table.filter(future)
+    column = table.schema.get_field_index("item_id")
+    more = more.set_column(column, table.schema.field(column), pa.array([item] * len(more), table["item_id"].type))
+    order = [("user_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")]
+    pq.write_table(pa.concat_tables([table, more]).sort_by(order), path)
     return Marts(folder, marts.manifest)
 
 
@@ -128,10 +133,10 @@ def test_a_planted_future_changes_nothing_that_was_learned_and_a_planted_past_do
     states = settings.states / AS_OF
     elsewhere = type(settings)(**(settings.model_dump() | {"home": tmp_path / "home"}))
     shutil.copytree(settings.encodings, elsewhere.encodings)
-    after = train(elsewhere, CLOCK, replant(marts, tmp_path / "after", CLOCK.evaluation_cut), states)
+    after = train(elsewhere, CLOCK, plant(marts, tmp_path / "after", CLOCK.evaluation_cut), states)
     assert models(after) == models(bundle)
     before = train(
-        elsewhere, CLOCK, replant(marts, tmp_path / "before", CLOCK.evaluation_cut - timedelta(days=1)), states
+        elsewhere, CLOCK, plant(marts, tmp_path / "before", CLOCK.evaluation_cut - timedelta(days=1)), states
     )
     assert models(before) != models(bundle)
 

@@ -8,6 +8,7 @@ from zhiyin.landing import complete_journey
 from zhiyin.landing.lake import RawTable, land_table
 from zhiyin.settings import Settings
 
+# The first table of each holds its events.
 SOURCES: dict[str, Callable[[Settings], Sequence[RawTable]]] = {"complete_journey": complete_journey.tables}
 
 
@@ -20,10 +21,14 @@ def land(settings: Settings, clock: Clock) -> dict[str, Any]:
         Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int}``.
 
     Raises:
-        ValueError: the dataset is not a built-in one; the message lists those that are.
+        ValueError: the dataset is not a built-in one (the message lists those that are), or none of its events lies
+            before ``as_of``.
         FileNotFoundError: a source file is missing; the message names it and the cure.
     """
     if settings.dataset not in SOURCES:
         raise ValueError(f"unknown dataset {settings.dataset!r}; known: {', '.join(sorted(SOURCES))}")
-    tables = SOURCES[settings.dataset](settings)
-    return {table.name: land_table(table, settings, clock).as_dict() for table in tables}
+    events, *others = SOURCES[settings.dataset](settings)
+    landed = {events.name: land_table(events, settings, clock).as_dict()}
+    if not landed[events.name]["rows"]:
+        raise ValueError(f"{settings.dataset}: no row of {events.name} lies before {clock.date}; choose a later as_of")
+    return landed | {table.name: land_table(table, settings, clock).as_dict() for table in others}
