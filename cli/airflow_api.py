@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 
 from zhiyin.settings import Settings
+from zhiyin.store import read_json
 
 
 class AirflowError(Exception):
@@ -22,9 +23,7 @@ class AirflowApi:
     def _login(self) -> None:
         passwords = self._settings.pseudonym_key.parent / "airflow_passwords.json"
         if passwords.exists():
-            import json
-
-            password = json.loads(passwords.read_text())["admin"]
+            password = read_json(passwords)["admin"]
             answer = self._client.post("/auth/token", json={"username": "admin", "password": password})
         else:
             answer = self._client.get("/auth/token")

@@ -1,5 +1,7 @@
 """Ask the champion for one user's list, without the service: the same bundle, the same online row, the same list."""
 
+from pathlib import Path
+
 from zhiyin import registry
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.recommender.recommender import Recommender, Slate
@@ -12,8 +14,6 @@ def recommend_for(settings: Settings, user: str, k: int) -> Slate:
     Raises:
         FileNotFoundError: there is no champion yet.
     """
-    from pathlib import Path
-
     from feature_repo import OnlineStates
 
     champion = registry.champion(settings)

@@ -3,6 +3,7 @@
 import base64
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from zhiyin.settings import PROJECT, Settings
@@ -78,6 +79,4 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def tool(name: str) -> str:
     """Path of a command installed beside the running Python."""
-    import sys
-
     return str(Path(sys.executable).with_name(name))

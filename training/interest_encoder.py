@@ -1,7 +1,6 @@
 """Train the interest encoder: every basket learns to name the items of the user's next one.
 
-By hand: ``python -m training.train``, which fits it once before each cut. Deterministic for a seed, a machine and a
-number of threads.
+Deterministic for a seed, a machine and a number of threads, whatever else the machine is doing.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 By hand::
 
-    zhiyin train --as-of 2017-12-01
+    zhiyin step train --as-of 2017-12-01
 """
 
 import importlib.metadata
@@ -35,7 +35,6 @@ def train(
     marts: Marts,
     states: Path,
     progress: Progress = silent,
-    parent: str | None = None,
 ) -> Path:
     """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
 
@@ -63,7 +62,6 @@ def train(
         "dataset": settings.dataset,
         "marts": marts.version,
         "seed": settings.seed,
-        "parent": parent,
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
     return _store(settings, bundle, facts)

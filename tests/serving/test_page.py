@@ -1,5 +1,6 @@
 """The page and its helpers: true to the marts, at home on a phone, and silent towards the rest of the world."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def test_without_the_page_no_household_is_shown(slice_home: Any, champion: tuple
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
+        assert "CI" not in os.environ, "the page is looked at in a browser: install Chromium"
         pytest.skip("no Chromium on this machine")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:

@@ -88,7 +88,7 @@ WORDS: dict[str, Callable[[Evidence], str]] = {
     "favourite_category": lambda fact: f"{fact['share']:.0%} of your recent purchases are {_name(fact['category'])}",
     "interest": lambda fact: "fits what you have been buying lately",
     "on_promotion": lambda fact: f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week",
-    "popular_now": lambda fact: f"popular now: {fact['buyers_28d']} households bought it in the last 28 days",
+    "popular_now": lambda fact: f"popular now: {fact['buyers_28d']} people bought it in the last 28 days",
 }
 
 
