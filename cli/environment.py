@@ -11,6 +11,9 @@ from zhiyin.warehouse import dbt_environment
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+# A thread that waits for another lets its core go: spinning beside a second busy process costs 15x in training.
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 # No usage statistics leave the machine.
 QUIET = {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -66,8 +69,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # Cosmos keeps its caches with the rest of our files, not in a shared temporary folder.
         "AIRFLOW__COSMOS__CACHE_DIR": str(settings.airflow / "cosmos"),
         "OMP_NUM_THREADS": str(settings.threads),
-        # A thread that waits for another lets its core go: spinning beside a second busy process costs 15x in training.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **PATIENT,
     }
     if settings.host in LOOPBACK:
         values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.airflow_api import AirflowError
-from cli.environment import QUIET
+from cli.environment import PATIENT, QUIET
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
 from cli.steps import STEPS, run_step
@@ -134,7 +134,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | PATIENT)
     try:
         app()
     except (AirflowError, ServerError, PlatformError, FileNotFoundError, ValueError) as error:

@@ -2,11 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
 
 from training.data import read_catalogue
 from zhiyin.recommender.candidates.base import Progress, silent
@@ -34,16 +38,39 @@ def encode_items(settings: Settings, marts: Marts, progress: Progress = silent) 
     return _encode(settings, documents, progress)[0]
 
 
-def standardised_text(settings: Settings, catalogue: Catalogue, progress: Progress = silent) -> Floats:
-    """Float32 [items, up to 128]: document vectors, centred, on their principal axes, every axis of unit variance."""
-    _, vectors = _encode(settings, catalogue.table["document"], progress)
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0)
-    values, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    chosen = np.argsort(values)[::-1][: min(DIMENSIONS, int((values > 1e-9).sum()))]
-    axes = axes[:, chosen]
-    axes *= np.sign(axes[np.argmax(np.abs(axes), axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign
-    scaled: Floats = (centred @ axes / np.sqrt(values[chosen])).astype(np.float16).astype(np.float32)
-    return scaled  # in half precision, as the bundle keeps them
+def document_vectors(settings: Settings, catalogue: Catalogue, progress: Progress = silent) -> tuple[Floats, str]:
+    """Float32 [items, d]: the sentence vector of each item's document; and the digest of the encoder."""
+    report, vectors = _encode(settings, catalogue.table["document"], progress)
+    return vectors, report.encoder
+
+
+@dataclass(frozen=True)
+class TextBasis:
+    """Principal axes of document vectors, each scaled to unit variance. ``mean`` [d], ``axes`` [d, up to 128]."""
+
+    mean: npt.NDArray[np.float64]
+    axes: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: Floats) -> Self:
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        centred = vectors - mean
+        values, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+        chosen = np.argsort(values)[::-1][: min(DIMENSIONS, int((values > 1e-9).sum()))]
+        axes = axes[:, chosen]
+        axes *= np.sign(axes[np.argmax(np.abs(axes), axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign
+        return cls(mean, axes / np.sqrt(values[chosen]))
+
+    def standardise(self, vectors: Floats) -> Floats:
+        """Vectors [items, d] on the axes: float32 [items, up to 128], in half precision as the bundle keeps them."""
+        return ((vectors - self.mean) @ self.axes).astype(np.float16).astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        save_file({"mean": self.mean, "axes": self.axes}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        return cls(**load_file(path))
 
 
 def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) -> tuple[EncodeReport, Floats]:

@@ -3,6 +3,7 @@
 Deterministic for a seed, a machine and a number of threads, whatever else the machine is doing.
 """
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from training.sequences import next_baskets, training_sessions
 from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.catalogue import Integers
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder
 
@@ -25,14 +27,31 @@ class LoopConfig:
     most_epochs: int = 50  # but not until it is known by heart
     batch: int = 32  # windows of up to 256 events: about 8,000 pairs of basket and item a step
     learning_rate: float = 4e-3
+    warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
     weight_decay: float = 0.01
     negatives: int = 1024  # shared by a step; a catalogue of at most 4x this gets the full softmax
 
 
+@dataclass(frozen=True)
+class Start:
+    """An earlier encoder to go on from: it was fitted on the events before ``cut`` (epoch seconds)."""
+
+    encoder: InterestEncoder
+    items: Integers  # of each of its items, the index in the catalogue of now; -1 where it left
+    cut: float
+
+
 def train_encoder(
-    history: History, context: Context, config: EncoderConfig | None = None, loop: LoopConfig | None = None
+    history: History,
+    context: Context,
+    config: EncoderConfig | None = None,
+    loop: LoopConfig | None = None,
+    start: Start | None = None,
 ) -> InterestEncoder:
-    """Fit an encoder on a log; the result is in evaluation mode."""
+    """Fit an encoder on a log; the result is in evaluation mode.
+
+    With ``start`` it keeps what the earlier encoder knew and reads only the windows that hold events since.
+    """
     config, loop = config or EncoderConfig(), loop or LoopConfig()
     torch.manual_seed(context.seed)
     torch.set_num_threads(context.threads)
@@ -44,22 +63,25 @@ def train_encoder(
     counts = torch.from_numpy(history.item_counts).float()
     model = InterestEncoder(config, context.text, history.item_counts > 0)
     sessions = training_sessions(history, config.length)
-    n_tokens = int((sessions.item >= 0).sum())
     steps_an_epoch = max(-(-len(sessions) // loop.batch), 1)
     epochs = max(loop.epochs, min(-(-loop.least_steps // steps_an_epoch), loop.most_epochs))
-    steps = epochs * steps_an_epoch
-    context.progress("encoder", 0.0, f"{len(sessions):,} sequences, {n_tokens:,} events an epoch, {steps:,} steps")
-
-    optimizer = torch.optim.AdamW(model.parameters(), lr=loop.learning_rate, weight_decay=loop.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, loop.learning_rate, total_steps=max(steps, 2), pct_start=0.1
-    )
+    rate = loop.learning_rate
     # The output bias starts at what is popular: the network learns what differs from it.
     with torch.no_grad():
         model.popularity.copy_(torch.log1p(counts) - torch.log1p(counts).mean())
+    if start is not None:
+        model.adopt(start.encoder, torch.from_numpy(start.items))
+        sessions = training_sessions(history, config.length, start.cut)
+        rate = loop.warm_learning_rate
+    steps = epochs * -(-len(sessions) // loop.batch)
+    n_tokens = int((sessions.item >= 0).sum())
+    context.progress("encoder", 0.0, f"{len(sessions):,} sequences, {n_tokens:,} events an epoch, {steps:,} steps")
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / max(steps, 1)))
 
     started, done, step, running = time.perf_counter(), 0, 0, 0.0
-    for _ in range(epochs):
+    for _ in range(epochs if len(sessions) else 0):
         for rows in torch.randperm(len(sessions), generator=random).split(loop.batch):  # type: ignore[no-untyped-call]
             batch = sessions.rows(rows)
             basket, target = next_baskets(batch)
@@ -74,9 +96,17 @@ def train_encoder(
             step, done = step + 1, done + len(rows)
             running = float(loss.detach()) if step == 1 else 0.98 * running + 0.02 * float(loss.detach())
             if step % 10 == 0 or step == steps:
-                rate = done / (time.perf_counter() - started)
-                context.progress("encoder", step / steps, f"loss {running:.3f}, {rate:,.0f} sequences/s")
+                speed = done / (time.perf_counter() - started)
+                context.progress("encoder", step / steps, f"loss {running:.3f}, {speed:,.0f} sequences/s")
     return model.eval()
+
+
+def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
+    """Factor of the learning rate once a ``share`` of the steps is done: up to 1, then down, by half cosines."""
+    climb, fall = share / rise, (share - rise) / (1 - rise)
+    if share < rise:
+        return low + (1 - low) * (1 - math.cos(math.pi * climb)) / 2
+    return (1 + math.cos(math.pi * min(fall, 1.0))) / 2
 
 
 def _loss(

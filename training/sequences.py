@@ -8,17 +8,21 @@ from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import Sessions, pad_sessions
 
 
-def training_sessions(history: History, length: int) -> Sessions:
-    """Each user's log cut into windows of ``length`` events, counted from its end; no window of one event alone."""
+def training_sessions(history: History, length: int, since: float = -np.inf) -> Sessions:
+    """Each user's log cut into windows of ``length`` events, counted from its end; no window of one event alone.
+
+    Only windows that hold an event at or after ``since`` (epoch seconds).
+    """
     ends = np.cumsum(np.bincount(history.user, minlength=history.n_users))
     window = (ends[history.user] - 1 - np.arange(len(history))) // length
     # Rows in the order of the log: users ascending, each user's windows oldest first.
     opens = np.r_[True, (history.user[1:] != history.user[:-1]) | (window[1:] != window[:-1])][: len(history)]
     row = np.cumsum(opens) - 1
-    keep = np.bincount(row)[row] > 1
-    row = np.unique(row[keep], return_inverse=True)[1]
-    end = np.full(int(row.max(initial=-1)) + 1, -np.inf)
-    np.maximum.at(end, row, history.at[keep])
+    latest = np.full(int(row.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(latest, row, history.at)
+    taken = (np.bincount(row, minlength=len(latest)) > 1) & (latest >= since)
+    keep, end = taken[row], latest[taken]
+    row = (np.cumsum(taken) - 1)[row[keep]]
     return pad_sessions(
         row, history.item[keep], history.type[keep], history.basket[keep], history.at[keep], length, end
     )

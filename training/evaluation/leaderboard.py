@@ -123,9 +123,7 @@ def _judge(
         chosen_user, chosen_item = (part[ranked.chosen] for part in (ranked.candidates.user, ranked.candidates.item))
         columns = {USER_ID: user_ids.take(pa.array(done + chosen_user)), ITEM_ID: item_ids.take(pa.array(chosen_item))}
         listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[ranked.chosen]}))
-        for name, generator in recommender.generators.items() if alone else ():
-            scores = generator.score(users, recommender.item_state)
-            scores[:, ~eligible] = -np.inf
+        for name, scores in ranked.candidates.scores.items() if alone else ():
             top = top_items(scores, K)
             lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, top, -1)
             parts.setdefault(name, []).append(_figures(lists, scores, relevant, totals, eligible))

@@ -42,13 +42,20 @@ def user_auc(scores: Floats, relevant: npt.NDArray[np.bool_], eligible: npt.NDAr
     ``scores`` [users, items], -inf allowed; NaN where a user has no relevant or no other item.
     """
     area = np.full(len(scores), np.nan)
+    ranked = np.sort(scores[:, eligible], axis=1)
     for row in range(len(scores)):
         right = np.sort(scores[row, relevant[row] & eligible])
-        wrong = np.sort(scores[row, ~relevant[row] & eligible])
-        if len(right) and len(wrong):
-            below, upto = np.searchsorted(wrong, right, "left"), np.searchsorted(wrong, right, "right")
-            area[row] = (below + upto).mean() / (2 * len(wrong))
+        wrong = ranked.shape[1] - len(right)
+        if len(right) and wrong:
+            # Pairs won among all the eligible, less those won against the relevant themselves.
+            area[row] = (_won(right, ranked[row]) - _won(right, right)).mean() / wrong
     return area
+
+
+def _won(scores: Floats, others: Floats) -> Values:
+    """How many of ``others`` (ascending) each score beats, a tie counting a half."""
+    below, upto = np.searchsorted(others, scores, "left"), np.searchsorted(others, scores, "right")
+    return (below + upto) / 2
 
 
 def bootstrap_means(values: Values, resamples: int = 1_000, seed: int = 0) -> Values:

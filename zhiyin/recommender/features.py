@@ -14,11 +14,15 @@ from zhiyin.recommender.users import Users
 
 @dataclass(frozen=True)
 class Candidates:
-    """Proposed pairs, users in batch order and items ascending within a user, with one float32 column per feature."""
+    """Proposed pairs, users in batch order and items ascending within a user, with one float32 column per feature.
+
+    ``scores``: by generator, its score of every item, float32 [users, items], -inf for what it does not propose.
+    """
 
     user: Integers
     item: Integers
     columns: dict[str, Floats]
+    scores: dict[str, Floats]
 
     def __len__(self) -> int:
         return len(self.user)
@@ -54,7 +58,7 @@ def propose(
         columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
     columns["category_affinity"] = _affinity(users, user, item, catalogue)
     columns |= _states(users, user, item, catalogue, items)
-    return Candidates(user, item, columns)
+    return Candidates(user, item, columns, scores)
 
 
 def top_items(scores: Floats, count: int) -> Integers:

@@ -170,6 +170,22 @@ class InterestEncoder(nn.Module):
             nn.init.normal_(table.weight, std=config.width**-0.5)
         nn.init.normal_(self.project.weight, std=0.5 * (config.width * text.shape[1]) ** -0.5)
 
+    @torch.no_grad()
+    def adopt(self, earlier: "InterestEncoder", items: Tensor) -> None:
+        """Take over what an earlier encoder of the same shape learned.
+
+        ``items`` [items of the earlier]: the index of each here, -1 where it is gone. An item that the earlier one had
+        not seen starts from its text alone.
+        """
+        state = earlier.state_dict()
+        mine = self.state_dict()
+        for name in mine.keys() - {"seen", "ids.weight", "popularity"}:
+            mine[name].copy_(state[name])
+        known = (items >= 0) & earlier.seen
+        self.ids.weight.zero_()
+        self.ids.weight[items[known]] = earlier.ids.weight[known]
+        self.popularity[items[known]] = earlier.popularity[known]
+
     def item_vectors(self, items: Tensor) -> Tensor:
         """Vectors of item indices [...] -> [..., width]."""
         vectors: Tensor = self.ids(items) * self.seen[items].unsqueeze(-1) + self.project(self.text[items])
@@ -177,13 +193,23 @@ class InterestEncoder(nn.Module):
 
     def forward(self, sessions: Sessions) -> Tensor:
         """Interest vectors [rows, baskets, width]; those of padding mean nothing."""
+        return self._read(sessions)
+
+    def interests(self, sessions: Sessions) -> Tensor:
+        """The vector of each row's last basket [rows, width]; that of a row without events means nothing."""
+        last = ((sessions.size > 0).sum(dim=1) - 1).clamp(min=0)
+        return self._read(sessions, last.view(-1, 1)).squeeze(1)
+
+    def _read(self, sessions: Sessions, asked: Tensor | None = None) -> Tensor:
+        """Vectors of every basket, or of those ``asked`` for [rows, n]: the last layer need not look at the others."""
         rows, breadth = sessions.size.shape
+        width = self.config.width
         dtype = self.project.weight.dtype
         events = self.item_vectors(sessions.item.clamp(min=0)) + self.types(sessions.type)
         events = functional.dropout(events, self.config.dropout, self.training)
-        home = sessions.place.unsqueeze(-1).expand(-1, -1, self.config.width)
+        home = sessions.place.unsqueeze(-1).expand(-1, -1, width)
         # A basket starts as the mean of its events (one row more takes the padding) and the time since the last one.
-        total = torch.zeros(rows, breadth + 1, self.config.width, dtype=dtype).scatter_add(1, home, events)
+        total = torch.zeros(rows, breadth + 1, width, dtype=dtype).scatter_add(1, home, events)
         gap = functional.pad(sessions.basket_at[:, :-1] - sessions.basket_at[:, 1:], (1, 0))
         baskets = total[:, :breadth] / sessions.size.clamp(min=1).unsqueeze(-1) + self.gaps(time_bucket(gap))
 
@@ -192,16 +218,16 @@ class InterestEncoder(nn.Module):
         blocked[:, :, 0] = blocked[:, :, 0] & (sessions.size > 0).any(
             dim=1, keepdim=True
         )  # an empty row sees its padding
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
+            if asked is not None and number == len(self.layers):
+                index = asked.unsqueeze(-1)
+                baskets = baskets.gather(1, index.expand(-1, -1, width))
+                days, blocked = (part.gather(1, index.expand(-1, -1, part.shape[2])) for part in (days, blocked))
             baskets = layer(baskets, events, days, blocked.unsqueeze(1))
-            events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
+            if number < len(self.layers):
+                events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
         vectors: Tensor = functional.dropout(self.norm(baskets), self.config.dropout, self.training)
         return vectors
-
-    def interests(self, sessions: Sessions) -> Tensor:
-        """The vector of each row's last basket [rows, width]; that of a row without events means nothing."""
-        last = ((sessions.size > 0).sum(dim=1) - 1).clamp(min=0)
-        return self.forward(sessions)[torch.arange(len(sessions)), last]
 
     def save(self, folder: Path) -> None:
         write_json(folder / "encoder.json", asdict(self.config))

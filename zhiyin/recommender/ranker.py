@@ -10,6 +10,8 @@ import numpy.typing as npt
 from zhiyin.recommender.catalogue import Floats
 from zhiyin.recommender.features import Candidates
 
+WORTH_THREADS = 10_000  # rows from which on several threads are faster than one
+
 
 class Ranker:
     """Gradient-boosted trees and the order of the features that they were grown on."""
@@ -22,7 +24,8 @@ class Ranker:
         """Float64 [candidates], higher is better; comparable within a user only."""
         if not len(candidates):
             return np.empty(0)
-        scores = self.booster.predict(matrix(candidates, self.features), num_threads=1)
+        threads = 1 if len(candidates) < WORTH_THREADS else 0  # 0: as many as OpenMP is allowed
+        scores = self.booster.predict(matrix(candidates, self.features), num_threads=threads)
         return np.asarray(scores, np.float64)
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,106 @@
+"""The interest encoders of a run, each started from the latest one that was fitted strictly before it.
+
+Kept by run, so that the next one need not learn again: ``<as_of>/basis.safetensors`` (of the text vectors),
+``<as_of>/<cut>/`` (the encoder, and the items of its catalogue) and ``<as_of>/manifest.json``.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from training.encode_items import TextBasis
+from training.interest_encoder import Start, train_encoder
+from zhiyin.clock import Clock
+from zhiyin.contract import ITEM_ID
+from zhiyin.recommender.bundle import read_table, write_table
+from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.catalogue import Floats
+from zhiyin.recommender.history import History
+from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder
+from zhiyin.settings import Settings
+from zhiyin.store import MANIFEST, atomic_folder, verify_manifest, write_manifest
+
+BASIS = "basis.safetensors"
+ITEMS = "items.arrow"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fitted encoder and the ids of its items [items]."""
+
+    encoder: InterestEncoder
+    item_ids: pa.Array
+
+
+class Encoders:
+    """Fits the encoders of one run.
+
+    ``basis``: of the text vectors that they read. ``origin``: digest of the earlier run's encoders from which these go
+    on, None where they start from nothing; with the data it decides what they learn.
+    """
+
+    def __init__(self, basis: TextBasis, origin: str | None = None, earlier: dict[str, Kept] | None = None) -> None:
+        self.basis = basis
+        self.origin = origin
+        self._earlier = earlier or {}  # by the day of the cut
+        self._fitted: dict[str, Kept] = {}
+
+    @classmethod
+    def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
+        """Those that go on from the latest run before ``clock``.
+
+        From nothing without such a run, with ``settings.warm_start`` off, or where that run's documents went through
+        another text encoder (digest ``text_encoder``) or its encoders had another shape. ``vectors``: float32
+        [items, d], the documents' vectors of now.
+        """
+        runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
+        if not settings.warm_start or not runs:
+            return cls(TextBasis.of(vectors))
+        folder = runs[-1]
+        manifest = verify_manifest(folder)
+        basis = TextBasis.load(folder / BASIS)
+        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
+        same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
+        if manifest["text_encoder"] != text_encoder or not same_shape:
+            return cls(TextBasis.of(vectors))
+        return cls(basis, manifest["digest"], earlier)
+
+    def fit(self, history: History, context: Context) -> InterestEncoder:
+        """An encoder of the log, started from the latest that saw nothing at or after its cut."""
+        cut, known = _day(history.cut), self._earlier | self._fitted
+        start = None
+        if earlier := [day for day in known if day < cut]:
+            kept = known[max(earlier)]
+            start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
+        encoder = train_encoder(history, context, start=start)
+        self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
+        return encoder
+
+    def save(self, settings: Settings, clock: Clock, text_encoder: str) -> None:
+        """Keep what this run fitted, for the next one."""
+        with atomic_folder(settings.encoders / clock.date, replace=True) as folder:
+            self.basis.save(folder / BASIS)
+            for cut, kept in self._fitted.items():
+                (folder / cut).mkdir()
+                kept.encoder.save(folder / cut)
+                write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
+            write_manifest(folder, cuts=list(self._fitted), text_encoder=text_encoder, origin=self.origin)
+
+
+def _load(folder: Path, basis: TextBasis) -> Kept:
+    """An encoder to start from; its own text vectors are not kept, and not needed."""
+    item_ids = read_table(folder / ITEMS)[ITEM_ID].combine_chunks()
+    nothing = np.zeros((len(item_ids), basis.axes.shape[1]), np.float32)
+    return Kept(InterestEncoder.load(folder, nothing), item_ids)
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+def _moment(day: str) -> float:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
