@@ -7,7 +7,7 @@ from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.settings import Settings
 
-TREES = 300
+TREES = 200
 PARAMETERS = {
     "objective": "lambdarank",
     "lambdarank_truncation_level": 20,  # the list shown is 10 long; pairs down to twice that still teach
