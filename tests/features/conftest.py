@@ -1,4 +1,3 @@
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import feature_repo
+from tests.conftest import free_port
 from tests.features.marts import AS_OF, make_tables, publish, write_manifest
 from zhiyin.settings import Settings
 
@@ -17,11 +17,9 @@ START_SECONDS = 30
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A real server on a free port, with nothing kept on disk; yields its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A real server, on a free port unless one is named, with nothing kept on disk; yields its URL."""
+    port = port or free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     url = f"redis://127.0.0.1:{port}/0"
