@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bento.user_states import trained_with
 from zhiyin import registry
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.settings import Settings
@@ -24,6 +25,7 @@ class Champion:
 
     digest: str
     recommender: Recommender
+    user_state: str  # the feature service that its models were trained with
 
 
 class ChampionWatch:
@@ -99,6 +101,6 @@ class ChampionWatch:
             )  # fmt: skip
             self._refused = (digest, time.monotonic() + RETRY_SECONDS)
             return
-        self.current = Champion(digest, recommender)
+        self.current = Champion(digest, recommender, trained_with(self._settings, recommender.manifest))
         self._refused = None
         logger.info("champion: serving %s (before: %s)", digest[:12], serving)

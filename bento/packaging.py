@@ -25,6 +25,7 @@ PACKAGES = (
     "pyarrow",
     "pydantic",
     "pydantic-settings",
+    "redis",
     "safetensors",
     "scipy",
     "torch",

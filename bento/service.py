@@ -80,7 +80,7 @@ class Recommendations:
             problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
             return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
         user_id = pseudonymise(self.key, request.user_id)
-        state, missing = await self.states.read(user_id)
+        state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
         slate, more = await self.ranking.rank(champion.recommender, state, request.k, request.explain)
         missing += more
         # Who could not be looked up is not therefore unknown.

@@ -185,7 +185,7 @@ class Platform:
     # How it stands
 
     def status(self) -> dict[str, Any]:
-        """State and address of every server, the champion, and Airflow's last run."""
+        """State and address of every server, the champion, Airflow's last run, and the age of the online features."""
         facts: dict[str, Any] = {}
         for server in servers.all_servers(self.settings):
             alive = servers.running(self.settings, server.name) is not None
@@ -199,12 +199,18 @@ class Platform:
                 runs = []
             for run in runs:
                 last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": (run["conf"] or {}).get("as_of")}
+        watermarks = self.settings.features / "watermarks.json"
+        marks = read_json(watermarks) if watermarks.is_file() else {}
         return {
             "home": str(self.settings.home),
             "dataset": self.settings.dataset,
             "servers": facts,
             "champion": registry.champion(self.settings),
             "last_run": last,
+            "features": {
+                view: {name: mark.get(name) for name in ("until", "materialized_at", "ttl_days", "rows")}
+                for view, mark in marks.items()
+            },
         }
 
     def _say_where(self, service: bool) -> None:

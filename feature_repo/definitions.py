@@ -7,7 +7,9 @@ A mart becomes a feature view when its YAML says so::
         feast: {entities: [user_id], timestamp: feature_at}
 
 ``created`` may name the column that says when a row became known, where rows arrive late; ``except`` lists columns
-that are no features, such as those that hold the latest value only and would show the past what came after it.
+that are no features, such as those that hold the latest value only and would show the past what came after it;
+``ttl_days`` says for how many days after the last materialization the online rows count as fresh (7 unless it says
+otherwise).
 
 Names, types and descriptions of the features are those of its columns. Feast brings a dbt importer (``feast.dbt``);
 it needs a parser package of its own, reads DuckDB's ``varchar[]`` as a string and ``integer`` as 64 bits, and takes
@@ -26,6 +28,7 @@ from feast.data_format import ParquetFormat
 from feast.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from zhiyin.contract import ITEM_ID, USER_ID
+from zhiyin.store import json_digest
 
 # Who acts: a user, known by a pseudonym.
 USER = Entity(name="user", join_keys=[USER_ID], value_type=ValueType.STRING, description="A user, by pseudonym.")
@@ -35,10 +38,14 @@ ITEM = Entity(name="item", join_keys=[ITEM_ID], value_type=ValueType.STRING, des
 
 ENTITIES = {USER_ID: USER, ITEM_ID: ITEM}
 
-# Everything known about a user, about an item: what training reads point in time and, for users, serving online.
+# Everything known about a user, about an item: what training reads point in time and, for users, serving online. These
+# names stand for the current features; with a digest appended, for one list of features for ever.
 USER_STATE = "user_state"
 ITEM_STATE = "item_state"
 SERVICES = {USER_STATE: USER, ITEM_STATE: ITEM}
+
+TTL_DAYS = "ttl_days"  # the tag of a view that holds its mart's
+DEFAULT_TTL_DAYS = 7
 
 SCALARS: dict[str, FeastType] = {
     "varchar": String,
@@ -65,6 +72,7 @@ class FeatureMart:
     created: str | None
     columns: dict[str, tuple[str, str]]  # name -> (type, description)
     excepted: tuple[str, ...] = ()
+    ttl_days: int = DEFAULT_TTL_DAYS
 
     @property
     def features(self) -> list[str]:
@@ -99,7 +107,12 @@ def _read_node(node: dict[str, Any]) -> FeatureMart:
             raise ValueError(f"{name}: meta.feast names column {column}, which the mart's YAML does not have")
     if "timestamp" not in meta:
         raise ValueError(f"{name}: meta.feast has no timestamp; name the column from which a row is true")
-    return FeatureMart(name, node["description"], keys[0], meta["timestamp"], meta.get("created"), columns, excepted)
+    ttl_days = meta.get("ttl_days", DEFAULT_TTL_DAYS)
+    if not isinstance(ttl_days, int) or ttl_days < 1:
+        raise ValueError(f"{name}: meta.feast.ttl_days is {ttl_days!r}; it must be a whole number of days from 1 on")
+    return FeatureMart(
+        name, node["description"], keys[0], meta["timestamp"], meta.get("created"), columns, excepted, ttl_days
+    )
 
 
 def _check_unique(marts: Iterable[FeatureMart]) -> None:
@@ -131,8 +144,9 @@ def feast_type(mart: str, column: str, data_type: str) -> FeastType:
 def feature_view(mart: FeatureMart, source: Path) -> FeatureView:
     """The view of one mart over its published Parquet file.
 
-    No time to live: a row is true until the next one. Item views are not written online, because a request scores the
-    whole catalogue: the service keeps the state of every item in memory, from the bundle.
+    Feast's own time to live is off: a row is true until the next one. The mart's ``ttl_days`` is a tag, about the age
+    of the whole view online. Item views are not written online, because a request scores the whole catalogue: the
+    service keeps the state of every item in memory, from the bundle.
     """
     entity = ENTITIES[mart.entity]
     return FeatureView(
@@ -141,6 +155,7 @@ def feature_view(mart: FeatureMart, source: Path) -> FeatureView:
         entities=[entity],
         ttl=timedelta(0),
         online=entity is USER,
+        tags={TTL_DAYS: str(mart.ttl_days)},
         schema=[
             Field(name=name, dtype=feast_type(mart.name, name, data_type), description=description)
             for name, (data_type, description) in mart.columns.items()
@@ -157,12 +172,34 @@ def feature_view(mart: FeatureMart, source: Path) -> FeatureView:
 
 
 def feature_services(views: Iterable[FeatureView]) -> list[FeatureService]:
-    """One service per entity that has views: all of them together, the entity's state."""
+    """Two services of all views of an entity: its current state, and the same under its version."""
     views = list(views)
     services = []
     for name, entity in SERVICES.items():
         members: list[Any] = [view for view in views if view.entities == [entity.name]]
         if members:
             description = f"Every feature of the entity {entity.name}."
-            services.append(FeatureService(name=name, features=members, description=description))
+            for service in (name, versioned(name, members)):
+                services.append(FeatureService(name=service, features=members, description=description))
     return services
+
+
+def versioned(service: str, views: Iterable[FeatureView]) -> str:
+    """The service's name with a digest of its list of features: what a model was trained with."""
+    features = sorted((view.name, field.name, str(field.dtype)) for view in views for field in view.features)
+    return f"{service}_{json_digest(features)[:12]}"
+
+
+def kept_service(service: FeatureService, views: Iterable[FeatureView]) -> FeatureService | None:
+    """An earlier version of a service, without what left the marts since; None: nothing of it is left.
+
+    The models that were trained with it go on reading what there still is.
+    """
+    present = {view.name: {field.name for field in view.features} for view in views}
+    by_name = {view.name: view for view in views}
+    members: list[Any] = []
+    for projection in service.feature_view_projections:
+        names = [field.name for field in projection.features if field.name in present.get(projection.name, ())]
+        if names:
+            members.append(by_name[projection.name][names])
+    return FeatureService(name=service.name, features=members, description=service.description) if members else None

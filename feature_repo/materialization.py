@@ -1,10 +1,15 @@
 """The online store is brought to ``as_of``: all of a view the first time, afterwards what is new.
 
 Feast's own ``materialize_incremental`` starts at *now* minus the time to live: on a history that ended years ago it
-writes nothing, says nothing and marks the interval as done. So the watermarks are ours. A mark also holds a digest of
-the view's definition and of the history below it; when either changed (a new feature, a late event) an increment
-would leave old values online, and the view is written anew. Marts of snapshots are always written anew: their
-earlier rows are others at each ``as_of``, and the latest row of every user is the same work as an increment.
+writes nothing, says nothing and marks the interval as done. So the watermarks are ours. A mark also holds the token of
+the store that was written, and a digest of the view's definition and of the history below it; when any of them changed
+(another store, a new feature, a late event) an increment would leave old values online, and the view is written anew.
+Marts of snapshots are always written anew: their earlier rows are others at each ``as_of``, and the latest row of every
+user is the same work as an increment. Keys that are in the store and no longer in the history, because the user was
+erased or ``as_of`` went back, are removed.
+
+Memory is bounded: DuckDB finds the rows within ``settings.memory_limit``, and ``ROWS`` of them at a time become what
+Feast writes. (Feast's own ``materialize`` holds a whole view.)
 """
 
 import logging
@@ -12,10 +17,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from feast import FeatureStore, FeatureView
 
-from feature_repo.definitions import USER_STATE
-from feature_repo.store import file_source, open_run, watermark_path
+from feature_repo import embeddings, session
+from feature_repo.definitions import TTL_DAYS, USER_STATE
+from feature_repo.online_store import OnlineStore, online_store, write_rows
+from feature_repo.point_in_time import connect, latest_query, source_query
+from feature_repo.store import mart_views, open_run, watermark_path
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.store import json_digest, read_json, write_json
@@ -23,12 +32,13 @@ from zhiyin.store import json_digest, read_json, write_json
 log = logging.getLogger(__name__)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ROWS = 500  # written at once; a user's whole history is some 50 kB, and several times that as Python values
 
 
 def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
     """Write the values as of ``clock.as_of`` of every online view into the online store.
 
-    An ``as_of`` before the watermark takes the store back: the view is emptied and written as it was then.
+    An ``as_of`` before the watermark takes the store back: the view holds what was true then.
 
     Returns:
         What was done, by view: ``full``, ``increment`` or ``current`` (nothing was to do).
@@ -37,20 +47,32 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
         ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
     """
     store, _ = open_run(settings, clock)
+    online = online_store(settings)
+    token = online.prepare()
     path = watermark_path(settings)
     marks: dict[str, Any] = read_json(path) if path.exists() else {}
     done: dict[str, str] = {}
     now: dict[str, Any] = {}
-    for view in online_views(store):
-        mark = marks.get(view.name)
-        start = _start(settings, view, mark, clock)
-        if mark and datetime.fromisoformat(mark["until"]) > clock.as_of:
-            _empty(store, view)
-        if start is not None:
-            store.materialize(start, clock.as_of, feature_views=[view.name])
-        done[view.name] = "current" if start is None else "full" if start == EPOCH else "increment"
-        now[view.name] = _mark(settings, view, clock.as_of)
-        log.info("%s: %s to %s", view.name, done[view.name], clock.date)
+    absent: dict[str, list[str]] = {}
+    views = online_views(store)
+    with connect(settings) as connection:
+        for view in views:
+            mark = marks.get(view.name, {})
+            start = _start(connection, view, mark, clock, token)
+            if start is None:
+                done[view.name] = "current"
+            else:
+                rows = _write(connection, store, view, start, clock.as_of)
+                absent[view.name] = _absent_keys(connection, online, view, clock.as_of)
+                done[view.name] = "full" if start == EPOCH else "increment"
+                written = {"rows": rows, "materialized_at": datetime.now(UTC).isoformat(timespec="seconds")}
+                mark = _mark(connection, view, clock.as_of, token) | written
+            now[view.name] = {**mark, TTL_DAYS: int(view.tags[TTL_DAYS])}
+            log.info("%s: %s to %s", view.name, done[view.name], clock.date)
+        # The marts' own views last: a run that is cut short before finds the same keys absent again.
+        _forget(connection, settings, store, online, views, absent, clock.as_of)
+        for view in views:
+            online.remove(view, absent.get(view.name, []))
     # Written once, at the end: what a reader calls the moment of its row is one moment for all views.
     write_json(path, now)
     return done
@@ -58,41 +80,83 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
 
 def online_views(store: FeatureStore) -> list[FeatureView]:
     """The views behind the user state, in the order of the service."""
-    service = store.get_feature_service(USER_STATE)
-    return [store.get_feature_view(projection.name) for projection in service.feature_view_projections]
+    return mart_views(store, store.get_feature_service(USER_STATE))
 
 
-def _start(settings: Settings, view: FeatureView, mark: dict[str, Any] | None, clock: Clock) -> datetime | None:
-    """From when on the view must be written; None: it holds already what it should."""
-    if mark is None:
+def _start(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, mark: dict[str, Any], clock: Clock, token: str
+) -> datetime | None:
+    """After which moment the view must be written; None: it holds already what it should."""
+    if not mark:
         return EPOCH
     until = datetime.fromisoformat(mark["until"])
-    if until > clock.as_of or mark != _mark(settings, view, until):
+    if until > clock.as_of or not _mark(connection, view, until, token).items() <= mark.items():
         return EPOCH
     return None if until == clock.as_of else until
 
 
-def _mark(settings: Settings, view: FeatureView, until: datetime) -> dict[str, Any]:
+def _mark(connection: duckdb.DuckDBPyConnection, view: FeatureView, until: datetime, token: str) -> dict[str, Any]:
     """What the online store holds of a view once its history up to ``until`` is written."""
     definition = sorted((field.name, str(field.dtype)) for field in view.features)
     return {
         "until": until.isoformat(),
+        "store": token,
         "definition": json_digest(definition),
-        "history": _history_digest(settings, view, until),
+        "history": _history_digest(connection, view, until),
     }
 
 
-def _history_digest(settings: Settings, view: FeatureView, until: datetime) -> str:
+def _history_digest(connection: duckdb.DuckDBPyConnection, view: FeatureView, until: datetime) -> str:
     """A digest of the view's rows up to ``until``, whatever their order."""
-    source = file_source(view)
-    query = f"select count(*), sum(hash(mart)) from read_parquet(?) as mart where {source.timestamp_field} <= ?"
-    with duckdb.connect(config={"threads": settings.threads}) as connection:
-        ((rows, digest),) = connection.execute(query, [source.path, until.replace(tzinfo=None)]).fetchall()
+    query = f"select count(*), sum(hash(history)) from ({source_query(view)}) as history where known_from <= ?"
+    ((rows, digest),) = connection.execute(query, [until]).fetchall()
     return f"{rows}:{digest}"
 
 
-def _empty(store: FeatureStore, view: FeatureView) -> None:
-    """Drop what is online of a view; a row from the future would otherwise stay where the past has none."""
-    service = store.get_feature_service(USER_STATE)
-    store.apply([], objects_to_delete=[view], partial=False)
-    store.apply([view, service])
+def _write(
+    connection: duckdb.DuckDBPyConnection, store: FeatureStore, view: FeatureView, after: datetime, until: datetime
+) -> int:
+    """Write the latest row in (``after``, ``until``] of every key; return how many there were."""
+    rows = 0
+    latest = connection.sql(latest_query(view), params={"after": after, "until": until})
+    for batch in latest.to_arrow_reader(ROWS):
+        write_rows(store, view, batch, "known_from")
+        rows += batch.num_rows
+    store.registry.apply_materialization(view, store.project, after, until)
+    return rows
+
+
+def _absent_keys(
+    connection: duckdb.DuckDBPyConnection, online: OnlineStore, view: FeatureView, until: datetime
+) -> list[str]:
+    """Keys that the store holds and the history up to ``until`` does not."""
+    return sorted({key for keys in online.keys(view) for key in _unknown(connection, view, keys, until)})
+
+
+def _unknown(connection: duckdb.DuckDBPyConnection, view: FeatureView, keys: list[str], until: datetime) -> list[str]:
+    connection.register("candidates", pa.table({"key": pa.array(keys, pa.string())}))
+    query = (
+        f"select key from candidates anti join (select {view.join_keys[0]} as key from ({source_query(view)})"
+        " where known_from <= $until) as history using (key)"
+    )
+    return [key for (key,) in connection.execute(query, {"until": until}).fetchall()]
+
+
+def _forget(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    store: FeatureStore,
+    online: OnlineStore,
+    views: list[FeatureView],
+    absent: dict[str, list[str]],
+    until: datetime,
+) -> None:
+    """Of users that no mart knows any more, drop also what does not come from a mart: interest and session."""
+    users = sorted({key for keys in absent.values() for key in keys})
+    for view in views:
+        users = _unknown(connection, view, users, until)
+    if users:
+        for name in (embeddings.USER_INTEREST, session.USER_SESSION):
+            online.remove(store.get_feature_view(name), users)
+        embeddings.forget_interest(settings, users)
+        log.info("%d users are in no mart any more and were removed", len(users))

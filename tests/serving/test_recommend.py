@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from feature_repo import OnlineStates
+from tests.conftest import free_port
 from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.recommender.recommender import Recommender
 
@@ -174,6 +175,18 @@ def test_what_is_lost_costs_its_own_part_of_the_list_only(
         settings.feedback.unlink()
         assert service.recommend(user_id=shopper)["missing"] == []
         assert len(service.impressions()) == 1
+
+
+def test_a_redis_that_is_not_there_costs_the_personal_part_only(
+    slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
+) -> None:
+    settings = borrow(slice_home.settings, tmp_path)
+    point(settings, *champion)
+    with serve(settings, ZHIYIN_ONLINE_STORE=f"redis://127.0.0.1:{free_port()}/0") as service:
+        service.wait(lambda: ready(service), "a ready service")
+        answer = service.recommend(user_id=shopper)
+        assert answer["missing"] == ["user_state_unavailable"]
+        assert len(answer["items"]) == 10
 
 
 def test_no_usage_statistics_leave_the_machine_however_it_is_started() -> None:

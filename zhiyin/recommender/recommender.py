@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.candidates import CandidateGenerator
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers, ItemState
+from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
 from zhiyin.recommender.explanation import Evidence, gather_evidence, say
 from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import Ranker
@@ -20,7 +20,6 @@ from zhiyin.recommender.slate import pick
 from zhiyin.recommender.users import Users
 
 USERS_AT_ONCE = 256  # dense scores of one generator for so many users and 20,000 items: 20 MB
-STALE_DAYS = 7.0  # a user state this much older than the items' is said to be stale
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,4 @@ class Recommender:
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:
             return ["unknown_user"]
-        if not users.with_history[row]:
-            return ["no_history"]
-        return ["stale_features"] if self.item_state.at - users.at[row] > STALE_DAYS * SECONDS_PER_DAY else []
+        return [] if users.with_history[row] else ["no_history"]

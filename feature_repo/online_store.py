@@ -1,0 +1,152 @@
+"""Where online rows lie: SQLite beside everything else, or Redis when ``ZHIYIN_ONLINE_STORE`` names one.
+
+Feast writes and reads the rows. What it has no call for is here: a token by which a store that was lost, flushed or
+swapped is known to hold nothing of what the watermarks say; the keys that a view holds; and the removal of some.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pyarrow as pa
+from feast import FeatureStore, FeatureView
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.type_map import python_values_to_proto_values
+
+from zhiyin.settings import Settings
+
+CHUNK = 1_000  # keys handled at once: bounds memory, whatever the number of users
+KEY_VERSION = 3  # of Feast's serialization of entity keys
+TOKEN = "zhiyin_token"  # a table of SQLite, a key of Redis
+
+
+class OnlineStore(Protocol):
+    """One store of one dataset."""
+
+    def config(self) -> dict[str, Any]:
+        """Feast's ``online_store`` section."""
+
+    def prepare(self) -> str:
+        """Make the store ready for its writer; return its token."""
+
+    def token(self) -> str | None:
+        """The token given when the store was first prepared; None: there is no such store, or it is empty."""
+
+    def keys(self, view: FeatureView) -> Iterator[list[str]]:
+        """Every key that the view holds a row of, in chunks."""
+
+    def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
+        """Drop the view's rows of some keys, and what else is left of a key that no view holds any more."""
+
+
+def online_store(settings: Settings) -> OnlineStore:
+    project = project_name(settings)
+    if settings.online_store:
+        from feature_repo.redis_store import RedisStore
+
+        return RedisStore(settings.online_store, project)
+    return SqliteStore(online_path(settings), project)
+
+
+def project_name(settings: Settings) -> str:
+    """Feast's project: datasets that share a Redis do not meet."""
+    return f"zhiyin_{settings.dataset}"
+
+
+def online_path(settings: Settings) -> Path:
+    return settings.features / "online.db"
+
+
+def entity_key(view: FeatureView, key: str) -> EntityKey:
+    return EntityKey(join_keys=view.join_keys, entity_values=[Value(string_val=key)])
+
+
+def serialized(view: FeatureView, key: str) -> bytes:
+    return serialize_entity_key(entity_key(view, key), entity_key_serialization_version=KEY_VERSION)
+
+
+def key_of(serialized: bytes) -> str:
+    return str(
+        deserialize_entity_key(serialized, entity_key_serialization_version=KEY_VERSION).entity_values[0].string_val
+    )
+
+
+class SqliteStore:
+    """One file, in a mode in which readers never wait for the writer."""
+
+    def __init__(self, path: Path, project: str) -> None:
+        self._path = path
+        self._project = project
+
+    def config(self) -> dict[str, Any]:
+        return {"type": "sqlite", "path": str(self._path)}
+
+    def prepare(self) -> str:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path)
+        try:
+            connection.execute("pragma journal_mode = wal")
+            with connection:
+                connection.execute(f"create table if not exists {TOKEN} (token text)")
+                connection.execute(
+                    f"insert into {TOKEN} select ? where not exists (select 1 from {TOKEN})", [uuid4().hex]
+                )
+            return str(connection.execute(f"select token from {TOKEN}").fetchone()[0])
+        finally:
+            connection.close()
+
+    def token(self) -> str | None:
+        if not self._path.exists():  # SQLite would make an empty one
+            return None
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            if not connection.execute("select 1 from sqlite_master where name = ?", [TOKEN]).fetchone():
+                return None
+            return str(connection.execute(f"select token from {TOKEN}").fetchone()[0])
+        finally:
+            connection.close()
+
+    def keys(self, view: FeatureView) -> Iterator[list[str]]:
+        connection = sqlite3.connect(self._path)
+        try:
+            cursor = connection.execute(f'select distinct entity_key from "{self._table(view)}"')
+            while rows := cursor.fetchmany(CHUNK):
+                yield [key_of(row[0]) for row in rows]
+        finally:
+            connection.close()
+
+    def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
+        connection = sqlite3.connect(self._path)
+        try:
+            connection.execute("pragma secure_delete = on")  # an erased person is not left in free pages
+            with connection:
+                connection.executemany(
+                    f'delete from "{self._table(view)}" where entity_key = ?', ([serialized(view, key)] for key in keys)
+                )
+            connection.execute("pragma wal_checkpoint(truncate)")
+        finally:
+            connection.close()
+
+    def _table(self, view: FeatureView) -> str:
+        return f"{self._project}_{view.name}"
+
+
+def write_rows(store: FeatureStore, view: FeatureView, table: pa.RecordBatch, timestamp: str) -> None:
+    """Write the rows of one batch: the view's key and features, and the moment of each row in column ``timestamp``."""
+    values = [
+        python_values_to_proto_values(table[feature.name].to_pylist(), feature.dtype.to_value_type())
+        for feature in view.features
+    ]
+    names = [feature.name for feature in view.features]
+    keys = table[view.join_keys[0]].to_pylist()
+    moments = table[timestamp].to_pylist()
+    rows: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]] = [
+        (entity_key(view, key), dict(zip(names, row, strict=True)), moment, None)
+        for key, moment, *row in zip(keys, moments, *values, strict=True)
+    ]
+    store.provider.online_write_batch(store.config, view, rows, progress=None)

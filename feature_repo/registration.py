@@ -1,0 +1,80 @@
+"""What is registered in Feast: entities, views and services, from the dbt manifest and from what is not made by dbt."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from feast import FeatureService, FeatureStore, FeatureView
+
+from feature_repo import embeddings, session
+from feature_repo.definitions import (
+    ENTITIES,
+    SERVICES,
+    FeatureMart,
+    feature_services,
+    feature_view,
+    kept_service,
+    read_manifest,
+)
+from feature_repo.online_store import online_store
+from feature_repo.store import open_store
+from zhiyin.settings import PROJECT, Settings
+from zhiyin.warehouse import current
+
+DBT_MANIFEST = PROJECT / "dbt_project" / "target" / "manifest.json"
+
+
+def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
+    """Register the entities, views and services that the dbt manifest declares over the published marts.
+
+    Sources point at the published version itself, which never changes, so a later publication cannot mix versions
+    within a run. Views that left the manifest are removed; earlier versions of the services stay, as far as their
+    features are still there. The views that are not made by dbt (embeddings, session) are registered beside them.
+
+    Returns:
+        The names of the marts' views.
+
+    Raises:
+        FileNotFoundError: no dbt manifest, or no published marts.
+        ValueError: a mart's declaration is unusable, or its published file lacks a declared column.
+    """
+    marts = read_manifest(dbt_manifest)
+    published = current(settings)
+    for mart in marts:
+        _check_columns(mart, published.path(mart.name))
+    settings.features.mkdir(parents=True, exist_ok=True)
+    online_store(settings).prepare()
+
+    store = open_store(settings)
+    views = [feature_view(mart, published.path(mart.name)) for mart in marts]
+    others: list[FeatureView] = [*embeddings.views(settings), session.view(settings)]
+    names = {view.name for view in [*views, *others]}
+    gone: list[Any] = [view for view in store.list_feature_views() if view.name not in names]
+    services = [*feature_services(views), *embeddings.services(others), session.service(others)]
+    services += _earlier_services(store, views, {service.name for service in services})
+    warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
+    store.apply(
+        [*ENTITIES.values(), *views, *others, session.request_context(others), *services],
+        objects_to_delete=gone,
+        partial=False,
+    )
+    return [view.name for view in views]
+
+
+def _earlier_services(store: FeatureStore, views: list[FeatureView], current: set[str]) -> list[FeatureService]:
+    earlier = [
+        kept_service(service, views)
+        for service in store.list_feature_services()
+        if service.name not in current and service.name.startswith(tuple(f"{name}_" for name in SERVICES))
+    ]
+    return [service for service in earlier if service is not None]
+
+
+def _check_columns(mart: FeatureMart, path: Path) -> None:
+    missing = set(mart.columns) - set(pq.read_schema(path).names)
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(sorted(missing))}, which the dbt manifest declares for {mart.name}; "
+            "build and publish the marts again"
+        )
