@@ -13,10 +13,8 @@ from feast.repo_config import RegistryConfig
 
 from feature_repo.definitions import ENTITIES, FeatureMart, feature_services, feature_view, read_manifest
 from zhiyin.clock import Clock
-from zhiyin.settings import PROJECT, Settings
+from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts, current
-
-DBT_MANIFEST = PROJECT / "dbt_project" / "target" / "manifest.json"
 
 
 def online_path(settings: Settings) -> Path:
@@ -44,7 +42,7 @@ def open_store(settings: Settings) -> FeatureStore:
     )
 
 
-def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
+def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     """Register the entities, views and services that the dbt manifest declares over the published marts.
 
     Sources point at the published version itself, which never changes, so a later publication cannot mix versions
@@ -57,7 +55,7 @@ def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
         FileNotFoundError: no dbt manifest, or no published marts.
         ValueError: a mart's declaration is unusable, or its published file lacks a declared column.
     """
-    marts = read_manifest(dbt_manifest)
+    marts = read_manifest(dbt_manifest or settings.dbt_target / "manifest.json")
     published = current(settings)
     for mart in marts:
         _check_columns(mart, published.path(mart.name))
