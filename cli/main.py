@@ -16,7 +16,7 @@ from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
 from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
-from zhiyin.landing import SOURCES
+from zhiyin.landing import check_dataset
 from zhiyin.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -35,8 +35,10 @@ def _settings(dataset: str | None = None) -> Settings:
     settings = get_settings()
     if dataset is not None:
         settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
-    if settings.dataset not in SOURCES:
-        raise typer.BadParameter(f"unknown dataset {settings.dataset!r}; known: {', '.join(sorted(SOURCES))}")
+    try:
+        check_dataset(settings.dataset)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     return settings
 
 

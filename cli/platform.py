@@ -17,8 +17,9 @@ from cli.environment import LOOPBACK, environment, tool
 from cli.follow import follow
 from zhiyin import registry
 from zhiyin.clock import Clock
-from zhiyin.settings import PROJECT, Settings
+from zhiyin.settings import Settings
 from zhiyin.store import read_json
+from zhiyin.warehouse import DBT_PROJECT, dbt
 
 DAG_ID = "recommender"
 DEMO_AS_OF = "2017-12-01"  # the built-in dataset's own now: the days after it are its future
@@ -108,11 +109,13 @@ class Platform:
 
     def _parse_dbt(self) -> None:
         """Cosmos and Feast read dbt's manifest: make it where the project is newer."""
-        project = PROJECT / "dbt_project"
-        manifest = project / "target" / "manifest.json"
-        sources = [path for kind in ("*.sql", "*.yml") for path in project.rglob(kind) if "target" not in path.parts]
+        manifest = self.settings.dbt_target / "manifest.json"
+        sources = [path for kind in ("*.sql", "*.yml") for path in DBT_PROJECT.rglob(kind)]
         if not manifest.exists() or max(path.stat().st_mtime for path in sources) > manifest.stat().st_mtime:
-            self._command(tool("dbt"), "parse", "--project-dir", str(project), "--profiles-dir", str(project))
+            try:
+                dbt(self.settings, "parse")
+            except RuntimeError as error:
+                raise PlatformError(str(error)) from None
 
     def _migrate(self) -> None:
         """Make or upgrade Airflow's metadata database, once per Airflow version."""

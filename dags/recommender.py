@@ -68,7 +68,9 @@ with DAG(
     dbt = DbtTaskGroup(
         group_id="dbt",
         project_config=ProjectConfig(
-            dbt_project_path=DBT_PROJECT, manifest_path=DBT_PROJECT / "target" / "manifest.json", install_dbt_deps=False
+            dbt_project_path=DBT_PROJECT,
+            manifest_path=settings.dbt_target / "manifest.json",
+            install_dbt_deps=False,
         ),
         profile_config=ProfileConfig(
             profile_name="zhiyin", target_name="warehouse", profiles_yml_filepath=DBT_PROJECT / "profiles.yml"

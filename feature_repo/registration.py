@@ -19,13 +19,11 @@ from feature_repo.definitions import (
 )
 from feature_repo.online_store import online_store
 from feature_repo.store import open_store
-from zhiyin.settings import PROJECT, Settings
+from zhiyin.settings import Settings
 from zhiyin.warehouse import current
 
-DBT_MANIFEST = PROJECT / "dbt_project" / "target" / "manifest.json"
 
-
-def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
+def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     """Register the entities, views and services that the dbt manifest declares over the published marts.
 
     Sources point at the published version itself, which never changes, so a later publication cannot mix versions
@@ -39,7 +37,7 @@ def apply(settings: Settings, dbt_manifest: Path = DBT_MANIFEST) -> list[str]:
         FileNotFoundError: no dbt manifest, or no published marts.
         ValueError: a mart's declaration is unusable, or its published file lacks a declared column.
     """
-    marts = read_manifest(dbt_manifest)
+    marts = read_manifest(dbt_manifest or settings.dbt_target / "manifest.json")
     published = current(settings)
     for mart in marts:
         _check_columns(mart, published.path(mart.name))

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
+DATASETS = PROJECT / "dbt_project" / "datasets"  # a folder each: source definition and staging models
 
 
 class Settings(BaseSettings):
@@ -75,6 +76,11 @@ class Settings(BaseSettings):
     def warehouse(self) -> Path:
         """The DuckDB file that only dbt writes."""
         return self.data / "warehouse.duckdb"
+
+    @cached_property
+    def dbt_target(self) -> Path:
+        """What dbt compiles, with ``manifest.json``, which Cosmos and Feast read."""
+        return self.data / "dbt"
 
     @cached_property
     def marts(self) -> Path:

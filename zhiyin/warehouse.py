@@ -101,19 +101,28 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def dbt(settings: Settings, *arguments: str) -> None:
+    """Run a dbt command on the chosen dataset; what it compiles goes to ``settings.dbt_target``.
+
+    Raises:
+        RuntimeError: it failed; the message holds the end of dbt's output.
+    """
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments]
+    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(settings.dbt_target)]
+    environment = {**os.environ, **dbt_environment(settings)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"dbt {arguments[0]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+
+
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
     Raises:
         RuntimeError: a model or a test failed; the message holds the end of dbt's output.
     """
-    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).with_name("dbt")), "build", "--project-dir", str(DBT_PROJECT)]
-    command += ["--vars", json.dumps(dbt_vars(clock)), *arguments]
-    environment = {**os.environ, **dbt_environment(settings)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"dbt build failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+    dbt(settings, "build", "--vars", json.dumps(dbt_vars(clock)), *arguments)
 
 
 def publish(settings: Settings, clock: Clock) -> Path:

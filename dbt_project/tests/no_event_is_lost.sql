@@ -3,8 +3,8 @@ with counted as (
 
     select
         (
-            select count(*) from {{ source('complete_journey', 'transactions') }}
-            where transaction_timestamp < {{ as_of() }}
+            select count(*) from {{ landed_events() }}
+            where day < {{ as_of() }}
         ) as landed,
         (select count(*) from {{ ref('interactions') }}) as kept,
         (select count(*) from {{ ref('quarantined_events') }}) as quarantined,

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from cli.environment import environment, tool
+from cli.environment import environment
 from cli.steps import STEPS
 from zhiyin.settings import PROJECT, get_settings
+from zhiyin.warehouse import dbt
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +18,7 @@ def dag(tmp_path_factory):
         patch.setenv("ZHIYIN_HOME", str(tmp_path_factory.mktemp("home")))
         for name, value in environment(get_settings()).items():
             patch.setenv(name, value)
-        project = str(PROJECT / "dbt_project")
-        subprocess.run([tool("dbt"), "parse", "--project-dir", project, "--profiles-dir", project], check=True)
+        dbt(get_settings(), "parse")
         from airflow.dag_processing.dagbag import DagBag
 
         bag = DagBag(dag_folder=PROJECT / "dags")

@@ -1,7 +1,6 @@
 """Households of the real dataset through land, dbt build and publish, once for all tests of the data."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,18 +10,16 @@ from zhiyin.settings import Settings
 from zhiyin.warehouse import build, current, publish
 
 
-@pytest.fixture(scope="session")
-def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where dbt writes while the tests run, so that the project's own target stays as it is."""
-    target = tmp_path_factory.mktemp("dbt")
+@pytest.fixture(scope="session", autouse=True)
+def dbt_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dbt's log goes to a folder of the tests, not to the project's own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DBT_TARGET_PATH", str(target))
-        patch.setenv("DBT_LOG_PATH", str(target / "logs"))
-        yield target
+        patch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
+        yield
 
 
 @pytest.fixture(scope="session")
-def warehouse(tmp_path_factory: pytest.TempPathFactory, dbt_target: Path) -> Warehouse:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     settings = Settings(home=tmp_path_factory.mktemp("home"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     land(settings, EARLY)
     build(settings, EARLY)
@@ -35,4 +32,4 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, dbt_target: Path) -> War
 
     build(settings, LATE)
     publish(settings, LATE)
-    return Warehouse(settings, dbt_target, early, again, current(settings))
+    return Warehouse(settings, early, again, current(settings))

@@ -15,7 +15,6 @@ class Warehouse:
     """A home whose lake and warehouse stand at ``LATE``, and which published ``EARLY`` twice on the way there."""
 
     settings: Settings
-    target: Path  # dbt's compiled project
     early: Path  # published as of EARLY when the lake ended there
     again: Path  # published as of EARLY, built anew from a lake that held the later days too
     marts: Marts  # published as of LATE

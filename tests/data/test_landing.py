@@ -7,8 +7,9 @@ import duckdb
 import pytest
 
 from zhiyin.clock import Clock
-from zhiyin.landing import SOURCES, land
+from zhiyin.landing import land, raw_tables
 from zhiyin.landing.lake import RawTable, land_table
+from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 
 AS_OF = Clock.parse("2017-03-04")
@@ -24,7 +25,7 @@ def table(tmp_path: Path) -> RawTable:
     """Five days of receipts, in no order; the last two are the future of ``AS_OF``."""
     source = tmp_path / "receipts.parquet"
     write(source, "i % 7")
-    return RawTable("receipts", source, day="bought_at")
+    return RawTable("receipts", Files(str(source)), day="bought_at")
 
 
 def write(source: Path, value: str) -> None:
@@ -75,7 +76,7 @@ def test_the_next_day_adds_its_own_file_only(settings: Settings, table: RawTable
 def test_a_source_that_changes_one_day_rewrites_that_day(settings: Settings, table: RawTable) -> None:
     land_table(table, settings, AS_OF)
     before = contents(settings.lake / "receipts")
-    write(table.source, "if(i = 0, 99, i % 7)")  # row 0 was bought on the first day
+    write(Path(table.source.location), "if(i = 0, 99, i % 7)")  # row 0 was bought on the first day
     assert land_table(table, settings, AS_OF).written == 1
     after = contents(settings.lake / "receipts")
     changed = {name for name in before if name.endswith(".parquet") and before[name] != after[name]}
@@ -120,26 +121,26 @@ def test_rows_without_a_day_are_refused_with_their_number(settings: Settings, ta
         f"copy (select * replace (if(id < 5, null, bought_at) as bought_at) from '{table.source}')"
         f" to '{table.source}.new' (format parquet)"
     )
-    Path(f"{table.source}.new").replace(table.source)
-    with pytest.raises(ValueError, match=r"receipts\.parquet: 5 rows of receipts have no bought_at"):
+    Path(f"{table.source}.new").replace(str(table.source))
+    with pytest.raises(ValueError, match=r"receipts\.parquet \(receipts\): 5 of 1000 rows have no bought_at"):
         land_table(table, settings, AS_OF)
 
 
 def test_a_missing_source_is_named(settings: Settings, table: RawTable) -> None:
-    table.source.unlink()
-    with pytest.raises(FileNotFoundError, match=r"receipts\.parquet: source of receipts not found"):
+    Path(table.source.location).unlink()
+    with pytest.raises(FileNotFoundError, match=r"receipts\.parquet: not found"):
         land_table(table, settings, AS_OF)
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(settings: Settings) -> None:
-    with pytest.raises(ValueError, match="unknown dataset 'nothing'; known: complete_journey"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'nothing'; known: .*complete_journey.*movielens_100k"):
         land(settings.model_copy(update={"dataset": "nothing"}), AS_OF)
 
 
 def test_a_sample_takes_whole_households_and_another_sample_replaces_it(settings: Settings) -> None:
     def households(sample: int) -> set[int]:
         sampled = settings.model_copy(update={"user_sample": sample})
-        transactions = SOURCES["complete_journey"](sampled)[0]
+        transactions = raw_tables(sampled)[0]
         land_table(transactions, sampled, AS_OF)
         files = f"{settings.lake}/transactions/*/part-0.parquet"
         return {row[0] for row in duckdb.execute(f"select distinct household_id from '{files}'").fetchall()}

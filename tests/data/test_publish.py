@@ -57,7 +57,7 @@ def test_an_unknown_mart_is_answered_with_those_there_are(warehouse: Warehouse) 
         warehouse.marts.path("prices")
 
 
-def test_a_home_without_data_says_what_is_missing(tmp_path: Path, dbt_target: Path) -> None:
+def test_a_home_without_data_says_what_is_missing(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")  # type: ignore[call-arg]
     clock = Clock.parse("2017-12-01")
     with pytest.raises(FileNotFoundError, match=r"no marts are published"):

@@ -1,15 +1,13 @@
 """Landing: the raw tables of a dataset enter the lake as Parquet, names and values as they were delivered."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from zhiyin.clock import Clock
-from zhiyin.landing import complete_journey
+from zhiyin.landing.datasets import check_dataset, known_datasets, raw_tables
 from zhiyin.landing.lake import RawTable, land_table
 from zhiyin.settings import Settings
 
-# The first table of each holds its events.
-SOURCES: dict[str, Callable[[Settings], Sequence[RawTable]]] = {"complete_journey": complete_journey.tables}
+__all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", "raw_tables"]
 
 
 def land(settings: Settings, clock: Clock) -> dict[str, Any]:
@@ -21,14 +19,16 @@ def land(settings: Settings, clock: Clock) -> dict[str, Any]:
         Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int}``.
 
     Raises:
-        ValueError: the dataset is not a built-in one (the message lists those that are), or none of its events lies
-            before ``as_of``.
-        FileNotFoundError: a source file is missing; the message names it and the cure.
+        ValueError: no such dataset (the message lists those that there are), a table is not as its definition says,
+            or none of its events lies before ``as_of``.
+        FileNotFoundError: a source is missing; the message names it and the cure.
     """
-    if settings.dataset not in SOURCES:
-        raise ValueError(f"unknown dataset {settings.dataset!r}; known: {', '.join(sorted(SOURCES))}")
-    events, *others = SOURCES[settings.dataset](settings)
-    landed = {events.name: land_table(events, settings, clock).as_dict()}
-    if not landed[events.name]["rows"]:
-        raise ValueError(f"{settings.dataset}: no row of {events.name} lies before {clock.date}; choose a later as_of")
-    return landed | {table.name: land_table(table, settings, clock).as_dict() for table in others}
+    tables = raw_tables(settings)
+    landed: dict[str, dict[str, int]] = {}
+    for table in tables:
+        landed[table.name] = land_table(table, settings, clock, tables).as_dict()
+        if table.events and not landed[table.name]["rows"]:
+            raise ValueError(
+                f"{settings.dataset}: no row of {table.name} lies before {clock.date}; choose a later as_of"
+            )
+    return landed

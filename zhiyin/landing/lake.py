@@ -2,13 +2,16 @@
 
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from zhiyin.clock import Clock
+from zhiyin.landing.checks import check
+from zhiyin.landing.source import Source
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write_json
 
@@ -23,12 +26,16 @@ class RawTable:
     """A table as a source delivers it.
 
     ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
+    ``columns`` are those that staging reads, with the types that it counts on (None: any).
     ``rows`` is the SQL condition on the rows that are taken: all, or those of a sample of users.
     """
 
     name: str
-    source: Path
+    source: Source
     day: str | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    user: str | None = None
+    events: bool = False
     rows: str = ALL_ROWS
 
 
@@ -43,36 +50,37 @@ class Landed:
         return asdict(self)
 
 
-def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
+def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequence[RawTable] = ()) -> Landed:
     """Write the days of ``table`` before ``clock.as_of`` that are not in the lake yet, or differ there.
 
     Days at or after ``as_of`` that an earlier run landed stay: every reader looks at days before its own ``as_of``.
+    ``tables`` are those that the condition on its rows reads besides.
 
     Raises:
-        FileNotFoundError: the source file is missing.
-        ValueError: rows have no day; the message counts them.
+        FileNotFoundError: the source is missing.
+        ValueError: it cannot be read, is empty, lacks a column or holds another type, or rows have no day; the message
+            names source, column, rows and cure.
     """
-    if not table.source.is_file():
-        raise FileNotFoundError(f"{table.source}: source of {table.name} not found; install the dataset's package")
     folder = settings.lake / table.name
     # What a file's content follows from: while this is the same, the day need not be read again.
     sample = None if table.rows == ALL_ROWS else settings.user_sample
-    origin = json_digest([file_digest(table.source), table.day, sample])
+    fingerprint = table.source.fingerprint()
+    origin = json_digest([fingerprint, table.day, sample]) if fingerprint else None
     entries = _entries(folder, sample)
     known = {
         name
         for name, entry in entries.items()
-        if entry["origin"] == origin and (folder / name).is_file() and file_digest(folder / name) == entry["sha256"]
+        if origin and entry["origin"] == origin and _holds(folder / name, entry["sha256"])
     }
 
     settings.lake.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".landing-", dir=settings.lake) as staging:
         written = 0
-        fresh = _split(table, clock, known, Path(staging), settings)
+        fresh = _split(table, clock, known, Path(staging), settings, (table, *tables))
         for name, rows in sorted(fresh.items()):
             staged, target = Path(staging) / name, folder / name
             digest = file_digest(staged)
-            if not (target.is_file() and file_digest(target) == digest):
+            if not _holds(target, digest):
                 with atomic_file(target) as temporary:
                     shutil.copyfile(staged, temporary)
                 written += 1
@@ -89,6 +97,10 @@ def land_table(table: RawTable, settings: Settings, clock: Clock) -> Landed:
     )
 
 
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_digest(path) == sha256
+
+
 def _entries(folder: Path, sample: int | None) -> dict[str, dict[str, Any]]:
     """The files landed so far; a table that holds another sample of users is emptied first."""
     if not (folder / LANDED).is_file():
@@ -101,13 +113,19 @@ def _entries(folder: Path, sample: int | None) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _split(table: RawTable, clock: Clock, known: set[str], staging: Path, settings: Settings) -> dict[str, int]:
+def _split(
+    table: RawTable, clock: Clock, known: set[str], staging: Path, settings: Settings, tables: Sequence[RawTable]
+) -> dict[str, int]:
     """Write the table's files that are not ``known`` under ``staging``; return their rows by relative name."""
     if table.day is None and PART in known:
         return {}
-    source = f"read_parquet('{table.source}')"
     with duckdb.connect(config={"threads": 1, "memory_limit": settings.memory_limit}) as connection:
+        connection.execute("set timezone = 'UTC'")
         connection.execute(f"set partitioned_write_max_open_files = {MAX_OPEN_DAYS}")
+        for other in tables:
+            other.source.prepare(connection)
+        check(connection, table)
+        source = table.source.relation()
         if table.day is None:
             connection.execute(
                 f"copy (select * from {source} where {table.rows}) to '{staging / PART}'"
@@ -115,9 +133,6 @@ def _split(table: RawTable, clock: Clock, known: set[str], staging: Path, settin
             )
         else:
             day = f"({table.day})::date"
-            undated = connection.execute(f"select count(*) from {source} where {day} is null").fetchall()[0][0]
-            if undated:
-                raise ValueError(f"{table.source}: {undated} rows of {table.name} have no {table.day}; date them")
             days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
             landed = f" and {day} not in ({days})" if days else ""
             connection.execute(

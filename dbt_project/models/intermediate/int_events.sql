@@ -1,7 +1,7 @@
 -- Every event before as_of once, with its fate and the number of times that it was delivered.
 with landed as (
 
-    select * from {{ ref('stg_complete_journey__transactions') }}
+    select * from {{ ref('contract_events') }}
     where occurred_at < {{ as_of() }}
 
 ),
@@ -11,27 +11,21 @@ items as (
     select
         item_id,
         excluded_because
-    from {{ ref('int_complete_journey__items') }}
+    from {{ ref('contract_items') }}
 
 ),
 
--- Rows with one event_id are equal in every column.
+-- The latest delivery of an event is the one that holds.
 events as (
 
     select
-        event_id,
-        any_value(user_id) as user_id,
-        any_value(item_id) as item_id,
-        any_value(basket_id) as basket_id,
-        any_value(event_type) as event_type,
-        any_value(value) as value,
-        any_value(amount) as amount,
-        any_value(discount) as discount,
-        any_value(source) as source,
-        any_value(occurred_at) as occurred_at,
-        count(*) as deliveries
+        *,
+        count(*) over (partition by event_id) as deliveries
     from landed
-    group by event_id
+    qualify
+        row_number() over (
+            partition by event_id order by ingested_at desc nulls last, value desc nulls last, amount desc nulls last
+        ) = 1
 
 ),
 
@@ -39,11 +33,8 @@ judged as (
 
     select
         events.*,
-        case
-            when items.item_id is null then 'item unknown'
-            when items.excluded_because is not null then items.excluded_because
-            when events.value <= 0 then 'quantity not positive'
-        end as rejected_because
+        {{ rejected_because("events", "items") }} as rejected_because,
+        {{ counted_share("events.value", "events.event_type") }} as counted_share
     from events
     left join items on events.item_id = items.item_id
 
@@ -52,14 +43,16 @@ judged as (
 select
     -- ids
     event_id,
+    source_row,
     user_id,
     item_id,
     basket_id,
 
     -- facts
     event_type,
-    value,
-    amount,
+    value * counted_share as value,
+    value as delivered_value,
+    if(counted_share = 1, amount, amount * counted_share)::decimal(12, 2) as amount,
     discount,
     source,
     deliveries,
@@ -67,5 +60,6 @@ select
     rejected_because,
 
     -- timestamps
-    occurred_at
+    occurred_at,
+    ingested_at
 from judged

@@ -8,7 +8,7 @@ with item_days as (
 
 promotions as (
 
-    select * from {{ ref('int_complete_journey__promotions') }}
+    select * from {{ ref('contract_promotions') }}
 
 ),
 
@@ -106,27 +106,25 @@ first_events as (
 
 ),
 
--- A week without promotion ends one with it.
+-- Where no promotion follows at once, the end of one is a change too.
 promotion_weeks as (
 
     select
         item_id,
-        week_starts_at as feature_at,
-        promoted
+        starts_at as feature_at,
+        reach as promoted
     from promotions
 
     union all
 
     select
         promotions.item_id,
-        promotions.week_starts_at + interval 7 day as feature_at,
+        promotions.ends_at as feature_at,
         0 as promoted
     from promotions
     left join promotions as following
-        on
-            promotions.item_id = following.item_id
-            and following.week_starts_at = promotions.week_starts_at + interval 7 day
-    where following.item_id is null and promotions.week_starts_at + interval 7 day <= {{ as_of() }}
+        on promotions.item_id = following.item_id and promotions.ends_at = following.starts_at
+    where following.item_id is null and promotions.ends_at <= {{ as_of() }}
 
 ),
 

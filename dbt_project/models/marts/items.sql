@@ -1,6 +1,6 @@
 with items as (
 
-    select * from {{ ref('int_complete_journey__items') }}
+    select * from {{ ref('contract_items') }}
 
 ),
 
@@ -34,9 +34,10 @@ select
     items.department,
     items.category,
     items.brand,
-    round(prices.price, 2) as price,
+    coalesce(round(prices.price, 2), items.price) as price,
     items.attributes,
-    items.excluded_because is null as available,
+    items.image_url,
+    items.available and items.excluded_because is null as available,
     items.document,
 
     -- timestamps

@@ -8,17 +8,19 @@ with events as (
 select
     -- ids
     event_id,
+    source_row,
     user_id,
     item_id,
 
     -- facts
     event_type,
-    value,
+    delivered_value as value,
     amount::double as amount,
     basket_id,
     rejected_because,
 
     -- timestamps
     occurred_at,
+    date_trunc('day', greatest(occurred_at, ingested_at))::timestamp + interval 1 day as first_as_of,
     source
 from events

@@ -4,9 +4,9 @@ with interactions as (
 
 ),
 
-demographics as (
+known as (
 
-    select * from {{ ref('stg_complete_journey__demographics') }}
+    select * from {{ ref('contract_users') }}
 
 ),
 
@@ -25,14 +25,18 @@ select
     seen.user_id,
 
     -- attributes
-    demographics.age_band,
-    demographics.income_band,
-    demographics.household_size,
-    nullif(demographics.kids_count, 'Unknown') as kids_count,
-    demographics.home_ownership,
-    demographics.marital_status,
+    known.age_band,
+    known.gender,
+    known.region,
+    known.income_band,
+    known.occupation,
+    known.household_size,
+    known.kids_count,
+    known.home_ownership,
+    known.marital_status,
+    known.attributes,
 
     -- timestamps
-    seen.valid_from
+    coalesce(known.valid_from, seen.valid_from) as valid_from
 from seen
-left join demographics on seen.user_id = demographics.user_id
+left join known on seen.user_id = known.user_id

@@ -1,7 +1,22 @@
 -- The catalogue in the shape of the data contract: readable texts, and which products are no merchandise.
-with products as (
+{{ config(materialized='table') }}
+with source as (
 
-    select * from {{ ref('stg_complete_journey__products') }}
+    select * from {{ source('complete_journey', 'products') }}
+
+),
+
+products as (
+
+    select
+        product_id::varchar as item_id,
+        manufacturer_id::varchar as manufacturer_id,
+        department,
+        brand,
+        product_category as category,
+        product_type,
+        package_size
+    from source
 
 ),
 
@@ -46,9 +61,12 @@ select
     department,
     category,
     brand,
+    null::double as price, -- receipts alone say what was paid
     json_object(
         'product_type', product_type, 'package_size', package_size, 'manufacturer_id', manufacturer_id
     )::varchar as attributes,
+    null::varchar as image_url,
+    true as available,
     case
         when department is null then 'department missing'
         when department in (

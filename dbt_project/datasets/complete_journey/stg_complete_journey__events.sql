@@ -27,18 +27,22 @@ select
         source.sales_value, source.retail_disc, source.coupon_disc, source.coupon_match_disc,
         source.transaction_timestamp
     )) as event_id,
+    concat_ws('/', source.basket_id, source.product_id) as source_row,
     pseudonyms.user_id,
     source.product_id::varchar as item_id,
     source.basket_id::varchar as basket_id,
+    null::varchar as session_id,
 
     -- facts
     'purchase' as event_type,
-    source.quantity::double as value,
+    source.quantity::double as value, -- gallons or cents for some services, which are set aside later
     greatest(source.sales_value - source.coupon_disc, 0)::decimal(12, 2) as amount, -- coupons are paid by their issuer
     (source.retail_disc + source.coupon_disc + source.coupon_match_disc)::decimal(12, 2) as discount,
+    null::varchar as query_text,
     'complete_journey' as source,
 
     -- timestamps
-    source.transaction_timestamp as occurred_at
+    source.transaction_timestamp as occurred_at,
+    null::timestamp as ingested_at
 from source
 inner join pseudonyms on source.household_id = pseudonyms.household_id

@@ -1,0 +1,59 @@
+-- A rating is graded feedback: its value is the grade.
+with source as (
+
+    select
+        "user_id:token" as person_id,
+        "item_id:token" as item_id,
+        "rating:float"::double as value,
+        make_timestamp(("timestamp:float"::double * 1000000)::bigint) as occurred_at
+    from {{ source('movielens_100k', 'ratings') }}
+
+),
+
+-- Each raw id is hashed once, not once per row: the hash is a Python function.
+people as materialized (
+
+    select distinct person_id from source
+
+),
+
+pseudonyms as materialized (
+
+    select
+        person_id,
+        pseudonym(person_id) as user_id
+    from people
+
+),
+
+ratings as (
+
+    select
+        source.*,
+        pseudonyms.user_id
+    from source
+    inner join pseudonyms on source.person_id = pseudonyms.person_id
+
+)
+
+select
+    -- ids
+    {{ event_id(['user_id', 'item_id', 'occurred_at']) }} as event_id,
+    concat_ws('/', item_id, epoch(occurred_at)::bigint) as source_row,
+    user_id,
+    item_id,
+    null::varchar as basket_id,
+    null::varchar as session_id,
+
+    -- facts
+    'rating' as event_type,
+    value,
+    null::decimal(12, 2) as amount,
+    null::decimal(12, 2) as discount,
+    null::varchar as query_text,
+    'movielens_100k' as source,
+
+    -- timestamps
+    occurred_at,
+    null::timestamp as ingested_at
+from ratings

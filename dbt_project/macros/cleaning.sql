@@ -1,0 +1,32 @@
+{# Why an event is set aside: the first rule that it breaks, or null. `events` and `items` name the contract's rows; an
+   event without a row of the catalogue has an item_id of null on the side of items. #}
+{% macro rejected_because(events, items) -%}
+    case
+        when {{ events }}.occurred_at > {{ events }}.ingested_at then 'occurred after it was taken in'
+        when {{ events }}.user_id is null then 'user missing'
+        when {{ events }}.item_id is null and {{ events }}.event_type = 'search' then 'search without an item'
+        when {{ events }}.item_id is null then 'item missing'
+        when {{ items }}.item_id is null then 'item unknown'
+        when {{ items }}.excluded_because is not null then {{ items }}.excluded_because
+        when {{ events }}.value is null then 'value missing'
+        when {{ events }}.value <= 0 then 'quantity not positive'
+        when {{ events }}.amount < 0 then 'amount negative'
+    end
+{%- endmacro %}
+
+{# A text of a source in one writing: composed Unicode, single blanks, no blank at its ends; null when nothing is left. #}
+{% macro clean(column) -%}
+    nullif(trim(regexp_replace(nfc_normalize({{ column }}::varchar), '\s+', ' ', 'g')), '')
+{%- endmacro %}
+
+{# Outliers: an event counts as at most 1,000 pieces, and its money in proportion, so that the price of a piece stays.
+   One limit for all days: a day that was cleaned once stays as it is when later days come in. A rating is no number of
+   pieces. This is the share of the event that counts. #}
+{% macro counted_share(value, event_type) -%}
+    if({{ event_type }} != 'rating' and {{ value }} > 1000, 1000 / {{ value }}, 1)
+{%- endmacro %}
+
+{# The levels of a category path, the widest first. #}
+{% macro levels(path) -%}
+    list_filter(list_transform(string_split_regex({{ path }}, '[>|;]'), lambda level: trim(level)), lambda level: level != '')
+{%- endmacro %}

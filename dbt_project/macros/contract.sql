@@ -1,0 +1,72 @@
+{# The staging model of the chosen dataset that provides a part of the data contract. #}
+{% macro staged(part) -%}
+    {{ ref("stg_" ~ env_var("ZHIYIN_DATASET") ~ "__" ~ part) }}
+{%- endmacro %}
+
+{# The promotions of a dataset that has none. #}
+{% macro no_promotions() -%}
+    select
+        null::varchar as item_id,
+        null::double as reach,
+        null::timestamp as starts_at,
+        null::timestamp as ends_at
+    where false
+{%- endmacro %}
+
+{# The offers of a dataset that has none. #}
+{% macro no_offers() -%}
+    select
+        null::varchar as user_id,
+        null::varchar as offer_id,
+        null::varchar as item_id,
+        null::varchar as category,
+        null::timestamp as starts_at,
+        null::timestamp as ends_at
+    where false
+{%- endmacro %}
+
+{# The raw tables of events in the lake, whose rows count as landed. #}
+{% macro landed_events() -%}
+    {%- set files = [] -%}
+    {%- for table in (graph.sources.values() if execute else []) if table.meta.get("land", {}).get("events") -%}
+        {%- do files.append(env_var("ZHIYIN_LAKE") ~ "/" ~ table.name ~ "/*/part-0.parquet") -%}
+    {%- endfor -%}
+    read_parquet({{ files }}, hive_partitioning = true, union_by_name = true)
+{%- endmacro %}
+
+{# The id of an event that the source gives none: who, what, where and when it was. What a second delivery may change,
+   such as the source, the moment of delivery or a corrected number, is no part of it. #}
+{% macro event_id(columns) -%}
+    md5(concat_ws('|', {% for column in columns %}coalesce({{ column }}::varchar, ''){{ ", " if not loop.last }}{% endfor %}))
+{%- endmacro %}
+
+{# Years of age as a band. #}
+{% macro age_band(years) -%}
+    case
+        when {{ years }} < 18 then 'under 18'
+        when {{ years }} < 25 then '18-24'
+        when {{ years }} < 35 then '25-34'
+        when {{ years }} < 45 then '35-44'
+        when {{ years }} < 55 then '45-54'
+        when {{ years }} < 65 then '55-64'
+        when {{ years }} is not null then '65+'
+    end
+{%- endmacro %}
+
+{# The users of a dataset that knows nothing of them but what they do. #}
+{% macro no_users() -%}
+    select
+        null::varchar as user_id,
+        null::varchar as age_band,
+        null::varchar as gender,
+        null::varchar as region,
+        null::varchar as income_band,
+        null::varchar as occupation,
+        null::varchar as household_size,
+        null::varchar as kids_count,
+        null::varchar as home_ownership,
+        null::varchar as marital_status,
+        null::varchar as attributes,
+        null::timestamp as valid_from
+    where false
+{%- endmacro %}

@@ -1,0 +1,27 @@
+with staged as (
+
+    select * from {{ staged('events') }}
+
+)
+
+select
+    -- ids
+    event_id,
+    source_row,
+    user_id,
+    item_id,
+    basket_id,
+    session_id,
+
+    -- facts
+    event_type,
+    value,
+    amount,
+    discount,
+    query_text,
+    source,
+
+    -- timestamps
+    occurred_at,
+    ingested_at
+from staged

