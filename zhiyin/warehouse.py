@@ -4,7 +4,7 @@ Only dbt writes the DuckDB file. Everyone else reads a published version of the 
 never changes, named by date and digest, to which the text file ``CURRENT`` points.
 """
 
-import json
+import logging
 import os
 import subprocess
 import sys
@@ -33,6 +33,8 @@ from zhiyin.contract import (
 )
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
+
+log = logging.getLogger(__name__)
 
 DBT_PROJECT = PROJECT / "dbt_project"
 CURRENT = "CURRENT"
@@ -77,22 +79,14 @@ class Marts:
         return self.folder / f"{name}.parquet"
 
 
-def dbt_vars(clock: Clock) -> dict[str, Any]:
-    """What the run's clock means to dbt (``--vars``)."""
-    return {
-        "as_of": clock.date,
-        "snapshots": [moment.strftime("%Y-%m-%d") for moment in clock.snapshots],
-        "label_days": clock.label_days,
-    }
-
-
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a dbt process: where the data lies, and what the plugin needs to find its key."""
+    """Environment of a dbt process but for ``ZHIYIN_AS_OF``: where the data lies, how the plugin finds its key."""
     return {
         "ZHIYIN_HOME": str(settings.home),
         "ZHIYIN_DATASET": settings.dataset,
         "ZHIYIN_LAKE": str(settings.lake),
         "ZHIYIN_WAREHOUSE": str(settings.warehouse),
+        "ZHIYIN_LABEL_DAYS": str(settings.label_days),
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
@@ -104,16 +98,21 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
+    The incremental models take in what changed in the lake since the last build that succeeded, or are made anew where
+    there is none to build on: see ``dbt_project/macros/increments.sql``. The log says which.
+
     Raises:
         RuntimeError: a model or a test failed; the message holds the end of dbt's output.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).with_name("dbt")), "build", "--project-dir", str(DBT_PROJECT)]
-    command += ["--vars", json.dumps(dbt_vars(clock)), *arguments]
-    environment = {**os.environ, **dbt_environment(settings)}
+    command = [str(Path(sys.executable).with_name("dbt")), "build", "--project-dir", str(DBT_PROJECT), *arguments]
+    environment = {**os.environ, **dbt_environment(settings), "ZHIYIN_AS_OF": clock.date}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"dbt build failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+    for line in done.stdout.splitlines():
+        if "increment:" in line or "full refresh:" in line:
+            log.info("%s", line)
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
