@@ -118,14 +118,11 @@ incremental tables are made anew. #}
         select
             date_trunc('day', least(built.as_of, (select min(starts_at) from changed)))::varchar as since,
             built.as_of > " ~ as_of() ~ " as backwards,
-            (select min(starts_at) from changed) <= (select min(starts_at) from increment.lake) as all_changed,
             (select string_agg(distinct split_part(path, '/', 1), ', ') from changed where starts_at is null) as undated
         from increment.built
     ").rows[0] -%}
     {%- if since["backwards"] -%}
         {%- do return((beginning, "the last build stands at a later as_of")) -%}
-    {%- elif since["all_changed"] -%}
-        {%- do return((beginning, "the first landed day changed")) -%}
     {%- elif since["undated"] -%}
         {%- do return((beginning, "undated tables changed: " ~ since["undated"])) -%}
     {%- endif -%}
