@@ -91,6 +91,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the SQL, not the day's data: `make test` runs them
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
     }
 
@@ -125,7 +126,7 @@ def publish(settings: Settings, clock: Clock) -> Path:
 
     Raises:
         FileNotFoundError: there is no warehouse yet.
-        ValueError: the warehouse was last built for another ``as_of``.
+        ValueError: the warehouse was last built for another ``as_of``, or its last build failed.
     """
     if not settings.warehouse.is_file():
         raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
@@ -148,7 +149,9 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
-        built = connection.execute(f"select max(feature_at) from {USER_SEQUENCES}").fetchall()[0][0]
+        built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
+        if built is None:
+            raise ValueError(f"{settings.warehouse}: the last dbt build did not end well; run it again")
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}

@@ -15,7 +15,7 @@ from zhiyin.contract import MARTS
 from zhiyin.landing import SOURCES
 from zhiyin.landing.lake import RawTable, land_table
 from zhiyin.settings import Settings
-from zhiyin.warehouse import build, publish
+from zhiyin.warehouse import build
 
 WEEK = [Clock.parse(f"2017-02-{day:02}") for day in range(6, 13)]
 LAST = WEEK[-1]
@@ -122,5 +122,3 @@ def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(week: Settings, 
     refreshed = anew(week, tmp_path / "home")
     build(refreshed, LAST)
     assert digests(week) == digests(refreshed)
-
-
