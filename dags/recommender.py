@@ -9,7 +9,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import DAG, Param, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos.constants import ExecutionMode, LoadMode, TestBehavior
+from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 
 from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
@@ -78,11 +78,13 @@ with DAG(
         render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=TestBehavior.AFTER_EACH),
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.WATCHER,
+            # In its own process dbt is not slowed by the events of every one of its log lines.
+            invocation_mode=InvocationMode.SUBPROCESS,
             # The producer is the one process that writes; its own retry rebuilds everything.
             setup_operator_args={"pool": WAREHOUSE_POOL, "retries": 1},
         ),
         # A watching task's retry would run dbt a second time beside the producer.
-        operator_args={"vars": {"as_of": AS_OF, "label_days": settings.label_days}, "retries": 0},
+        operator_args={"env": {"ZHIYIN_AS_OF": AS_OF}, "append_env": True, "retries": 0},
     )
     publish = step("publish", pool=WAREHOUSE_POOL)
     evaluate = step("evaluate")

@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         return self.data / "lake"
 
     @cached_property
+    def forgotten(self) -> Path:
+        """Who is not to land again: see zhiyin/landing/erasure.py."""
+        return self.data / "forgotten.json"
+
+    @cached_property
     def warehouse(self) -> Path:
         """The DuckDB file that only dbt writes."""
         return self.data / "warehouse.duckdb"

@@ -4,7 +4,7 @@ Only dbt writes the DuckDB file. Everyone else reads a published version of the 
 never changes, named by date and digest, to which the text file ``CURRENT`` points.
 """
 
-import json
+import logging
 import os
 import subprocess
 import sys
@@ -33,6 +33,8 @@ from zhiyin.contract import (
 )
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
+
+log = logging.getLogger(__name__)
 
 DBT_PROJECT = PROJECT / "dbt_project"
 CURRENT = "CURRENT"
@@ -77,32 +79,27 @@ class Marts:
         return self.folder / f"{name}.parquet"
 
 
-def dbt_vars(clock: Clock) -> dict[str, Any]:
-    """What the run's clock means to dbt (``--vars``)."""
-    return {
-        "as_of": clock.date,
-        "snapshots": [moment.strftime("%Y-%m-%d") for moment in clock.snapshots],
-        "label_days": clock.label_days,
-    }
-
-
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a dbt process: where the data lies, and what the plugin needs to find its key."""
+    """Environment of a dbt process but for ``ZHIYIN_AS_OF``: where the data lies, how the plugin finds its key."""
     return {
         "ZHIYIN_HOME": str(settings.home),
         "ZHIYIN_DATASET": settings.dataset,
         "ZHIYIN_LAKE": str(settings.lake),
         "ZHIYIN_WAREHOUSE": str(settings.warehouse),
+        "ZHIYIN_LABEL_DAYS": str(settings.label_days),
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the SQL, not the day's data: `make test` runs them
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
     }
 
 
-def dbt(settings: Settings, *arguments: str) -> None:
-    """Run a dbt command on the chosen dataset; what it compiles goes to ``settings.dbt_target``.
+def dbt(settings: Settings, *arguments: str, as_of: str = "") -> str:
+    """Run a dbt command on the chosen dataset, and return what it says.
+
+    What it compiles goes to ``settings.dbt_target``; a command that reads data needs ``as_of`` (YYYY-MM-DD).
 
     Raises:
         RuntimeError: it failed; the message holds the end of dbt's output.
@@ -110,19 +107,25 @@ def dbt(settings: Settings, *arguments: str) -> None:
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(settings.dbt_target)]
-    environment = {**os.environ, **dbt_environment(settings)}
+    environment = {**os.environ, **dbt_environment(settings)} | ({"ZHIYIN_AS_OF": as_of} if as_of else {})
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"dbt {arguments[0]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+    return done.stdout
 
 
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
+    The incremental models take in what changed in the lake since the last build that succeeded, or are made anew where
+    there is none to build on: see ``dbt_project/macros/increments.sql``. The log says which.
+
     Raises:
         RuntimeError: a model or a test failed; the message holds the end of dbt's output.
     """
-    dbt(settings, "build", "--vars", json.dumps(dbt_vars(clock)), *arguments)
+    for line in dbt(settings, "build", *arguments, as_of=clock.date).splitlines():
+        if "increment:" in line or "full refresh:" in line:
+            log.info("%s", line)
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
@@ -135,7 +138,7 @@ def publish(settings: Settings, clock: Clock) -> Path:
 
     Raises:
         FileNotFoundError: there is no warehouse yet.
-        ValueError: the warehouse was last built for another ``as_of``.
+        ValueError: the warehouse was last built for another ``as_of``, or its last build failed.
     """
     if not settings.warehouse.is_file():
         raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
@@ -158,7 +161,9 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
-        built = connection.execute(f"select max(feature_at) from {USER_SEQUENCES}").fetchall()[0][0]
+        built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
+        if built is None:
+            raise ValueError(f"{settings.warehouse}: the last dbt build did not end well; run it again")
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}

@@ -1,17 +1,25 @@
-{# The end of the run's data interval. #}
-{% macro as_of() -%}
-    timestamp '{{ var("as_of") }}'
+{# The end of the run's data interval, YYYY-MM-DD. It comes by the environment (or by --vars) and is read only when a
+   run executes: a var or an environment variable that changes daily would make dbt parse the whole project daily. #}
+{% macro as_of_date() -%}
+    {%- if execute -%}{{ var("as_of", none) or env_var("ZHIYIN_AS_OF") }}{%- endif -%}
 {%- endmacro %}
 
-{# The moments at which user states are taken, as a list of timestamps. #}
+{% macro as_of() -%}
+    timestamp '{{ as_of_date() }}'
+{%- endmacro %}
+
+{% macro label_days() -%}
+    {%- if execute -%}{{ var("label_days", none) or env_var("ZHIYIN_LABEL_DAYS", "14") }}{%- endif -%}
+{%- endmacro %}
+
+{# The moments at which user states are taken, as a list of timestamps: as_of, one and two label windows before it. #}
 {% macro snapshots() -%}
-    {%- set moments = var("snapshots") -%}
-    {%- if not moments -%}
-        {%- set end = modules.datetime.datetime.fromisoformat(var("as_of")) -%}
-        {%- set label = modules.datetime.timedelta(days=var("label_days") | int) -%}
-        {%- set moments = [end - 2 * label, end - label, end] -%}
+    {%- if execute -%}
+        {%- set end = modules.datetime.datetime.fromisoformat(as_of_date()) -%}
+        {%- set label = modules.datetime.timedelta(days=label_days() | int) -%}
+        {%- set moments = var("snapshots", none) or [end - 2 * label, end - label, end] -%}
+        [{% for moment in moments %}timestamp '{{ moment }}'{{ ", " if not loop.last }}{% endfor %}]
     {%- endif -%}
-    [{% for moment in moments %}timestamp '{{ moment }}'{{ ", " if not loop.last }}{% endfor %}]
 {%- endmacro %}
 
 {# The latest row before as_of, moved so that its age by the wall clock is its age at as_of. #}

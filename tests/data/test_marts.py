@@ -1,8 +1,11 @@
 """What the marts promise, checked by other means than the SQL that makes them."""
 
 import json
+import os
 import random
+import re
 import shutil
+import subprocess
 from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,9 +14,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from cli.environment import tool
 from tests.data.homes import LATE, Warehouse
 from zhiyin.contract import MARTS
 from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.warehouse import DBT_PROJECT, dbt_environment
 
 DAY = timedelta(days=1)
 
@@ -245,6 +250,16 @@ def test_sequences_and_repeats_equal_a_replay_of_the_events(
 
 
 # The project
+
+
+def test_the_unit_tests_of_the_models_pass(warehouse: Warehouse) -> None:
+    """A build leaves them out, because they test the SQL and not the day's data."""
+    environment = os.environ | dbt_environment(warehouse.settings) | {"ZHIYIN_AS_OF": LATE.date}
+    environment.pop("DBT_EXCLUDE_RESOURCE_TYPES")
+    command = [tool("dbt"), "test", "--project-dir", str(DBT_PROJECT), "--select", "test_type:unit"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"ERROR=0 .* TOTAL=[1-9]", done.stdout)
 
 
 def test_every_model_says_its_grain_and_is_tested_and_every_mart_has_a_contract(warehouse: Warehouse) -> None:

@@ -64,5 +64,5 @@ def test_a_home_without_data_says_what_is_missing(tmp_path: Path) -> None:
         current(settings)
     with pytest.raises(FileNotFoundError, match="no warehouse"):
         publish(settings, clock)
-    with pytest.raises(RuntimeError, match=r"No files found that match the pattern .*transactions"):
+    with pytest.raises(RuntimeError, match=r"no files match .*_landed.json: nothing is landed"):
         build(settings, clock)

@@ -1,8 +1,17 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["occurred_at >= (select since from increment.current)"]
+) }}
 -- Every event before as_of once, with its fate and the number of times that it was delivered.
 with landed as (
 
     select * from {{ ref('contract_events') }}
-    where occurred_at < {{ as_of() }}
+    where
+        occurred_at < {{ as_of() }}
+        {%- if is_incremental() %}
+        and occurred_at >= {{ since() }}
+        {%- endif %}
 
 ),
 

@@ -1,3 +1,9 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["day >= (select since from increment.current)"],
+    unique_key=["user_id", "item_id"]
+) }}
 -- The days on which a user bought an item: what every window and every distinct count is built from.
 with events as (
 
@@ -6,6 +12,27 @@ with events as (
 
 ),
 
+{% if is_incremental() -%}
+-- The pairs that had or have such a day since then: of these each row counts and links the others.
+touched as (
+
+    select
+        user_id,
+        item_id
+    from events
+    where occurred_at >= {{ since() }}
+
+    union
+
+    select
+        user_id,
+        item_id
+    from {{ this }}
+    where day >= {{ since() }}
+
+),
+
+{% endif -%}
 days as (
 
     select
@@ -19,6 +46,9 @@ days as (
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at
     from events
+    {%- if is_incremental() %}
+    semi join touched using (user_id, item_id)
+    {%- endif %}
     group by user_id, item_id, occurred_at::date
 
 )

@@ -1,7 +1,16 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["occurred_at >= (select since from increment.current)"]
+) }}
 with events as (
 
     select * from {{ ref('int_events') }}
-    where fate = 'kept'
+    where
+        fate = 'kept'
+        {%- if is_incremental() %}
+        and occurred_at >= {{ since() }}
+        {%- endif %}
 
 )
 

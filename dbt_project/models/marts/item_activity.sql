@@ -1,5 +1,12 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["feature_at > (select since - interval 1 day from increment.current)"]
+) }}
 -- Windows by gains and losses, as in user_activity. A promotion week is one more thing that changes at a midnight.
 {% set windows = [7, 28, 90] %}
+{# A promotion counts from the midnight on which it begins, so the rows of the midnight `since` are written again. #}
+{% if is_incremental() %}{% set opened_at = since() ~ " - interval 1 day" %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
@@ -78,7 +85,7 @@ midnights as (
 
     select
         item_id,
-        feature_at,
+        {{ opened("feature_at", opened_at) }} as feature_at,
         sum(events_7d)::integer as events_7d,
         sum(events_28d)::integer as events_28d,
         sum(events_90d)::integer as events_90d,
@@ -92,7 +99,7 @@ midnights as (
         max(last_event_at) as last_event_at
     from changes
     where feature_at <= {{ as_of() }}
-    group by item_id, feature_at
+    group by all
 
 ),
 
@@ -139,18 +146,29 @@ promotion_changes as (
 
 ),
 
+promotion_midnights as (
+
+    select
+        item_id,
+        {{ opened("feature_at", opened_at) }} as feature_at,
+        arg_max(promoted, promotion_changes.feature_at) as promoted
+    from promotion_changes
+    group by all
+
+),
+
 merged as (
 
     select
-        coalesce(midnights.item_id, promotion_changes.item_id) as item_id,
-        coalesce(midnights.feature_at, promotion_changes.feature_at) as feature_at,
+        coalesce(midnights.item_id, promotion_midnights.item_id) as item_id,
+        coalesce(midnights.feature_at, promotion_midnights.feature_at) as feature_at,
         midnights.* exclude (item_id, feature_at),
-        promotion_changes.promoted
+        promotion_midnights.promoted
     from midnights
-    full join promotion_changes
+    full join promotion_midnights
         on
-            midnights.item_id = promotion_changes.item_id
-            and midnights.feature_at = promotion_changes.feature_at
+            midnights.item_id = promotion_midnights.item_id
+            and midnights.feature_at = promotion_midnights.feature_at
 
 ),
 
@@ -197,4 +215,8 @@ select
     history.feature_at
 from history
 inner join first_events on history.item_id = first_events.item_id
-where history.feature_at > first_events.first_event_at -- an item's history begins with its first event
+where
+    history.feature_at > first_events.first_event_at -- an item's history begins with its first event
+    {%- if opened_at %}
+    and history.feature_at > {{ opened_at }}
+    {%- endif %}

@@ -1,7 +1,16 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["occurred_at >= (select since from increment.current)"]
+) }}
 with events as (
 
     select * from {{ ref('int_events') }}
-    where fate = 'quarantined'
+    where
+        fate = 'quarantined'
+        {%- if is_incremental() %}
+        and occurred_at >= {{ since() }}
+        {%- endif %}
 
 )
 

@@ -1,6 +1,12 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace",
+    incremental_predicates=["feature_at > (select since from increment.current)"]
+) }}
 -- A window that slides over midnights changes only where an event enters it or leaves it. So each daily total is
 -- written twice per window, as a gain and, that many days later, as a loss; running sums give the windows exactly.
 {% set windows = [7, 28, 90] %}
+{% if is_incremental() %}{% set opened_at = since() %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
@@ -85,7 +91,7 @@ midnights as (
 
     select
         user_id,
-        feature_at,
+        {{ opened("feature_at", opened_at) }} as feature_at,
         {%- for window in windows %}
         sum(events_{{ window }}d)::integer as events_{{ window }}d,
         sum(baskets_{{ window }}d)::integer as baskets_{{ window }}d,
@@ -95,7 +101,7 @@ midnights as (
         max(last_event_at) as last_event_at
     from changes
     where feature_at <= {{ as_of() }}
-    group by user_id, feature_at
+    group by all
 
 ),
 
@@ -135,3 +141,6 @@ select
     last_event_at,
     feature_at
 from history
+{%- if opened_at %}
+where feature_at > {{ opened_at }}
+{%- endif %}

@@ -1,0 +1,78 @@
+"""The full `dbt build` as the log grows: the Complete Journey with 1, 4 and 16 times its households.
+
+    python -m benchmarks.growth [--copies 1 4 16] [--as-of DATE]
+
+Each further copy of the log has households and baskets of its own, and the same days and items; the catalogue and the
+promotions stay. Limits: seconds grow no faster than rows, and dbt's process takes no more than 4 GiB, because DuckDB
+spills to disk past its memory limit.
+"""
+
+import argparse
+import dataclasses
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks import finish, say
+from benchmarks.dbt_build import LIMIT_BYTES, own_home, timed_build
+from zhiyin.clock import Clock
+from zhiyin.landing import SOURCES
+from zhiyin.landing.lake import land_table
+
+HOUSEHOLDS, BASKETS = 1_000_000, 100_000_000_000  # more than a copy has
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--copies", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--as-of", default="2017-12-31")
+    arguments = parser.parse_args()
+    runs: list[dict[str, Any]] = []
+    for copies in sorted(arguments.copies):
+        with tempfile.TemporaryDirectory() as scratch:
+            settings = own_home(scratch)
+            clock = Clock.parse(arguments.as_of, settings.label_days)
+            log, *others = SOURCES["complete_journey"](settings)
+            source = Path(scratch, "transactions.parquet")
+            duckdb.execute(f"""
+                copy (
+                    select * replace (
+                        household_id::bigint + n * {HOUSEHOLDS} as household_id,
+                        basket_id::bigint + n * {BASKETS} as basket_id
+                    )
+                    from '{log.source}', range({copies}) as copies(n)
+                ) to '{source}'
+            """)
+            landed = land_table(dataclasses.replace(log, source=source), settings, clock)
+            for table in others:
+                land_table(table, settings, clock)
+            source.unlink()
+            built = timed_build(settings, clock, anew=True)
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # runs go from small to large
+            warehouse = settings.warehouse.stat().st_size
+        say(f"{copies} x: {landed.rows:,} rows, {built.seconds:.1f} s, {peak / 2**30:.2f} GiB")
+        runs.append(
+            {
+                "copies": copies,
+                "rows": landed.rows,
+                "seconds": round(built.seconds, 1),
+                "seconds_per_million_rows": round(built.seconds / landed.rows * 1e6, 2),
+                "growth_of_seconds_to_rows": round(
+                    built.seconds
+                    / (runs[0]["seconds"] if runs else built.seconds)
+                    / (landed.rows / (runs[0]["rows"] if runs else landed.rows)),
+                    3,
+                ),
+                "peak_bytes": peak,
+                "peak_to_limit": round(peak / LIMIT_BYTES, 3),
+                "warehouse_bytes": warehouse,
+            }
+        )
+    finish("growth", {"as_of": clock.date, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+{# How a build finds what is new. The schema `increment` of the warehouse holds
+
+    landed   every file of the lake as the last whole build read it: path, digest, its earliest moment (null: undated)
+    built    the last whole build: its as_of and its signature; empty while a build is at work or after it failed
+    lake     the files as they are now
+    current  the moment `since`: events before it, and every state before it or at it, are as they were
+
+A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
+incremental tables are made anew. #}
+
+{# on-run-start: decides between an increment and a full refresh, and says which and why. #}
+{% macro begin_build() %}
+    {%- if execute and flags.WHICH in ["build", "run"] -%}
+        {%- do run_query(
+            "create schema if not exists increment;"
+            ~ "create table if not exists increment.landed (path varchar, sha256 varchar, starts_at timestamp);"
+            ~ "create table if not exists increment.built (as_of timestamp, signature varchar)"
+        ) -%}
+        {%- do list_lake() -%}
+        {%- set since, reason = last_unchanged_moment() -%}
+        {%- if reason -%}
+            {%- for node in graph.nodes.values() if node.resource_type == "model" and node.config.materialized == "incremental" -%}
+                {%- set table = adapter.get_relation(node.database, node.schema, node.name) -%}
+                {%- if table -%}{%- do adapter.drop_relation(table) -%}{%- endif -%}
+            {%- endfor -%}
+            {%- do log("full refresh: " ~ reason, info=true) -%}
+        {%- else -%}
+            {%- do log("increment: what happened since " ~ since, info=true) -%}
+        {%- endif -%}
+        {%- do run_query(
+            "create or replace table increment.current as select timestamp '" ~ since ~ "' as since;"
+            ~ "truncate increment.built"
+        ) -%}
+    {%- endif -%}
+{% endmacro %}
+
+{# on-run-end: a build in which every model was made and no test failed is one to build on. #}
+{% macro end_build(results) %}
+    {%- if execute and flags.WHICH in ["build", "run"] -%}
+        {%- set made = results | selectattr("status", "in", ["success", "pass", "warn", "no-op"]) | map(attribute="node.unique_id") | list -%}
+        {%- set models = graph.nodes.values() | selectattr("resource_type", "equalto", "model") | map(attribute="unique_id") | list -%}
+        {%- if made | length == results | length and not models | reject("in", made) | list -%}
+            {%- do run_query(
+                "create or replace table increment.landed as from increment.lake;"
+                ~ "insert into increment.built values (" ~ as_of() ~ ", '" ~ build_signature() ~ "')"
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+{# List the lake's files in increment.lake. The earliest moment of a file is read where its source names its
+   `event_time`, because a late or repeated event may come in a later day's file; else it is the file's day. #}
+{% macro list_lake() %}
+    {%- set lists = env_var("ZHIYIN_LAKE") ~ "/*/_landed.json" -%}
+    {%- if not run_query("select * from glob('" ~ lists ~ "')").rows -%}
+        {%- do exceptions.raise_compiler_error("no files match " ~ lists ~ ": nothing is landed; run the step land first") -%}
+    {%- endif -%}
+    {%- do run_query("
+        create or replace table increment.lake as
+        with lists as (
+
+            select
+                parse_path(filename)[-2] as table_name,
+                unnest(map_entries(files)) as file
+            from read_json('" ~ lists ~ "', columns = {files: 'map(varchar, struct(sha256 varchar))'}, filename = true)
+
+        )
+
+        select
+            table_name || '/' || file.key as path,
+            file.value.sha256 as sha256,
+            try_cast(regexp_extract(file.key, '^day=([0-9-]+)/', 1) as timestamp) as starts_at
+        from lists
+    ") -%}
+    {%- do run_query("
+        update increment.lake set starts_at = landed.starts_at
+        from increment.landed where lake.path = landed.path and lake.sha256 = landed.sha256
+    ") -%}
+    {%- for source in graph.sources.values() if source.config.event_time -%}
+        {%- set changed = run_query("
+            select list('" ~ env_var("ZHIYIN_LAKE") ~ "/' || path)
+            from increment.lake anti join increment.landed using (path, sha256)
+            where path like '" ~ source.name ~ "/day=%'
+        ").columns[0].values()[0] -%}
+        {%- if changed -%}
+            {%- do run_query("
+                update increment.lake set starts_at = least(lake.starts_at, files.starts_at)
+                from (
+                    select filename, min(" ~ source.config.event_time ~ ") as starts_at
+                    from read_parquet(" ~ changed ~ ") group by filename
+                ) as files
+                where ends_with(files.filename, '/' || lake.path)
+            ") -%}
+        {%- endif -%}
+    {%- endfor -%}
+{% endmacro %}
+
+{# The moment up to which everything is as the last build left it, and, where there is none, why. #}
+{% macro last_unchanged_moment() %}
+    {%- set built = run_query("select as_of, signature from increment.built") -%}
+    {%- set beginning = "-infinity" -%}
+    {%- if flags.FULL_REFRESH -%}
+        {%- do return((beginning, "asked for")) -%}
+    {%- elif not built.rows -%}
+        {%- do return((beginning, "no whole build to add to")) -%}
+    {%- elif built.rows[0]["signature"] != build_signature() -%}
+        {%- do return((beginning, "the project, a setting or a version changed")) -%}
+    {%- endif -%}
+    {%- set since = run_query("
+        with changed as (
+
+            (from increment.lake anti join increment.landed using (path, sha256))
+            union all
+            (from increment.landed anti join increment.lake using (path, sha256))
+
+        )
+
+        select
+            date_trunc('day', least(built.as_of, (select min(starts_at) from changed)))::varchar as since,
+            built.as_of > " ~ as_of() ~ " as backwards,
+            (select string_agg(distinct split_part(path, '/', 1), ', ') from changed where starts_at is null) as undated
+        from increment.built
+    ").rows[0] -%}
+    {%- if since["backwards"] -%}
+        {%- do return((beginning, "the last build stands at a later as_of")) -%}
+    {%- elif since["undated"] -%}
+        {%- do return((beginning, "undated tables changed: " ~ since["undated"])) -%}
+    {%- endif -%}
+    {%- do return((since["since"], none)) -%}
+{% endmacro %}
+
+{# What the tables follow from beside the lake: SQL, macros, label window, pseudonym key, DuckDB. #}
+{% macro build_signature() %}
+    {%- set parts = [] -%}
+    {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
+        {%- do parts.append([node.unique_id, node.checksum.checksum, node.config.materialized]) -%}
+    {%- endfor -%}
+    {%- for name, macro in context[project_name].items() | sort -%}
+        {%- do parts.append([name, macro.macro.macro_sql]) -%}
+    {%- endfor -%}
+    {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
+    {%- do return(local_md5(tojson([parts, label_days(), versions[0], versions[1]]))) -%}
+{% endmacro %}
+
+{# The moment since which this build recomputes, as a literal, so that older row groups are never read. #}
+{% macro since() -%}
+    timestamp '{{ run_query("select since::varchar from increment.current").rows[0][0] }}'
+{%- endmacro %}
+
+{# Of a history of gains and losses, an increment rewrites the part after `opened_at`: all changes up to there are taken
+   as one, which opens the running sums. Without `opened_at`, the moment itself. #}
+{% macro opened(moment, opened_at) -%}
+    {{ "greatest(" ~ moment ~ ", " ~ opened_at ~ ")" if opened_at else moment }}
+{%- endmacro %}
+
+{# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
+   new ones, make way for the new ones. Unlike delete+insert it also removes what has no successor. #}
+{% macro get_incremental_replace_sql(arguments) %}
+    {%- set target, fresh = arguments["target_relation"], arguments["temp_relation"] -%}
+    {%- set columns = get_quoted_csv(arguments["dest_columns"] | map(attribute="name")) -%}
+    {%- set key = arguments["unique_key"] -%}
+    delete from {{ target }}
+    where
+        {{ arguments["incremental_predicates"] | join(" and ") }}
+        {%- if key %}
+        or ({{ key | join(", ") }}) in (select ({{ key | join(", ") }}) from {{ fresh }})
+        {%- endif %};
+
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from {{ fresh }}
+{% endmacro %}
+
+{# In an increment a test of an incremental model reads the rows that the increment wrote; those before it were tested
+   when they were written. `dbt test` reads all. #}
+{% macro get_where_subquery(relation) %}
+    {%- set tested = graph.nodes.get(model.attached_node) if execute and flags.WHICH == "build" -%}
+    {%- if tested and tested.config.incremental_predicates -%}
+        {%- set written = tested.config.incremental_predicates | join(" and ") -%}
+        {%- do return("(select * from " ~ relation ~ " where " ~ written ~ ") as written") -%}
+    {%- endif -%}
+    {%- do return(dbt.default__get_where_subquery(relation)) -%}
+{% endmacro %}
