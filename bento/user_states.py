@@ -66,8 +66,9 @@ def trained_with(settings: Settings, bundle: Mapping[str, Any]) -> str:
 
     ``bundle`` is its manifest: the states of its ``as_of`` say which feature services they were read by.
     """
-    path = settings.states / str(bundle["as_of"])[:10] / MANIFEST
-    if not path.is_file():
+    try:
+        states = read_json(settings.states / str(bundle["as_of"])[:10] / MANIFEST)
+    except FileNotFoundError:
         return CURRENT
-    states = read_json(path)
-    return str(states["services"]["users"]) if states["marts"] == bundle.get("marts") else CURRENT
+    same = states["marts"] == bundle.get("marts")
+    return str(states.get("services", {}).get("users", CURRENT)) if same else CURRENT

@@ -8,8 +8,8 @@ Marts of snapshots are always written anew: their earlier rows are others at eac
 user is the same work as an increment. Keys that are in the store and no longer in the history, because the user was
 erased or ``as_of`` went back, are removed.
 
-Memory is bounded: DuckDB finds the rows within ``settings.memory_limit``, and ``ROWS`` of them at a time become what
-Feast writes. (Feast's own ``materialize`` holds a whole view.)
+Memory is bounded: DuckDB finds the rows within ``settings.memory_limit``, which must hold a row group of the widest
+mart, and ``ROWS`` of them at a time become what Feast writes. (Feast's own ``materialize`` holds a whole view.)
 """
 
 import logging
@@ -56,6 +56,8 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
     absent: dict[str, list[str]] = {}
     views = online_views(store)
     with connect(settings) as connection:
+        # DuckDB reads 2,048 rows at a time in each thread, and those of the longest histories are 400 MB.
+        connection.execute("set threads = 1")
         for view in views:
             mark = marks.get(view.name, {})
             start = _start(connection, view, mark, clock, token)

@@ -62,12 +62,14 @@ def online_path(settings: Settings) -> Path:
     return settings.features / "online.db"
 
 
-def entity_key(view: FeatureView, key: str) -> EntityKey:
-    return EntityKey(join_keys=view.join_keys, entity_values=[Value(string_val=key)])
+def entity_keys(view: FeatureView, keys: Iterable[str]) -> list[EntityKey]:
+    join_keys = view.join_keys
+    return [EntityKey(join_keys=join_keys, entity_values=[Value(string_val=key)]) for key in keys]
 
 
-def serialized(view: FeatureView, key: str) -> bytes:
-    return serialize_entity_key(entity_key(view, key), entity_key_serialization_version=KEY_VERSION)
+def serialized(view: FeatureView, keys: Iterable[str]) -> list[bytes]:
+    """The keys as the stores hold them."""
+    return [serialize_entity_key(key, entity_key_serialization_version=KEY_VERSION) for key in entity_keys(view, keys)]
 
 
 def key_of(serialized: bytes) -> str:
@@ -126,7 +128,7 @@ class SqliteStore:
             connection.execute("pragma secure_delete = on")  # an erased person is not left in free pages
             with connection:
                 connection.executemany(
-                    f'delete from "{self._table(view)}" where entity_key = ?', ([serialized(view, key)] for key in keys)
+                    f'delete from "{self._table(view)}" where entity_key = ?', ([key] for key in serialized(view, keys))
                 )
             connection.execute("pragma wal_checkpoint(truncate)")
         finally:
@@ -143,10 +145,10 @@ def write_rows(store: FeatureStore, view: FeatureView, table: pa.RecordBatch, ti
         for feature in view.features
     ]
     names = [feature.name for feature in view.features]
-    keys = table[view.join_keys[0]].to_pylist()
+    keys = entity_keys(view, table[view.join_keys[0]].to_pylist())
     moments = table[timestamp].to_pylist()
     rows: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]] = [
-        (entity_key(view, key), dict(zip(names, row, strict=True)), moment, None)
+        (key, dict(zip(names, row, strict=True)), moment, None)
         for key, moment, *row in zip(keys, moments, *values, strict=True)
     ]
     store.provider.online_write_batch(store.config, view, rows, progress=None)

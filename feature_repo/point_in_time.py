@@ -47,6 +47,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """DuckDB with our threads and memory limit; it spills beside the features, and timestamps are UTC."""
     connection = duckdb.connect(config=_limits(settings))
     connection.execute("set timezone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")  # it would fill the logs
     return connection
 
 

@@ -55,8 +55,8 @@ class RedisStore:
         moment = _moment_field(view)
         fields = [moment, *RedisOnlineStore()._generate_hset_keys_for_features(view)[1]]
         with connect(self._url) as client:
-            for key in keys:
-                row = serialized(view, key) + self._project.encode()
+            for key in serialized(view, keys):
+                row = key + self._project.encode()
                 client.hdel(row, *fields)
                 # Values of features that were defined once lie in the same hash.
                 if not any(name.startswith(b"_ts:") for name in client.hkeys(row)):
