@@ -28,9 +28,11 @@ from zhiyin.contract import (
     USER_CATEGORY_AFFINITY,
     USER_ID,
     USER_ITEM_REPEATS,
+    USER_OFFERS,
     USER_SEQUENCES,
     USERS,
 )
+from zhiyin.dbt_failures import RUN_RESULTS, explain_failures
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
 
@@ -46,8 +48,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
     USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
     USER_ITEM_REPEATS: (USER_ID, FEATURE_AT),
+    USER_OFFERS: (USER_ID, FEATURE_AT),
     USER_SEQUENCES: (USER_ID, FEATURE_AT),
 }
+
+
+class DbtError(RuntimeError):
+    """dbt failed; the message says which models and which tests, with rows that break their rule."""
 
 
 @dataclass(frozen=True)
@@ -105,22 +112,24 @@ def dbt(settings: Settings, *arguments: str) -> None:
     """Run a dbt command on the chosen dataset; what it compiles goes to ``settings.dbt_target``.
 
     Raises:
-        RuntimeError: it failed; the message holds the end of dbt's output.
+        DbtError: it failed.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    (settings.dbt_target / RUN_RESULTS).unlink(missing_ok=True)
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(settings.dbt_target)]
     environment = {**os.environ, **dbt_environment(settings)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"dbt {arguments[0]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+        failures = explain_failures(settings.dbt_target, settings.warehouse) or done.stdout[-4000:]
+        raise DbtError(f"dbt {arguments[0]} failed; the published marts are as they were.\n{failures}")
 
 
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
     Raises:
-        RuntimeError: a model or a test failed; the message holds the end of dbt's output.
+        DbtError: a model or a test failed.
     """
     dbt(settings, "build", "--vars", json.dumps(dbt_vars(clock)), *arguments)
 
