@@ -71,10 +71,10 @@ def test_offers_are_those_of_the_campaigns(warehouse: Warehouse) -> None:
     expected = duckdb.execute(f"""
         select count(*) from (
             select distinct household_id, campaign_id, product_category
-            from '{files.format("campaigns")}'
-            join '{files.format("campaign_descriptions")}' using (campaign_id)
-            join '{files.format("coupons")}' using (campaign_id)
-            join '{files.format("products")}' using (product_id)
+            from '{files.format("campaigns")}' as campaigns
+            join '{files.format("campaign_descriptions")}' as campaign_descriptions using (campaign_id)
+            join '{files.format("coupons")}' as coupons using (campaign_id)
+            join '{files.format("products")}' as products using (product_id)
             where start_date < timestamp '{LATE.date}' and end_date >= timestamp '{LATE.date}'
                 and product_category is not null
         )
