@@ -19,8 +19,8 @@ import duckdb
 from benchmarks import finish, say
 from benchmarks.dbt_build import LIMIT_BYTES, own_home, timed_build
 from zhiyin.clock import Clock
-from zhiyin.landing import SOURCES
-from zhiyin.landing.lake import land_table
+from zhiyin.landing import land_table, raw_tables
+from zhiyin.landing.source import Files
 
 HOUSEHOLDS, BASKETS = 1_000_000, 100_000_000_000  # more than a copy has
 
@@ -35,7 +35,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             settings = own_home(scratch)
             clock = Clock.parse(arguments.as_of, settings.label_days)
-            log, *others = SOURCES["complete_journey"](settings)
+            log, *others = raw_tables(settings)
             source = Path(scratch, "transactions.parquet")
             duckdb.execute(f"""
                 copy (
@@ -43,10 +43,10 @@ def main() -> None:
                         household_id::bigint + n * {HOUSEHOLDS} as household_id,
                         basket_id::bigint + n * {BASKETS} as basket_id
                     )
-                    from '{log.source}', range({copies}) as copies(n)
+                    from {log.source.relation()}, range({copies}) as copies(n)
                 ) to '{source}'
             """)
-            landed = land_table(dataclasses.replace(log, source=source), settings, clock)
+            landed = land_table(dataclasses.replace(log, source=Files(str(source))), settings, clock)
             for table in others:
                 land_table(table, settings, clock)
             source.unlink()

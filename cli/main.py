@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.airflow_api import AirflowError
 from cli.environment import PATIENT, QUIET
+from cli.onboard import onboard
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
 from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
 from zhiyin.landing import check_dataset
 from zhiyin.settings import Settings, get_settings
+from zhiyin.warehouse import DbtError
 
 app = typer.Typer(
     help="Zhiyin: from a raw behaviour log and a catalogue to a live, explained, personalised recommender.",
@@ -131,6 +134,9 @@ def step(
     console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
 
 
+app.command()(onboard)
+
+
 def main() -> None:
     """Entry point: a user's mistake ends in one message, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -139,6 +145,6 @@ def main() -> None:
     os.environ.update(QUIET | PATIENT)
     try:
         app()
-    except (AirflowError, ServerError, PlatformError, FileNotFoundError, ValueError) as error:
-        Console(stderr=True).print(f"[red]zhiyin:[/] {error}", highlight=False)
+    except (AirflowError, ServerError, PlatformError, DbtError, FileNotFoundError, ValueError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]zhiyin:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)

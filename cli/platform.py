@@ -19,7 +19,7 @@ from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.store import read_json
-from zhiyin.warehouse import DBT_PROJECT, dbt
+from zhiyin.warehouse import DBT_PROJECT, DbtError, dbt
 
 DAG_ID = "recommender"
 DEMO_AS_OF = "2017-12-01"  # the built-in dataset's own now: the days after it are its future
@@ -114,7 +114,7 @@ class Platform:
         if not manifest.exists() or max(path.stat().st_mtime for path in sources) > manifest.stat().st_mtime:
             try:
                 dbt(self.settings, "parse")
-            except RuntimeError as error:
+            except DbtError as error:
                 raise PlatformError(str(error)) from None
 
     def _migrate(self) -> None:

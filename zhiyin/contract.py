@@ -15,6 +15,7 @@ USER_ACTIVITY: Final = "user_activity"  # user x moment of change
 ITEM_ACTIVITY: Final = "item_activity"  # item x moment of change
 USER_CATEGORY_AFFINITY: Final = "user_category_affinity"  # user x snapshot, parallel arrays
 USER_ITEM_REPEATS: Final = "user_item_repeats"  # user x snapshot, parallel arrays
+USER_OFFERS: Final = "user_offers"  # user x moment of change
 USER_SEQUENCES: Final = "user_sequences"  # user x snapshot, parallel arrays
 MARTS: Final = (
     INTERACTIONS,
@@ -24,6 +25,7 @@ MARTS: Final = (
     ITEM_ACTIVITY,
     USER_CATEGORY_AFFINITY,
     USER_ITEM_REPEATS,
+    USER_OFFERS,
     USER_SEQUENCES,
 )
 

@@ -28,9 +28,11 @@ from zhiyin.contract import (
     USER_CATEGORY_AFFINITY,
     USER_ID,
     USER_ITEM_REPEATS,
+    USER_OFFERS,
     USER_SEQUENCES,
     USERS,
 )
+from zhiyin.dbt_failures import RUN_RESULTS, explain_failures
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
 
@@ -48,8 +50,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
     USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
     USER_ITEM_REPEATS: (USER_ID, FEATURE_AT),
+    USER_OFFERS: (USER_ID, FEATURE_AT),
     USER_SEQUENCES: (USER_ID, FEATURE_AT),
 }
+
+
+class DbtError(RuntimeError):
+    """dbt failed; the message says which models and which tests, with rows that break their rule."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +109,17 @@ def dbt(settings: Settings, *arguments: str, as_of: str = "") -> str:
     What it compiles goes to ``settings.dbt_target``; a command that reads data needs ``as_of`` (YYYY-MM-DD).
 
     Raises:
-        RuntimeError: it failed; the message holds the end of dbt's output.
+        DbtError: it failed.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    (settings.dbt_target / RUN_RESULTS).unlink(missing_ok=True)
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(settings.dbt_target)]
     environment = {**os.environ, **dbt_environment(settings)} | ({"ZHIYIN_AS_OF": as_of} if as_of else {})
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"dbt {arguments[0]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+        failures = explain_failures(settings.dbt_target, settings.warehouse) or done.stdout[-4000:]
+        raise DbtError(f"dbt {arguments[0]} failed; the published marts are as they were.\n{failures}")
     return done.stdout
 
 
@@ -121,7 +130,7 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     there is none to build on: see ``dbt_project/macros/increments.sql``. The log says which.
 
     Raises:
-        RuntimeError: a model or a test failed; the message holds the end of dbt's output.
+        DbtError: a model or a test failed.
     """
     for line in dbt(settings, "build", *arguments, as_of=clock.date).splitlines():
         if "increment:" in line or "full refresh:" in line:

@@ -30,3 +30,12 @@
 {% macro levels(path) -%}
     list_filter(list_transform(string_split_regex({{ path }}, '[>|;]'), lambda level: trim(level)), lambda level: level != '')
 {%- endmacro %}
+
+{# Share of the events that may be set aside, by the meta of the dataset's source definition. #}
+{% macro quarantine_limit() -%}
+    {%- set said = [] -%}
+    {%- for table in (graph.sources.values() if execute else []) if "quarantine_share" in table.source_meta -%}
+        {%- do said.append(table.source_meta["quarantine_share"]) -%}
+    {%- endfor -%}
+    {{ said | first | default(0.05) }}
+{%- endmacro %}

@@ -1,14 +1,27 @@
--- A share above 5 % says that a source changed, not that some rows are bad. Each reason is listed with its share.
+-- A share above the limit says that a source changed, not that some rows are bad. Searches without an item are no bad
+-- rows. Each reason is listed with its share and some of its rows as the source names them.
 with reasons as (
 
     select
         rejected_because,
         count(*) as events,
-        count(*) / sum(count(*)) over () as share
+        count(*) / sum(count(*)) over () as share,
+        min(source_row, 3) as source_rows
     from {{ ref('int_events') }}
     group by rejected_because
 
+),
+
+bad as (
+
+    select * from reasons
+    where rejected_because != 'search without an item'
+
 )
 
-select * from reasons
-qualify rejected_because is not null and sum(share) filter (where rejected_because is not null) over () > 0.05
+select
+    *,
+    {{ quarantine_limit() }} as allowed
+from bad
+qualify sum(share) over () > {{ quarantine_limit() }}
+order by share desc

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from zhiyin.landing.source import Files, Source
+
 if TYPE_CHECKING:
     from zhiyin.landing.lake import RawTable
 
@@ -23,7 +25,8 @@ def check(connection: duckdb.DuckDBPyConnection, table: "RawTable") -> None:
         delivered = {name: kind for name, kind, *_ in columns}
         rows = _count(connection, relation)
     except duckdb.Error as error:
-        raise ValueError(f"{where}: cannot be read: {_first_lines(error)}; deliver the file again, whole") from None
+        broken = _broken_lines(connection, table.source) or f"cannot be read: {_first_lines(error)}"
+        raise ValueError(f"{where}: {broken}; deliver the file again, whole") from None
     if not rows:
         raise ValueError(f"{where}: has no rows; deliver it again, or take the table out of the source definition")
     if missing := [name for name in table.columns if name not in delivered]:
@@ -68,6 +71,20 @@ def _check_day(
         raise ValueError(f"{where}: day is {table.day}: {_first_lines(error)}; mend those rows or day") from None
     if undated:
         raise ValueError(f"{where}: {undated} of {rows} rows have no {table.day}; date them or drop them")
+
+
+def _broken_lines(connection: duckdb.DuckDBPyConnection, source: Source) -> str | None:
+    """How many lines of a CSV file are broken, and what is wrong with the first; None where it is something else."""
+    if not isinstance(source, Files) or source.kind != "csv":
+        return None
+    try:
+        _count(connection, Files(source.location, source.format, {**source.options, "store_rejects": True}).relation())
+        lines, first, wrong = connection.execute(
+            "select count(distinct line), min(line), arg_min(error_message, line) from reject_errors"
+        ).fetchall()[0]
+    except duckdb.Error:
+        return None
+    return f"{lines} lines cannot be read, the first is line {first}: {wrong}" if lines else None
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:

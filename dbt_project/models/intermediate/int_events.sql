@@ -43,7 +43,7 @@ judged as (
     select
         events.*,
         {{ rejected_because("events", "items") }} as rejected_because,
-        {{ counted_share("events.value", "events.event_type") }} as counted_share
+        if(rejected_because is null, {{ counted_share("events.value", "events.event_type") }}, 1) as counted_share
     from events
     left join items on events.item_id = items.item_id
 

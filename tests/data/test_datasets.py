@@ -1,0 +1,103 @@
+"""The built-in datasets but the default one, through land, build and publish, and what is the same for all of them."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from tests.data.homes import LATE, Warehouse
+from zhiyin.clock import Clock
+from zhiyin.landing import known_datasets, land
+from zhiyin.settings import DATASETS, Settings
+from zhiyin.warehouse import Marts, build, current, publish
+
+PARTS = ("events", "items", "users", "promotions", "offers")
+
+
+@pytest.fixture(scope="module")
+def movies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Marts]:
+    """Some 60 people of MovieLens 100K."""
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings(home=home, dataset="movielens_100k", user_sample=60, memory_limit="1GB")  # type: ignore[call-arg]
+    clock = Clock.parse("1998-04-23")
+    land(settings, clock)
+    build(settings, clock)
+    publish(settings, clock)
+    return settings, current(settings)
+
+
+def test_every_dataset_provides_the_whole_contract() -> None:
+    assert {"complete_journey", "movielens_100k"} <= set(known_datasets())
+    for name in known_datasets():
+        for part in PARTS:
+            assert (DATASETS / name / f"stg_{name}__{part}.sql").is_file()
+            (model,) = yaml.safe_load((DATASETS / name / f"stg_{name}__{part}.yml").read_text())["models"]
+            assert model["description"].startswith("One row per")
+
+
+def test_ratings_are_graded_feedback(movies: tuple[Settings, Marts]) -> None:
+    _, marts = movies
+    counted = duckdb.execute(
+        f"select event_type, value, count(*) from '{marts.path('interactions')}' group by all order by all"
+    ).fetchall()
+    assert [(kind, value) for kind, value, _ in counted] == [("rating", float(grade)) for grade in range(1, 6)]
+
+
+def test_a_film_has_its_year_and_its_genres(movies: tuple[Settings, Marts]) -> None:
+    _, marts = movies
+    (row,) = duckdb.execute(
+        f"select title, category_path, document, attributes from '{marts.path('items')}' where item_id = '11'"
+    ).fetchall()
+    assert row[:3] == ("Seven (Se7en) (1995)", "Crime > Thriller", "seven (se7en), 1995, crime, thriller")
+    assert json.loads(row[3]) == {"year": 1995, "genres": ["Crime", "Thriller"]}
+
+
+def test_ages_and_places_are_bands_and_regions_only(movies: tuple[Settings, Marts]) -> None:
+    settings, marts = movies
+    lake = f"{settings.lake}/people/part-0.parquet"
+    raw = duckdb.execute(f'select "zip_code:token", "user_id:token" from \'{lake}\'').fetchall()
+    users = duckdb.execute(f"select * from '{marts.path('users')}'").fetchall()
+    values = {str(value) for row in users for value in row}
+    assert not values & {value for row in raw for value in row}
+    bands = {row[0] for row in duckdb.execute(f"select distinct age_band from '{marts.path('users')}'").fetchall()}
+    assert bands <= {"under 18", "18-24", "25-34", "35-44", "45-54", "55-64", "65+"}
+
+
+def test_offers_are_those_of_the_campaigns(warehouse: Warehouse) -> None:
+    """Open ones at as_of, counted a second time from the raw tables of the lake."""
+    files = f"{warehouse.settings.lake}/{{}}/part-0.parquet"
+    expected = duckdb.execute(f"""
+        select count(*) from (
+            select distinct household_id, campaign_id, product_category
+            from '{files.format("campaigns")}' as campaigns
+            join '{files.format("campaign_descriptions")}' as campaign_descriptions using (campaign_id)
+            join '{files.format("coupons")}' as coupons using (campaign_id)
+            join '{files.format("products")}' as products using (product_id)
+            where start_date < timestamp '{LATE.date}' and end_date >= timestamp '{LATE.date}'
+                and product_category is not null
+        )
+    """).fetchall()
+    published = duckdb.execute(f"""
+        select sum(open_offers) from (
+            select arg_max(open_offers, feature_at) as open_offers
+            from '{warehouse.marts.path("user_offers")}' group by user_id
+        )
+    """).fetchall()
+    assert published == expected
+    assert expected[0][0] > 0
+
+
+def test_promotions_counted_week_by_week_are_those_counted_at_once(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The home was built for May and then for July: the weeks between came in by an increment."""
+    files = f"{warehouse.settings.lake}/promotions/*/part-0.parquet"
+    at_once = f"""
+        select product_id::varchar, day::timestamp, count(distinct store_id) / any_value(stores)
+        from '{files}' join (select day, count(distinct store_id) as stores from '{files}' group by day) using (day)
+        group by all
+    """
+    with duckdb.connect(str(warehouse.settings.warehouse), read_only=True) as connection:
+        counted = "select item_id, week_starts_at, promoted from base_complete_journey__promotion_weeks"
+        assert connection.execute(f"({counted}) except all ({at_once})").fetchall() == []
+        assert connection.execute(f"({at_once}) except all ({counted})").fetchall() == []
