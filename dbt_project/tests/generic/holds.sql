@@ -4,13 +4,14 @@
 with broken as (
 
     select
-        {%- for rule in rules %}
-        count(*) filter (where ({{ rule }}) is not true) as "{{ rule }}"{{ "," if not loop.last }}
+        count(*) as rows_in_all
+        {%- for rule in rules %},
+        count(*) filter (where ({{ rule }}) is not true) as "{{ rule }}"
         {%- endfor %}
     from (select *, {{ as_of() }} as as_of from {{ model }}) as dated
 
 )
 
-select * from (unpivot broken on columns(*) into name rule value broken_rows) as rules
+select * from (unpivot broken on columns(* exclude rows_in_all) into name rule value broken_rows) as rules
 where broken_rows > 0
 {% endtest %}
