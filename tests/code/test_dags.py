@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pendulum
 import pytest
 
 from cli.environment import environment
@@ -59,6 +60,15 @@ def test_one_writer_of_the_warehouse(dag):
         could_run_dbt = task.task_id.startswith("dbt.") and task.task_type != "EmptyOperator"
         if could_run_dbt and task.task_id not in holders:
             assert task.retries == 0, task.task_id
+
+
+def test_a_backfill_s_runs_stand_at_the_ends_of_their_intervals_one_after_the_other(dag):
+    assert dag.max_active_runs == 1
+    as_of = dag.get_template_env().from_string(dag.get_task("land").op_args[0])
+    assert as_of.render(params={"as_of": None}, data_interval_end=pendulum.datetime(2017, 12, 2)) == "2017-12-02"
+    assert as_of.render(params={"as_of": "2017-11-30"}, data_interval_end=pendulum.now()) == "2017-11-30"
+    producer = dag.get_task("dbt.dbt_producer_watcher")
+    assert producer.env["ZHIYIN_AS_OF"] == dag.get_task("land").op_args[0]
 
 
 def test_every_task_has_an_owner_and_steps_say_what_they_do_and_retry(dag):

@@ -3,19 +3,19 @@
 import dataclasses
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+import zhiyin.warehouse
 from zhiyin.clock import Clock
 from zhiyin.contract import MARTS
 from zhiyin.landing import SOURCES
 from zhiyin.landing.lake import RawTable, land_table
 from zhiyin.settings import Settings
-from zhiyin.warehouse import build
+from zhiyin.warehouse import build, publish
 
 WEEK = [Clock.parse(f"2017-02-{day:02}") for day in range(6, 13)]
 LAST = WEEK[-1]
@@ -98,15 +98,6 @@ def anew(settings: Settings, home: Path) -> Settings:
     return other
 
 
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """What the builds of a test said about themselves."""
-    lines: list[str] = []
-    with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
-        yield lines
-        lines += [record.getMessage().split("  ")[-1] for record in caplog.records]
-
-
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory, dbt_target: Path) -> Settings:
     """A home that was built day by day as the week was delivered."""
@@ -122,3 +113,68 @@ def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(week: Settings, 
     refreshed = anew(week, tmp_path / "home")
     build(refreshed, LAST)
     assert digests(week) == digests(refreshed)
+
+
+# Where there is nothing to add to, a build begins anew by itself, and says why.
+
+
+@pytest.fixture
+def copy(week: Settings, tmp_path: Path) -> Settings:
+    """The home of the week, to be spoilt."""
+    other = anew(week, tmp_path / "home")
+    shutil.copyfile(week.warehouse, other.warehouse)
+    return other
+
+
+def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) -> str:
+    """What a build says of itself; it makes one model only, which is enough to say it."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
+        build(settings, clock, "--select", "stg_complete_journey__products")
+    return "\n".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_rerun_is_an_increment(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert "increment: what happened since 2017-02-12" in word_of(copy, LAST, caplog)
+
+
+def test_after_a_build_of_some_models_all_begin_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    word_of(copy, LAST, caplog)
+    assert "full refresh: no whole build to add to" in word_of(copy, LAST, caplog)
+    with pytest.raises(ValueError, match="the last dbt build did not end well"):
+        publish(copy, LAST)
+
+
+def test_after_a_failed_test_all_begin_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with duckdb.connect(str(copy.warehouse)) as connection:
+        connection.execute("insert into interactions select * from interactions where occurred_at < '2017-01-03'")
+    with pytest.raises(RuntimeError, match="no_event_is_lost"):
+        build(copy, LAST)
+    assert "full refresh: no whole build to add to" in word_of(copy, LAST, caplog)
+
+
+def test_an_earlier_moment_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert "full refresh: the last build stands at a later as_of" in word_of(copy, WEEK[0], caplog)
+
+
+def test_another_pseudonym_key_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    copy.pseudonym_key.unlink()
+    assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+
+
+def test_another_catalogue_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    source = copy.home / "products.parquet"
+    products = SOURCES[copy.dataset](copy)[3]
+    duckdb.execute(f"copy (select * from '{products.source}' limit 90_000) to '{source}'")
+    land_table(dataclasses.replace(products, source=source), copy, LAST)
+    assert "full refresh: undated tables changed: products" in word_of(copy, LAST, caplog)
+
+
+def test_a_changed_model_begins_anew(copy: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    model = project / "models/marts/users.sql"
+    model.write_text(model.read_text() + "-- changed\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
+        assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)

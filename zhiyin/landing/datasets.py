@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from zhiyin.landing.lake import RawTable
 from zhiyin.landing.source import DATABASES, Database, Files, Source

@@ -47,7 +47,7 @@ days as (
         max(occurred_at) as last_event_at
     from events
     {%- if is_incremental() %}
-    semi join touched using (user_id, item_id)
+    where (events.user_id, events.item_id) in (select (touched.user_id, touched.item_id) from touched)
     {%- endif %}
     group by user_id, item_id, occurred_at::date
 
