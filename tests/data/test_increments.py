@@ -12,8 +12,8 @@ import pytest
 import zhiyin.warehouse
 from zhiyin.clock import Clock
 from zhiyin.contract import MARTS
-from zhiyin.landing import SOURCES
-from zhiyin.landing.lake import RawTable, land_table
+from zhiyin.landing import RawTable, land_table, raw_tables
+from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
@@ -34,7 +34,7 @@ class Shop:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
-        self.tables = {table.name: table for table in SOURCES[settings.dataset](settings)}
+        self.tables = {table.name: table for table in raw_tables(settings)}
 
     def deliver(self, clock: Clock) -> None:
         """Land what arrived before ``clock.as_of``."""
@@ -45,7 +45,7 @@ class Shop:
             copy (
                 with numbered as (
                     select *, transaction_timestamp::date as day, hash(basket_id, product_id, quantity) as draw
-                    from '{transactions.source}' where {transactions.rows}
+                    from {transactions.source.relation()} where {transactions.rows}
                 ),
                 late as (
                     select *, case
@@ -67,14 +67,14 @@ class Shop:
         """)
         duckdb.execute(f"""
             copy (
-                select * from '{promotions.source}'
+                select * from {promotions.source.relation()}
                 where store_id % 10 = 0 and not ('{day}' > '2017-02-09' and week = 4 and product_id % 5 = 0)
                 order by all
             ) to '{self.folder}/promotions.parquet'
         """)
         for table in (
             RawTable("transactions", self.folder / "transactions.parquet", "filed"),
-            dataclasses.replace(promotions, source=self.folder / "promotions.parquet"),
+            dataclasses.replace(promotions, source=Files(str(self.folder / "promotions.parquet"))),
             self.tables["products"],
             self.tables["demographics"],
         ):
@@ -164,9 +164,9 @@ def test_another_pseudonym_key_begins_anew(copy: Settings, caplog: pytest.LogCap
 
 def test_another_catalogue_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
     source = copy.home / "products.parquet"
-    products = SOURCES[copy.dataset](copy)[3]
-    duckdb.execute(f"copy (select * from '{products.source}' limit 90_000) to '{source}'")
-    land_table(dataclasses.replace(products, source=source), copy, LAST)
+    products = next(table for table in raw_tables(copy) if table.name == "products")
+    duckdb.execute(f"copy (select * from {products.source.relation()} limit 90_000) to '{source}'")
+    land_table(dataclasses.replace(products, source=Files(str(source))), copy, LAST)
     assert "full refresh: undated tables changed: products" in word_of(copy, LAST, caplog)
 
 

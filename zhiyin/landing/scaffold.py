@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from zhiyin.landing.mapping import Proposal, UnclearError
 from zhiyin.landing.profile import Column, Profile, connect
