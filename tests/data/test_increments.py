@@ -12,7 +12,7 @@ import pytest
 import zhiyin.warehouse
 from zhiyin.clock import Clock
 from zhiyin.contract import MARTS
-from zhiyin.landing import RawTable, land_table, raw_tables
+from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
@@ -72,12 +72,16 @@ class Shop:
                 order by all
             ) to '{self.folder}/promotions.parquet'
         """)
-        for table in (
-            RawTable("transactions", self.folder / "transactions.parquet", "filed"),
-            dataclasses.replace(promotions, source=Files(str(self.folder / "promotions.parquet"))),
-            self.tables["products"],
-            self.tables["demographics"],
-        ):
+        delivered = {
+            "transactions": {
+                "source": Files(str(self.folder / "transactions.parquet")),
+                "day": "filed",
+                "rows": "true",
+            },
+            "promotions": {"source": Files(str(self.folder / "promotions.parquet"))},
+        }
+        for table in self.tables.values():
+            table = dataclasses.replace(table, **delivered.get(table.name, {}))
             land_table(table, self.settings, clock)
 
 
