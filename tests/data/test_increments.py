@@ -103,7 +103,7 @@ def anew(settings: Settings, home: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory, dbt_target: Path) -> Settings:
+def week(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home that was built day by day as the week was delivered."""
     settings = Settings(home=tmp_path_factory.mktemp("week"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     shop = Shop(settings, tmp_path_factory.mktemp("shop"))
@@ -134,7 +134,7 @@ def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) 
     """What a build says of itself; it makes one model only, which is enough to say it."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
-        build(settings, clock, "--select", "stg_complete_journey__products")
+        build(settings, clock, "--select", "stg_complete_journey__items")
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
