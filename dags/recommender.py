@@ -3,7 +3,9 @@
 Every task is one step of the pipeline; `zhiyin step NAME --as-of DATE` runs the same function by hand.
 """
 
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pendulum
@@ -80,6 +82,7 @@ with DAG(
             execution_mode=ExecutionMode.WATCHER,
             # In its own process dbt is not slowed by the events of every one of its log lines.
             invocation_mode=InvocationMode.SUBPROCESS,
+            dbt_executable_path=Path(sys.executable).with_name("dbt"),
             # The producer is the one process that writes; its own retry rebuilds everything.
             setup_operator_args={"pool": WAREHOUSE_POOL, "retries": 1},
         ),
