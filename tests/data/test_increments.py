@@ -4,14 +4,13 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
 import zhiyin.warehouse
+from benchmarks.increment import digests
 from zhiyin.clock import Clock
-from zhiyin.contract import MARTS
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
@@ -19,7 +18,6 @@ from zhiyin.warehouse import build, publish
 
 WEEK = [Clock.parse(f"2017-02-{day:02}") for day in range(6, 13)]
 LAST = WEEK[-1]
-TABLES = (*MARTS, "quarantined_events", "int_events", "int_user_item_days")
 
 
 class Shop:
@@ -83,15 +81,6 @@ class Shop:
         for table in self.tables.values():
             table = dataclasses.replace(table, **delivered.get(table.name, {}))
             land_table(table, self.settings, clock)
-
-
-def digests(settings: Settings) -> dict[str, Any]:
-    """Rows and an order-free digest of every table."""
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
-        return {
-            table: connection.execute(f"select count(*), sum(hash(rows)) from {table} as rows").fetchall()
-            for table in TABLES
-        }
 
 
 def anew(settings: Settings, home: Path) -> Settings:

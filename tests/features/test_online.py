@@ -20,7 +20,7 @@ import feature_repo
 from feature_repo import OnlineStates, OnlineStoreError, ParityError, materialization
 from feature_repo.online_store import online_path
 from feature_repo.store import open_store, watermark_path
-from tests.features.conftest import redis_server
+from tests.features.conftest import filled, redis_server
 from tests.features.marts import (
     AS_OF,
     SHAPES,
@@ -345,10 +345,7 @@ def test_a_redis_that_is_down_or_was_flushed_is_one_clear_error(
     settings: Settings, dbt_manifest: Path, tmp_path: Path
 ) -> None:
     with redis_server(tmp_path) as url:
-        settings = settings.model_copy(update={"online_store": url})
-        publish(settings, AS_OF, make_tables(AS_OF), "a")
-        feature_repo.apply(settings, dbt_manifest)
-        feature_repo.materialize(settings, AS_OF)
+        settings = filled(settings, dbt_manifest, url)
         states = OnlineStates(settings)
         assert states.user(USERS[0]) is not None
         with Redis.from_url(url) as client:
