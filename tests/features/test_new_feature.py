@@ -41,45 +41,42 @@ def edit(project: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
-    """A real slice, built by an edited copy of the dbt project; its settings, and the manifest that dbt wrote."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A real slice, built by an edited copy of the dbt project; its settings."""
     project = tmp_path_factory.mktemp("edited") / "dbt_project"
     shutil.copytree(warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     edit(project)
     settings = Settings(home=tmp_path_factory.mktemp("home"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warehouse, "DBT_PROJECT", project)
-        patch.setenv("DBT_TARGET_PATH", str(project / "target"))
         patch.setenv("DBT_LOG_PATH", str(project / "logs"))
         land(settings, CLOCK)
         warehouse.build(settings, CLOCK, "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
     warehouse.publish(settings, CLOCK)
-    manifest = project / "target" / "manifest.json"
-    feature_repo.apply(settings, manifest)
+    feature_repo.apply(settings)
     feature_repo.materialize(settings, CLOCK)
     feature_repo.read_offline(settings, CLOCK)
     feature_repo.verify_parity(settings, CLOCK)
-    return settings, manifest
+    return settings
 
 
-def test_a_column_of_a_mart_is_a_feature_everywhere(home: tuple[Settings, Path]) -> None:
-    settings, _ = home
-    states = settings.states / CLOCK.date
+def test_a_column_of_a_mart_is_a_feature_everywhere(home: Settings) -> None:
+    states = home.states / CLOCK.date
 
     training = pq.read_table(states / "users.parquet", filters=[("feature_at", "=", CLOCK.as_of)])
     values = {row["user_id"]: row[FEATURE] for row in training.to_pylist() if row[FEATURE] is not None}
     assert values
 
-    online = OnlineStates(settings)
+    online = OnlineStates(home)
     assert {user: (online.user(user) or {})[FEATURE] for user in values} == values
 
-    assert FEATURE in frames.states(settings, CLOCK, states / "users.parquet").numerical
+    assert FEATURE in frames.states(home, CLOCK, states / "users.parquet").numerical
 
-    data = read_data(warehouse.current(settings), states)
+    data = read_data(warehouse.current(home), states)
     history = History.of(data.interactions, data.catalogue, CLOCK.ranking_cut)
     context = Context(data.catalogue, np.zeros((len(data.catalogue), 1), np.float32))
     generators = [PersonalFrequency.fit(history, context), Popularity.fit(history, context)]
     ranking_set = build_ranking_set(data, generators, [CLOCK.ranking_cut], CLOCK.label_days, silent)
     column = ranking_set.features[:, ranking_set.names.index(f"user_{FEATURE}")]
     assert len(np.unique(column[~np.isnan(column)])) > 1
-    assert f"user_{FEATURE}" in fit_ranker(ranking_set, settings, silent).features
+    assert f"user_{FEATURE}" in fit_ranker(ranking_set, home, silent).features
