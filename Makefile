@@ -27,7 +27,7 @@ run: $(READY)  ## the whole platform on the built-in data; ONCE=1 checks that it
 	$(BIN)/zhiyin up --demo $(if $(ONCE),--once)
 
 test: $(READY) lint  ## lint, types, and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 lint: $(READY)  ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .

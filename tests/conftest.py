@@ -14,14 +14,6 @@ AS_OF = "2017-12-01"
 HOUSEHOLDS = 500
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests: those of the one slice go to one of them, first; else a folder stays together."""
-    for item in items:
-        on_slice = "slice_home" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("slice" if on_slice else item.path.parent.name))
-    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] != "slice")
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
