@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from training.data import read_catalogue
 from zhiyin.recommender.candidates.base import Progress, silent
 from zhiyin.recommender.catalogue import Catalogue, Floats
 from zhiyin.recommender.text_encoder import TextEncoder
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file
+from zhiyin.store import atomic_file, write_arrays
 from zhiyin.warehouse import Marts
 
 DIMENSIONS = 128  # of the standardised vectors; the rest of a sentence vector is hardly more than noise on short texts
@@ -66,7 +66,7 @@ class TextBasis:
         return ((vectors - self.mean) @ self.axes).astype(np.float16).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        save_file({"mean": self.mean, "axes": self.axes}, path)
+        write_arrays(path, {"mean": self.mean, "axes": self.axes})
 
     @classmethod
     def load(cls, path: Path) -> Self:

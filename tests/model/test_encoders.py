@@ -126,10 +126,11 @@ def test_a_start_needs_no_events_since(world):
     assert same(train_encoder(world.history, world.context, start=start), encoder)
 
 
-def test_the_basis_is_standard_and_new_vectors_fall_into_it():
+def test_the_basis_is_standard_and_the_next_run_reads_the_same(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32) * np.arange(1, 9)
     basis = TextBasis.of(vectors)
     standard = basis.standardise(vectors)
     assert np.allclose(standard.mean(axis=0), 0, atol=1e-3)
     assert np.allclose(np.cov(standard.T, bias=True), np.eye(8), atol=1e-2)
-    assert np.array_equal(basis.standardise(vectors[:3]), standard[:3])
+    basis.save(tmp_path / "basis.safetensors")
+    assert np.array_equal(TextBasis.load(tmp_path / "basis.safetensors").standardise(vectors), standard)

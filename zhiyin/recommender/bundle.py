@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.catalogue import Catalogue, Floats
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.store import MANIFEST, verify_manifest, write_manifest
+from zhiyin.store import MANIFEST, verify_manifest, write_arrays, write_manifest
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Bundle:
         """Write into an existing empty folder; returns the manifest, whose ``digest`` names the bundle."""
         write_table(folder / "catalogue.arrow", self.catalogue.table)
         write_table(folder / "item_state.arrow", self.item_state)
-        save_file({"text": self.text.astype(np.float16)}, folder / "text.safetensors")
+        write_arrays(folder / "text.safetensors", {"text": self.text.astype(np.float16)})
         for name, generator in self.generators.items():
             place = folder / "generators" / name
             place.mkdir(parents=True)

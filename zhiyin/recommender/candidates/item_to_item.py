@@ -6,12 +6,13 @@ from typing import Self
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
+from zhiyin.store import write_arrays
 
 BEST_SELLERS = 4_000  # the matrix is dense: memory and time grow with its square and cube (64 MB, about 3 s)
 RIDGE = 300.0
@@ -90,7 +91,7 @@ class ItemToItem(CandidateGenerator):
         return found
 
     def save(self, folder: Path) -> None:
-        save_file({"items": self.items, "weights": self.weights.astype(np.float16)}, folder / "ease.safetensors")
+        write_arrays(folder / "ease.safetensors", {"items": self.items, "weights": self.weights.astype(np.float16)})
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
