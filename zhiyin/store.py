@@ -77,7 +77,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def write_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write a safetensors file. It holds an array's bytes as they lie, so an array in Fortran's order is turned first."""
+    """Write a safetensors file: it holds bytes as they lie, so an array in Fortran's order is turned first."""
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
