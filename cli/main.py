@@ -75,6 +75,18 @@ def run(as_of: AsOf, dataset: Dataset = None) -> None:
 
 
 @app.command()
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="DATE", help="The first day.")],
+    last: Annotated[str, typer.Option("--to", metavar="DATE", help="The last day.")],
+    again: Annotated[bool, typer.Option("--again", help="Repeat days that were run before.")] = False,
+    dataset: Dataset = None,
+) -> None:
+    """Run the DAG for every scheduled day of a range on the running Airflow, one day after the other."""
+    settings = _settings(dataset)
+    Platform(settings, console).backfill(_clock(first, settings), _clock(last, settings), again)
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, dataset: Dataset = None
 ) -> None:

@@ -101,7 +101,12 @@ class Platform:
 
     def _start_service(self) -> None:
         with self.console.status("starting the service"):
-            parts = (servers.service_server(self.settings), servers.reports_server(self.settings))
+            parts = (
+                servers.service_server(self.settings),
+                servers.reports_server(self.settings),
+                servers.docs_server(self.settings),
+            )
+            self.settings.dbt_docs.mkdir(parents=True, exist_ok=True)  # empty until a run has written them
             for server in parts:
                 servers.start(self.settings, server)
             for server in parts:
@@ -152,6 +157,24 @@ class Platform:
         """Trigger the DAG and follow it; raise when it fails."""
         run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date}))
+
+    def backfill(self, first: Clock, last: Clock, again: bool) -> None:
+        """Run the DAG for each day from ``first`` to ``last``, one after the other, by Airflow's own backfill.
+
+        Raises:
+            PlatformError: the DAG has no schedule, there is nothing to run, or a day failed.
+        """
+        if not self.settings.schedule:
+            raise PlatformError(
+                "a backfill goes by the schedule, and there is none: start the platform with ZHIYIN_SCHEDULE=@daily "
+                "(and ZHIYIN_SCHEDULE_UNTIL=DATE where the log has ended)."
+            )
+        runs = self.api.backfill(DAG_ID, first.date, last.date, again)
+        if not runs:
+            raise PlatformError(f"no day from {first.date} to {last.date} is left to run; --again repeats them.")
+        failed = [run_id for run_id in runs if not follow(self.api, DAG_ID, run_id, self.console)]
+        if failed:
+            raise PlatformError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
     def _run_unless_done(self, clock: Clock) -> None:
         runs = [run for run in self.api.runs(DAG_ID) if (run["conf"] or {}).get("as_of") == clock.date]
@@ -234,6 +257,8 @@ class Platform:
             table.add_row("Page", f"{base}/", "choose a household, see its list and why")
             table.add_row("API", f"{base}/docs", "OpenAPI")
             table.add_row("Reports", servers.url(self.settings, servers.reports_server(self.settings)), "Evidently")
+            docs = servers.docs_server(self.settings)
+            table.add_row("Data", servers.url(self.settings, docs), "dbt docs: every model, column and test")
             newest = max(self.settings.reports.glob("*/index.html"), default=None)
             if newest:
                 table.add_row("", newest.as_uri(), "this run's reports")

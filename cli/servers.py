@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,8 +93,21 @@ def reports_server(settings: Settings) -> Server:
     )
 
 
+def docs_server(settings: Settings) -> Server:
+    """dbt's documentation of the warehouse."""
+    where = ("--directory", str(settings.dbt_docs), "--bind", settings.host)
+    return Server(
+        "docs",
+        "dbt docs",
+        (sys.executable, "-m", "http.server", *where, str(settings.docs_port)),
+        settings.docs_port,
+        "ZHIYIN_DOCS_PORT",
+        f"http://{settings.host}:{settings.docs_port}/",
+    )
+
+
 def all_servers(settings: Settings) -> tuple[Server, ...]:
-    return (*airflow_servers(settings), service_server(settings), reports_server(settings))
+    return (*airflow_servers(settings), service_server(settings), reports_server(settings), docs_server(settings))
 
 
 def url(settings: Settings, server: Server) -> str | None:

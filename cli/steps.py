@@ -41,6 +41,13 @@ def publish(settings: Settings, clock: Clock) -> Any:
     return publish(settings, clock)
 
 
+def document(settings: Settings, clock: Clock) -> Any:
+    """dbt's documentation of the warehouse, which the docs server shows."""
+    from zhiyin.warehouse import document
+
+    return document(settings, clock)
+
+
 def features(settings: Settings, clock: Clock) -> Any:
     """Feast: views from the dbt manifest, online materialization, point-in-time states, parity of the two stores."""
     import feature_repo
@@ -139,7 +146,7 @@ def report(settings: Settings, clock: Clock) -> Any:
 
 STEPS: dict[str, Callable[[Settings, Clock], Any]] = {
     step.__name__: step
-    for step in (land, build, publish, features, encode, train, evaluate, gate, package, promote, report)
+    for step in (land, build, publish, document, features, encode, train, evaluate, gate, package, promote, report)
 }
 
 

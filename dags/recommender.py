@@ -4,12 +4,13 @@ Every task is one step of the pipeline; `zhiyin step NAME --as-of DATE` runs the
 """
 
 import sys
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, Param, task
+from airflow.sdk.exceptions import AirflowFailException
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 
@@ -28,11 +29,14 @@ settings = get_settings()
 
 
 def step(name: str, **arguments: Any) -> Any:
-    """A task that runs the step of its name."""
+    """A task that runs the step of its name; what a second try cannot cure is not tried again."""
 
     @task(task_id=name, doc_md=STEPS[name].__doc__, **arguments)
     def run(as_of: str) -> None:
-        run_step(name, settings, Clock.parse(as_of, settings.label_days))
+        try:
+            run_step(name, settings, Clock.parse(as_of, settings.label_days))
+        except (ValueError, FileNotFoundError) as error:
+            raise AirflowFailException(str(error)) from error
 
     return run(AS_OF)
 
@@ -41,7 +45,8 @@ with DAG(
     dag_id="recommender",
     description="Raw behaviour log and catalogue to a live, explained, personalised recommender",
     schedule=settings.schedule,
-    start_date=pendulum.datetime(2017, 1, 1, tz="UTC"),
+    start_date=pendulum.datetime(1990, 1, 1, tz="UTC"),  # any log may be replayed; nothing is caught up by itself
+    end_date=pendulum.instance(datetime.combine(until, time.min)) if (until := settings.schedule_until) else None,
     catchup=False,
     max_active_runs=1,
     params={
@@ -93,6 +98,7 @@ with DAG(
     evaluate = step("evaluate")
 
     step("land") >> dbt >> publish
+    publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
     evaluate >> gate(AS_OF) >> step("package") >> step("promote")
     evaluate >> step("report")

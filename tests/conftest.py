@@ -42,7 +42,7 @@ class Slice:
 
 @pytest.fixture(scope="session")
 def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Slice:
-    """About 500 households of the Complete Journey through `zhiyin up`: the real scheduler, every task, the service."""
+    """Some hundred households through `zhiyin up`: the real scheduler, every task, the service."""
     home = tmp_path_factory.mktemp("slice")
     values = {
         "ZHIYIN_HOME": str(home),
@@ -50,6 +50,8 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Slice:
         "ZHIYIN_AIRFLOW_PORT": str(free_port()),
         "ZHIYIN_SERVICE_PORT": str(free_port()),
         "ZHIYIN_REPORTS_PORT": str(free_port()),
+        "ZHIYIN_DOCS_PORT": str(free_port()),
+        "ZHIYIN_ENCODER_STEPS": "40",
     }
     slice_ = Slice(
         Settings(**{name.removeprefix("ZHIYIN_").lower(): value for name, value in values.items()}),  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from training.encode_items import TextBasis
-from training.interest_encoder import Start, train_encoder
+from training.interest_encoder import LoopConfig, Start, train_encoder
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID
 from zhiyin.recommender.bundle import read_table, write_table
@@ -43,8 +43,15 @@ class Encoders:
     on, None where they start from nothing; with the data it decides what they learn.
     """
 
-    def __init__(self, basis: TextBasis, origin: str | None = None, earlier: dict[str, Kept] | None = None) -> None:
+    def __init__(
+        self,
+        basis: TextBasis,
+        loop: LoopConfig,
+        origin: str | None = None,
+        earlier: dict[str, Kept] | None = None,
+    ) -> None:
         self.basis = basis
+        self.loop = loop
         self.origin = origin
         self._earlier = earlier or {}  # by the day of the cut
         self._fitted: dict[str, Kept] = {}
@@ -58,16 +65,17 @@ class Encoders:
         [items, d], the documents' vectors of now.
         """
         runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
+        loop = LoopConfig(least_steps=settings.encoder_steps)
         if not settings.warm_start or not runs:
-            return cls(TextBasis.of(vectors))
+            return cls(TextBasis.of(vectors), loop)
         folder = runs[-1]
         manifest = verify_manifest(folder)
         basis = TextBasis.load(folder / BASIS)
         earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
         if manifest["text_encoder"] != text_encoder or not same_shape:
-            return cls(TextBasis.of(vectors))
-        return cls(basis, manifest["digest"], earlier)
+            return cls(TextBasis.of(vectors), loop)
+        return cls(basis, loop, manifest["digest"], earlier)
 
     def fit(self, history: History, context: Context) -> InterestEncoder:
         """An encoder of the log, started from the latest that saw nothing at or after its cut."""
@@ -76,7 +84,7 @@ class Encoders:
         if earlier := [day for day in known if day < cut]:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
-        encoder = train_encoder(history, context, start=start)
+        encoder = train_encoder(history, context, loop=self.loop, start=start)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 

@@ -1,5 +1,6 @@
 """Every setting, once, with its default; environment variables carry the prefix ``ZHIYIN_``."""
 
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
         True,
         description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
     )
+    encoder_steps: int = Field(
+        200, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
+    )
     online_store: str | None = Field(
         None,
         repr=False,  # it may hold a password
@@ -39,10 +43,14 @@ class Settings(BaseSettings):
     schedule: str | None = Field(
         None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."
     )
+    schedule_until: date | None = Field(
+        None, description="The last day that the schedule may cover: for a log that has ended, replayed by backfill."
+    )
     host: str = Field("127.0.0.1", description="Address the servers listen on.")
     airflow_port: int = 8080
     service_port: int = 3000
     reports_port: int = 8001
+    docs_port: int = 8002
     page: bool = Field(
         True,
         description="Serve the page at /, which shows sample users and their purchases; off where strangers reach.",
@@ -86,6 +94,11 @@ class Settings(BaseSettings):
     def dbt_target(self) -> Path:
         """What dbt compiles, with ``manifest.json``, which Cosmos and Feast read."""
         return self.data / "dbt"
+
+    @cached_property
+    def dbt_docs(self) -> Path:
+        """dbt's documentation of the warehouse as one page, ``index.html``."""
+        return self.data / "docs"
 
     @cached_property
     def marts(self) -> Path:

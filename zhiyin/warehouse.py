@@ -103,22 +103,24 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def dbt(settings: Settings, *arguments: str, as_of: str = "") -> str:
+def dbt(settings: Settings, *arguments: str, as_of: str = "", target: Path | None = None) -> str:
     """Run a dbt command on the chosen dataset, and return what it says.
 
-    What it compiles goes to ``settings.dbt_target``; a command that reads data needs ``as_of`` (YYYY-MM-DD).
+    What it compiles goes to ``target``, by default ``settings.dbt_target``; a command that reads data needs ``as_of``
+    (YYYY-MM-DD).
 
     Raises:
         DbtError: it failed.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    (settings.dbt_target / RUN_RESULTS).unlink(missing_ok=True)
+    target = target or settings.dbt_target
+    (target / RUN_RESULTS).unlink(missing_ok=True)
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
-    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(settings.dbt_target)]
+    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(target)]
     environment = {**os.environ, **dbt_environment(settings)} | ({"ZHIYIN_AS_OF": as_of} if as_of else {})
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        failures = explain_failures(settings.dbt_target, settings.warehouse) or done.stdout[-4000:]
+        failures = explain_failures(target, settings.warehouse) or done.stdout[-4000:]
         raise DbtError(f"dbt {arguments[0]} failed; the published marts are as they were.\n{failures}")
     return done.stdout
 
@@ -183,6 +185,20 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
             )
             rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
         return rows
+
+
+def document(settings: Settings, clock: Clock) -> Path:
+    """dbt's documentation of every model, column, test and exposure as one page, ``settings.dbt_docs/index.html``.
+
+    Raises:
+        DbtError: dbt could not read the project or the warehouse.
+    """
+    settings.dbt_docs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".docs-", dir=settings.data) as name:
+        dbt(settings, "docs", "generate", "--static", as_of=clock.date, target=Path(name))
+        with atomic_file(settings.dbt_docs / "index.html") as temporary:
+            (Path(name) / "static_index.html").replace(temporary)
+    return settings.dbt_docs / "index.html"
 
 
 def current(settings: Settings) -> Marts:

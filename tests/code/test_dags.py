@@ -41,6 +41,7 @@ def test_order(dag):
         ("land", "dbt.dbt_producer_watcher"),
         ("dbt.dbt_producer_watcher", "publish"),
         ("publish", "features"),
+        ("publish", "document"),
         ("features", "train"),
         ("encode", "train"),
         ("train", "evaluate"),
@@ -55,7 +56,7 @@ def test_order(dag):
 def test_one_writer_of_the_warehouse(dag):
     """Law 2: whatever opens the warehouse file holds the one-slot pool; a watching task never runs dbt itself."""
     holders = {task.task_id for task in dag.tasks if task.pool == "warehouse"}
-    assert holders == {"dbt.dbt_producer_watcher", "publish"}
+    assert holders == {"dbt.dbt_producer_watcher", "publish", "document"}
     for task in dag.tasks:
         could_run_dbt = task.task_id.startswith("dbt.") and task.task_type != "EmptyOperator"
         if could_run_dbt and task.task_id not in holders:

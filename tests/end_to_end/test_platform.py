@@ -2,11 +2,18 @@
 
 import json
 import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
+import pytest
 
+from cli.environment import tool
 from cli.steps import STEPS
-from tests.conftest import AS_OF
+from tests.conftest import AS_OF, Slice
 from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.recommender.recommender import Recommender
@@ -32,14 +39,6 @@ def test_everything_has_stopped_and_the_champion_stays(slice_home):
     assert champion is not None
     assert facts["champion"]["digest"] == champion["digest"]
     assert verify_manifest(slice_home.settings.bundles / champion["digest"])["digest"] == champion["digest"]
-
-
-def test_a_second_time_reuses_what_is_there(slice_home):
-    before = registry.champion(slice_home.settings)
-    again = slice_home.zhiyin("up", "--as-of", AS_OF, "--once")
-    assert f"The run for {AS_OF} is done" in again.stdout
-    assert "curl -s" in again.stdout
-    assert registry.champion(slice_home.settings) == before
 
 
 def test_the_same_inputs_give_the_same_bundle(slice_home):
@@ -69,16 +68,6 @@ def test_the_terminal_shows_the_list_that_the_champion_makes(slice_home):
     printed = slice_home.zhiyin("recommend", household).stdout
     shown = [line.split("│")[2].strip() for line in printed.splitlines() if line.startswith("│")]
     assert [item for item in shown if item] == [item.item_id for item in expected.items]  # a long reason wraps
-
-
-def test_a_failed_run_ends_with_the_failed_task_s_log_and_a_code_that_is_not_zero(slice_home):
-    before = registry.champion(slice_home.settings)
-    failed = slice_home.zhiyin("up", "--as-of", "2016-01-01", "--once", check=False)
-    assert failed.returncode != 0
-    assert "land failed; its log ends:" in failed.stdout
-    assert "2016-01-01" in failed.stdout.split("land failed; its log ends:")[1]
-    assert "Traceback" not in failed.stderr
-    assert registry.champion(slice_home.settings) == before
 
 
 def test_a_taken_port_is_told_before_anything_starts(slice_home):
@@ -113,3 +102,63 @@ def test_the_evaluation_and_the_decision_are_kept(slice_home):
     decision = read_json(folder / "gate.json")
     assert decision["promote"] is True
     assert decision["reasons"]
+
+
+# A second time it stays up.
+
+
+@pytest.fixture(scope="module")
+def standing(slice_home: Slice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The platform, up a second time; what it prints goes to the file."""
+    printed = tmp_path_factory.mktemp("standing") / "printed"
+    with printed.open("w") as file:
+        process = subprocess.Popen(
+            [tool("zhiyin"), "up", "--as-of", AS_OF], env=slice_home.environment, stdout=file, stderr=file
+        )
+    try:
+        deadline = time.monotonic() + 180
+        while "curl -s" not in printed.read_text():
+            assert process.poll() is None, printed.read_text()
+            assert time.monotonic() < deadline, printed.read_text()
+            time.sleep(0.5)
+        yield printed
+    finally:
+        stopped = slice_home.zhiyin("down")
+        process.wait(timeout=60)
+    assert "airflow-scheduler" in stopped.stdout
+    facts = json.loads(slice_home.zhiyin("status", "--json").stdout)
+    assert {server["state"] for server in facts["servers"].values()} == {"down"}
+
+
+def test_a_second_time_reuses_what_is_there(slice_home, standing):
+    assert f"The run for {AS_OF} is done" in standing.read_text()
+    facts = json.loads(slice_home.zhiyin("status", "--json").stdout)
+    assert {server["state"] for server in facts["servers"].values()} == {"up"}
+    assert facts["last_run"]["as_of"] == AS_OF
+
+
+def test_the_warehouse_s_documentation_is_served(slice_home, standing):
+    page = httpx.get(f"http://127.0.0.1:{slice_home.settings.docs_port}/").text
+    for described in ("interactions", "quarantined_events", "recommendation_service", "One row per"):
+        assert described in page
+
+
+def test_a_failed_run_ends_with_the_failed_task_s_log_and_a_code_that_is_not_zero(slice_home, standing):
+    before = registry.champion(slice_home.settings)
+    failed = slice_home.zhiyin("run", "--as-of", "2016-01-01", check=False)
+    assert failed.returncode != 0
+    assert "land failed; its log ends:" in failed.stdout
+    assert "2016-01-01" in failed.stdout.split("land failed; its log ends:")[1]
+    assert "Traceback" not in failed.stderr
+    assert registry.champion(slice_home.settings) == before
+
+
+def test_what_cannot_be_is_one_line_with_the_cure(slice_home, standing):
+    for arguments, told in (
+        (("up", "--once"), "already up"),
+        (("backfill", "--from", AS_OF, "--to", AS_OF), "ZHIYIN_SCHEDULE=@daily"),
+    ):
+        refused = slice_home.zhiyin(*arguments, check=False)
+        assert refused.returncode != 0
+        assert told in refused.stderr
+        assert "Traceback" not in refused.stderr
