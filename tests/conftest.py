@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from cli.environment import tool
+from cli.environment import PATIENT, tool
 from zhiyin.settings import Settings
 
 AS_OF = "2017-12-01"
 HOUSEHOLDS = 500
+
+os.environ.update(PATIENT)  # read when torch is first imported
 
 
 def free_port() -> int:
