@@ -61,10 +61,13 @@ def features(settings: Settings, clock: Clock) -> Any:
 
 def encode(settings: Settings, clock: Clock) -> Any:
     """Item documents through the sentence encoder: only those not in the cache."""
+    from feature_repo import write_item_embedding
     from training.encode_items import encode_items
     from zhiyin.warehouse import current
 
-    return encode_items(settings, current(settings), log_progress)
+    report = encode_items(settings, current(settings), log_progress)
+    write_item_embedding(settings, report.encoder)
+    return report
 
 
 def train(settings: Settings, clock: Clock) -> Any:
@@ -137,6 +140,24 @@ def promote(settings: Settings, clock: Clock) -> Any:
     return promote(settings, challenger(settings, clock), clock)
 
 
+def embed(settings: Settings, clock: Clock) -> Any:
+    """Where the champion places each user among the items, into the feature store: as of the run, and online."""
+    import pyarrow.parquet as pq
+
+    from feature_repo import write_user_interest
+    from zhiyin.contract import FEATURE_AT
+    from zhiyin.recommender.recommender import Recommender
+    from zhiyin.registry import champion
+
+    reigning = champion(settings)
+    if reigning is None:
+        log.info("there is no champion yet")
+        return None
+    now = pq.read_table(settings.states / clock.date / "users.parquet", filters=[(FEATURE_AT, "=", clock.as_of)])
+    recommender = Recommender.load(settings.bundles / reigning["digest"])
+    return write_user_interest(settings, clock, recommender.interests(now))
+
+
 def report(settings: Settings, clock: Clock) -> Any:
     """Evidently: data quality, drift against the reference window, and the ranking report."""
     from monitoring import report
@@ -144,10 +165,11 @@ def report(settings: Settings, clock: Clock) -> Any:
     return report(settings, clock)
 
 
-STEPS: dict[str, Callable[[Settings, Clock], Any]] = {
-    step.__name__: step
-    for step in (land, build, publish, document, features, encode, train, evaluate, gate, package, promote, report)
-}
+IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
+    *(land, build, publish, document, features, encode),
+    *(train, evaluate, gate, package, promote, embed, report),
+)
+STEPS = {step.__name__: step for step in IN_ORDER}
 
 
 def run_step(name: str, settings: Settings, clock: Clock) -> Any:

@@ -68,7 +68,7 @@ with DAG(
     doc_md=__doc__,
 ) as dag:
 
-    @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__)
+    @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__, ignore_downstream_trigger_rules=False)
     def gate(as_of: str) -> bool:
         return bool(run_step("gate", settings, Clock.parse(as_of, settings.label_days)))
 
@@ -100,5 +100,5 @@ with DAG(
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
-    evaluate >> gate(AS_OF) >> step("package") >> step("promote")
+    evaluate >> gate(AS_OF) >> step("package") >> step("promote") >> step("embed", trigger_rule="none_failed")
     evaluate >> step("report")

@@ -48,6 +48,7 @@ def test_order(dag):
         ("evaluate", "gate"),
         ("gate", "package"),
         ("package", "promote"),
+        ("promote", "embed"),
         ("evaluate", "report"),
     ):
         assert earlier in upstream[later], f"{earlier} must come before {later}"

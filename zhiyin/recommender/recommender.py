@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.candidates import CandidateGenerator
+from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
 from zhiyin.recommender.explanation import Evidence, gather_evidence, say
 from zhiyin.recommender.features import Candidates, propose
@@ -132,6 +134,19 @@ class Recommender:
             for row, user_id in enumerate(ranked.users.ids):
                 slates.append(Slate(user_id, lists[row], self._missing(ranked.users, row)))
         return slates
+
+    def interests(self, rows: pa.Table) -> pa.Table:
+        """``user_id`` and ``user_interest`` (float32 vector) of every row of user state that has a sequence."""
+        encoder = self.generators[Interest.name]
+        assert isinstance(encoder, Interest)
+        parts = []
+        for start in range(0, len(rows), USERS_AT_ONCE):
+            users = self.users(rows[start : start + USERS_AT_ONCE])
+            vectors = encoder.interests(users)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            part = pa.table({USER_ID: pa.array(users.ids, pa.string()), "user_interest": column})
+            parts.append(part.filter(pa.array(np.bincount(users.sequence.user, minlength=len(users)) > 0)))
+        return pa.concat_tables(parts)
 
     def _recommendation(
         self, item: int, rank: int, score: float, reason: str | None, evidence: list[Evidence]

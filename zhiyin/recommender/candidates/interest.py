@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
 from zhiyin.recommender.catalogue import Floats, ItemState
@@ -36,14 +37,22 @@ class Interest(CandidateGenerator):
             raise ValueError("the interest generator needs context.fit_encoder, the training loop of its encoder")
         return cls(context.fit_encoder(history, context))
 
+    def interests(self, users: Users) -> Floats:
+        """Interest vectors, float32 [users, width]; of a user without a history it means nothing."""
+        return self._interests(users).float().numpy()
+
     @torch.inference_mode()
-    def score(self, users: Users, items: ItemState) -> Floats:
+    def _interests(self, users: Users) -> Tensor:
         sequence, length = users.sequence, self.encoder.config.length
         sessions = pad_sessions(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
         )
         chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
-        interests = torch.cat([self._scorer.interests(sessions.rows(chunk)) for chunk in chunks])
+        return torch.cat([self._scorer.interests(sessions.rows(chunk)) for chunk in chunks])
+
+    @torch.inference_mode()
+    def score(self, users: Users, items: ItemState) -> Floats:
+        interests, sequence = self._interests(users), users.sequence
         bias = torch.ones(len(users), 1, dtype=interests.dtype)
         scores: Floats = (torch.cat([interests, bias], dim=1) @ self._items).float().numpy()
         scores[np.bincount(sequence.user, minlength=len(users)) == 0] = NOT_A_CANDIDATE
