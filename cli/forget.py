@@ -44,7 +44,10 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
     left = _places(settings, person, search(settings, person))
     console.print(_table(f"user {user}", {"found before": found, "found now": left}), soft_wrap=True)
     if left:
-        raise ValueError(f"user {user} is still found in {', '.join(left)}: stop what writes there, and forget again")
+        raise ValueError(
+            f"user {user} is still found in {', '.join(left)}: no step of the platform writes that there; free it by "
+            "hand, or stop what writes it, and forget again"
+        )
     console.print(
         f"user {user} of {settings.dataset} is forgotten. The next run builds the warehouse anew and learns from "
         "nothing; until it promotes a model, the champion's weights are those that were fitted with them."
@@ -63,9 +66,11 @@ def _places(settings: Settings, person: Person, files: dict[Path, int]) -> Count
     """Rows by place: what belongs together is one line."""
     places: Counter[str] = Counter()
     for path, count in files.items():
-        parts = path.relative_to(settings.home).parts
-        depth = 3 if parts[0] == settings.dataset else 1
-        places["/".join(parts[:depth])] += count
+        if path.is_relative_to(settings.home):
+            parts = path.relative_to(settings.home).parts
+            places["/".join(parts[: 3 if parts[0] == settings.dataset else 1])] += count
+        else:
+            places["dbt's log"] += count
     if settings.online_store:
         from feature_repo import count_online
 

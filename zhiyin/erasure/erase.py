@@ -20,15 +20,7 @@ from zhiyin.erasure.search import PARQUET, TEXT, connect, holds, kind_of, mentio
 from zhiyin.landing.lake import LANDED
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
-from zhiyin.store import (
-    MANIFEST,
-    atomic_file,
-    atomic_folder,
-    file_digest,
-    read_json,
-    write_json,
-    write_manifest,
-)
+from zhiyin.store import MANIFEST, atomic_file, atomic_folder, file_digest, read_json, write_json, write_manifest
 
 FORMAT = "(format parquet, compression zstd, row_group_size 100_000)"
 
@@ -40,27 +32,29 @@ def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
         BusyError: a build or a reader has the warehouse; what was erased before stays erased.
     """
     remember(settings, person)
+    found = [path for path in found if path.is_file()]
     with connect(settings) as connection:
-        _erase_lake(connection, settings, person)
+        _erase_lake(connection, settings, person, found)
         warehouse.drop(settings)
-        _erase_marts(connection, settings, person)
-        for folder in sorted(settings.states.glob(f"*/{MANIFEST}")):
-            _erase_states(connection, folder.parent, person)
         # What learned from the person is nothing to go on from: the next encoders begin anew.
         shutil.rmtree(settings.encoders, ignore_errors=True)
+        _erase_marts(connection, settings, person, found)
+        for folder in sorted({path.parent for path in found if path.parent.parent == settings.states}):
+            _erase_states(connection, folder, person)
         for path in found:
-            if path.is_file():
+            if path.is_file() and not path.is_relative_to(settings.lake):
                 _erase_file(connection, settings, path, person)
 
 
-def _erase_lake(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person) -> None:
+def _erase_lake(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person, found: list[Path]) -> None:
     """Rewrite the files that hold the person; their digests change, which tells the next build to take them in."""
     for table, column in user_columns(settings).items():
         folder = settings.lake / table
         landed = read_json(folder / LANDED) if (folder / LANDED).is_file() else {"files": {}}
         condition = f"coalesce({raw_user(column)} = {quote(person.user_id)}, false)"
-        for path in sorted(folder.rglob("*.parquet")):
-            _rewrite(connection, path, condition)
+        for path in found:
+            if path.is_relative_to(folder):
+                _rewrite(connection, path, condition)
         for name, entry in landed["files"].items():  # also what an erasure rewrote that was cut short
             path = folder / name
             if path.is_file() and (digest := file_digest(path)) != entry["sha256"]:
@@ -93,34 +87,26 @@ def _without(connection: duckdb.DuckDBPyConnection, folder: Path, person: Person
 
 
 def _condition(connection: duckdb.DuckDBPyConnection, path: Path, person: Person) -> str | None:
-    return holds(connection, parquet(path), person) if kind_of(path) == PARQUET else None
+    return holds(connection, parquet(path), [person.pseudonym]) if kind_of(path) == PARQUET else None
 
 
-def _holds_any(connection: duckdb.DuckDBPyConnection, folder: Path, person: Person) -> bool:
-    for path in sorted(folder.glob("*.parquet")):
-        condition = _condition(connection, path, person)
-        query = f"select 1 from {parquet(path)} where {condition} limit 1"
-        if condition and connection.execute(query).fetchall():
-            return True
-    return False
-
-
-def _erase_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person) -> None:
+def _erase_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person, found: list[Path]) -> None:
     """Publish the current marts without the person, whole as ever; earlier versions that hold the person go."""
-    versions = [path.parent for path in sorted(settings.marts.glob(f"*/{MANIFEST}"))]
-    tainted = [folder for folder in versions if _holds_any(connection, folder, person)]
-    if (settings.marts / warehouse.CURRENT).is_file() and (marts := warehouse.current(settings)).folder in tainted:
+    if not (settings.marts / warehouse.CURRENT).is_file():
+        return
+    holding = {path.parent for path in found if path.parent.parent == settings.marts}
+    marts = warehouse.current(settings)
+    if marts.folder in holding:
         with tempfile.TemporaryDirectory(prefix=".forget-", dir=settings.marts) as name:
             rows = marts.manifest["rows"] | _without(connection, marts.folder, person, Path(name))
-            warehouse.publish_folder(settings, Path(name), marts.as_of, rows)
-    for folder in tainted:
+            published = warehouse.publish_folder(settings, Path(name), marts.as_of, rows)
+            holding -= {published}
+    for folder in holding:
         shutil.rmtree(folder)
 
 
 def _erase_states(connection: duckdb.DuckDBPyConnection, folder: Path, person: Person) -> None:
     """Replace the states of one moment by those without the person; the manifest still names the marts they are of."""
-    if not _holds_any(connection, folder, person):
-        return
     manifest = read_json(folder / MANIFEST)
     with atomic_folder(folder, replace=True) as temporary:
         manifest["rows"] |= _without(connection, folder, person, temporary)

@@ -6,6 +6,7 @@ an item or a count, so it is looked for in the lake's user columns; one that is 
 """
 
 import mmap
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ from zhiyin.erasure.forgotten import Person, raw_user
 from zhiyin.landing.datasets import known_datasets, raw_tables
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
+from zhiyin.warehouse import DBT_PROJECT
 
 TELLING = 8  # characters from which on an identifier that is no number means one person wherever it stands
 PARQUET, DUCKDB, SQLITE, TEXT = "parquet", "duckdb", "sqlite", "text"
@@ -51,8 +53,10 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def _files(settings: Settings) -> Iterator[Path]:
+    """Those below the home, and dbt's log, which lies in its project."""
     others = [settings.home / name for name in known_datasets() if name != settings.dataset]
-    for path in sorted(settings.home.rglob("*")):
+    logs = Path(os.environ.get("DBT_LOG_PATH", DBT_PROJECT / "logs"))
+    for path in sorted([*settings.home.rglob("*"), *logs.glob("dbt.log*")]):
         if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(other) for other in others):
             yield path
 
@@ -108,13 +112,11 @@ def needles(person: Person) -> list[str]:
     return [person.pseudonym, *([person.user_id] if telling else [])]
 
 
-def holds(connection: duckdb.DuckDBPyConnection, relation: str, person: Person) -> str | None:
-    """SQL condition on the rows of a relation in which any column, also inside a list, holds the person."""
+def holds(connection: duckdb.DuckDBPyConnection, relation: str, words: list[str]) -> str | None:
+    """SQL condition on the rows of a relation in which any column, also inside a list, holds one of some words."""
     columns = connection.execute(f"describe select * from {relation}").fetchall()
     texts = ['"' + name.replace('"', '""') + '"' for name, kind, *_ in columns if _is_text(kind)]
-    terms = [
-        f"coalesce(contains({text}::varchar, {quote(needle)}), false)" for text in texts for needle in needles(person)
-    ]
+    terms = [f"coalesce(contains({text}::varchar, {quote(word)}), false)" for text in texts for word in words]
     return " or ".join(terms) or None
 
 
@@ -123,7 +125,7 @@ def _is_text(kind: str) -> bool:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str, person: Person) -> int:
-    condition = holds(connection, relation, person)
+    condition = holds(connection, relation, needles(person))
     if condition is None:
         return 0
     return int(connection.execute(f"select count(*) from {relation} where {condition}").fetchall()[0][0])
