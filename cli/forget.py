@@ -37,10 +37,10 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
     if dry_run:
         console.print(_table(f"user {user} is found in", {"found": found}), soft_wrap=True)
         return
-    from feature_repo import erase_online
+    from feature_repo.online_store import online_store
 
     erase(settings, person, before)
-    erase_online(settings, person.pseudonym)
+    online_store(settings).erase(person.pseudonym)
     left = _places(settings, person, search(settings, person))
     console.print(_table(f"user {user}", {"found before": found, "found now": left}), soft_wrap=True)
     if left:
@@ -50,7 +50,8 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
         )
     console.print(
         f"user {user} of {settings.dataset} is forgotten. The next run builds the warehouse anew and learns from "
-        "nothing; until it promotes a model, the champion's weights are those that were fitted with them."
+        "nothing; until it promotes a model, the champion's weights are those that were fitted with them.",
+        soft_wrap=True,
     )
 
 
@@ -72,9 +73,9 @@ def _places(settings: Settings, person: Person, files: dict[Path, int]) -> Count
         else:
             places["dbt's log"] += count
     if settings.online_store:
-        from feature_repo import count_online
+        from feature_repo.online_store import online_store
 
-        places[REDIS] = count_online(settings, person.pseudonym)
+        places[REDIS] = online_store(settings).count(person.pseudonym)
     return +places
 
 

@@ -5,7 +5,6 @@ Feast 0.67 sends no usage statistics; there is nothing to switch off.
 """
 
 from feature_repo.embeddings import write_item_embedding, write_user_interest
-from feature_repo.erasure import count_online, erase_online
 from feature_repo.materialization import materialize
 from feature_repo.offline import read_offline
 from feature_repo.online import OnlineStates, OnlineStoreError
@@ -19,8 +18,6 @@ __all__ = [
     "ParityError",
     "Sessions",
     "apply",
-    "count_online",
-    "erase_online",
     "materialize",
     "read_offline",
     "verify_parity",

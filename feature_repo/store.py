@@ -18,10 +18,6 @@ def watermark_path(settings: Settings) -> Path:
     return settings.features / "watermarks.json"
 
 
-def registry_path(settings: Settings) -> Path:
-    return settings.features / "registry.db"
-
-
 def open_store(settings: Settings) -> FeatureStore:
     """Feast's store. The registry is read once: a process that must see a later ``apply`` opens the store again."""
     logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it reports every look at the registry
@@ -29,7 +25,7 @@ def open_store(settings: Settings) -> FeatureStore:
         config=RepoConfig(
             project=project_name(settings),
             provider="local",
-            registry=RegistryConfig(path=str(registry_path(settings)), cache_ttl_seconds=0),
+            registry=RegistryConfig(path=str(settings.features / "registry.db"), cache_ttl_seconds=0),
             offline_store={"type": "duckdb"},
             online_store=online_store(settings).config(),
             entity_key_serialization_version=KEY_VERSION,

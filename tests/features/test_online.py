@@ -18,7 +18,7 @@ from redis import Redis
 
 import feature_repo
 from feature_repo import OnlineStates, OnlineStoreError, ParityError, materialization
-from feature_repo.online_store import online_path
+from feature_repo.online_store import online_path, online_store
 from feature_repo.store import open_store, watermark_path
 from tests.features.conftest import filled, redis_server
 from tests.features.marts import (
@@ -147,6 +147,18 @@ def test_an_erased_user_leaves_nothing_behind(store: Settings, dbt_manifest: Pat
     assert pq.read_table(interest)["user_id"].to_pylist() == [other]
     assert sessions.read(other, AS_OF.as_of)["session_item_ids"] == ["item001"]
     expect_parity(store, NEXT)
+
+
+def test_a_forgotten_user_leaves_every_view_at_once_while_readers_are_open(store: Settings) -> None:
+    states, online = OnlineStates(store), online_store(store)
+    row = states.user(USERS[1])
+    assert states.user(USERS[0]) is not None
+    assert online.count(USERS[0]) > 0
+    online.erase(USERS[0])
+    assert online.count(USERS[0]) == 0
+    assert not traces(store, USERS[0])
+    assert states.user(USERS[0]) is None
+    assert states.user(USERS[1]) == row
 
 
 def traces(settings: Settings, user: str) -> list[str]:
