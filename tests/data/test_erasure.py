@@ -1,6 +1,7 @@
 """Forgetting, piece by piece: who lands, what a search finds, and what a cut-off or a busy moment leaves."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,13 @@ def landed(settings: Settings, table: str) -> dict[str | None, int]:
     return dict(duckdb.execute(f"select trim(customer), count(*) from '{files}' group by 1").fetchall())
 
 
+def forget(settings: Settings, user: str = "c0000003", dry_run: bool = False) -> str:
+    """The command; what it says."""
+    said = io.StringIO()
+    forget_user(settings, user, dry_run, Console(file=said, width=200))
+    return said.getvalue()
+
+
 def test_who_is_on_the_list_does_not_land_and_events_without_a_user_still_do(shop: Settings) -> None:
     before = landed(shop, "orders")
     person = Person.of(shop, "c0000003")
@@ -112,8 +120,7 @@ def test_an_erasure_that_breaks_off_is_completed_by_the_next(shop: Settings, mon
         with pytest.raises(OSError, match="power cut"):
             erase(shop, person, search(shop, person))
     assert forgotten(shop) == [person.mark]
-    said = io.StringIO()
-    forget_user(shop, "c0000003", False, Console(file=said, width=200))
+    forget(shop)
     assert search(shop, person) == {}
     assert land(shop, AS_OF)["orders"]["written"] == 0
 
@@ -146,12 +153,20 @@ def test_what_no_step_may_rewrite_is_named_and_the_command_fails(shop: Settings)
     bundle.parent.mkdir(parents=True)
     bundle.write_text(f"somehow {person.pseudonym}")
     with pytest.raises(ValueError, match="user c0000003 is still found in shop/bundles/digest"):
-        forget_user(shop, "c0000003", False, Console(file=io.StringIO()))
+        forget(shop)
+
+
+def test_a_dry_run_changes_nothing_and_a_second_time_says_so(shop: Settings) -> None:
+    files = {path: path.read_bytes() for path in shop.data.rglob("*") if path.is_file()}
+    assert re.search(r"shop/lake/orders +│ 9 ", forget(shop, dry_run=True))
+    assert {path: path.read_bytes() for path in shop.data.rglob("*") if path.is_file()} == files
+    assert re.search(r"shop/lake/orders +│ 9 +│ 0 ", forget(shop))
+    assert "already forgotten" in forget(shop)
 
 
 def test_an_unknown_user_is_answered_in_one_line_and_nothing_is_kept_of_the_question(shop: Settings) -> None:
     with pytest.raises(ValueError, match="nothing is known of a user 'nobody' of shop"):
-        forget_user(shop, "nobody", False, Console(file=io.StringIO()))
+        forget(shop, "nobody")
     assert not shop.forgotten.exists()
 
 
@@ -161,6 +176,6 @@ def test_nothing_is_erased_beside_a_run(shop: Settings) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(BusyError, match="a run is in progress"):
-            forget_user(shop, "c0000003", False, Console(file=io.StringIO()))
+            forget(shop)
         process.communicate(b"\n")
     assert not shop.forgotten.exists()
