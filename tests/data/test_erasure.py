@@ -12,6 +12,7 @@ from rich.console import Console
 
 import zhiyin.erasure.erase
 from cli.forget import forget_user
+from cli.platform import PlatformError
 from zhiyin.clock import Clock
 from zhiyin.erasure.erase import erase
 from zhiyin.erasure.forgotten import Person, forgotten, remember
@@ -179,3 +180,13 @@ def test_nothing_is_erased_beside_a_run(shop: Settings) -> None:
             forget(shop)
         process.communicate(b"\n")
     assert not shop.forgotten.exists()
+
+
+def test_nothing_is_erased_while_airflow_has_a_run(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [{"dag_run_id": "as_of_2024-01-10", "state": "running"}]
+    monkeypatch.setattr("cli.servers.running", lambda *_: True)
+    monkeypatch.setattr("cli.airflow_api.AirflowApi.runs", lambda *_: runs)
+    with pytest.raises(PlatformError, match="the run as_of_2024-01-10 is in progress"):
+        forget(shop)
+    runs[0]["state"] = "success"
+    assert "is forgotten" in forget(shop)
