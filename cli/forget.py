@@ -27,6 +27,8 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
     """
     _refuse_during_a_run(settings)
     person = Person.of(settings, user)
+    if not person.user_id:
+        raise ValueError("say whom: the user id is empty")
     before, known = search(settings, person), person.mark in forgotten(settings)
     found = _places(settings, person, before)
     if not found and known:

@@ -146,6 +146,11 @@ def test_a_person_in_an_unfinished_file_of_any_name_is_found(shop: Settings) -> 
     left.write_bytes(left.read_bytes()[:50])
     with pytest.raises(ValueError, match=r"a1b2 cannot be read, so nobody can say whom it holds"):
         search(shop, person)
+    left.unlink()
+    day = next(shop.lake.glob("orders/*/part-0.parquet"))
+    day.write_bytes(day.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"lake/orders cannot be read; land it again"):
+        search(shop, person)
 
 
 def test_what_no_step_may_rewrite_is_named_and_the_command_fails(shop: Settings) -> None:
@@ -168,6 +173,8 @@ def test_a_dry_run_changes_nothing_and_a_second_time_says_so(shop: Settings) -> 
 def test_an_unknown_user_is_answered_in_one_line_and_nothing_is_kept_of_the_question(shop: Settings) -> None:
     with pytest.raises(ValueError, match="nothing is known of a user 'nobody' of shop"):
         forget(shop, "nobody")
+    with pytest.raises(ValueError, match="the user id is empty"):
+        forget(shop, " ")
     assert not shop.forgotten.exists()
 
 

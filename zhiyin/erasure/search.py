@@ -30,8 +30,8 @@ def search(settings: Settings, person: Person) -> dict[Path, int]:
     Files of other datasets are left out: the same identifier means somebody else there.
 
     Raises:
-        ValueError: the dataset's source definition names no column of users.
-        duckdb.IOException: a process writes the warehouse.
+        ValueError: the dataset's source definition names no column of users, or a file cannot be read, because it is
+            damaged or because a process writes it.
     """
     found: dict[Path, int] = {}
     with connect(settings) as connection:
@@ -39,7 +39,7 @@ def search(settings: Settings, person: Person) -> dict[Path, int]:
         for path in _files(settings):
             try:
                 count = count_in(connection, path, person)
-            except FileNotFoundError:  # a log or a temporary file that went away meanwhile
+            except FileNotFoundError:
                 continue
             if count:
                 found[path] = max(count, found.get(path, 0))
@@ -67,12 +67,16 @@ def _lake(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Per
     found: dict[Path, int] = {}
     for name, column in columns.items():
         if files := [str(path) for path in sorted((settings.lake / name).rglob("*.parquet"))]:
-            rows = connection.execute(
-                "select filename, count(*)"
-                f" from read_parquet({quote(files)}, filename = true, union_by_name = true, hive_partitioning = false)"
-                f" where {raw_user(column)} = $1 group by all",
-                [person.user_id],
-            ).fetchall()
+            try:
+                rows = connection.execute(
+                    f"select lake_file, count(*) from read_parquet({quote(files)}, filename = 'lake_file',"
+                    f" union_by_name = true, hive_partitioning = false) where {raw_user(column)} = $1 group by all",
+                    [person.user_id],
+                ).fetchall()
+            except duckdb.Error as error:
+                raise ValueError(
+                    f"{settings.lake / name} cannot be read; land it again, and forget again ({error})"
+                ) from None
             found |= {Path(file): count for file, count in rows}
     return found
 
@@ -99,7 +103,9 @@ def count_in(connection: duckdb.DuckDBPyConnection, path: Path, person: Person) 
             rows = _duckdb_rows(connection, path, person)
         elif kind == SQLITE:
             rows = _sqlite_rows(path, person)
-    except (duckdb.InvalidInputException, sqlite3.DatabaseError) as error:
+    except (duckdb.Error, sqlite3.DatabaseError) as error:
+        if not path.exists():  # a log or a temporary file that went away meanwhile
+            return 0
         raise ValueError(
             f"{path} cannot be read, so nobody can say whom it holds; remove or replace it, and forget again ({error})"
         ) from None
