@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import zhiyin.erasure.erase
+from bento.households import sample_users
 from cli.forget import forget_user
 from cli.platform import PlatformError
 from zhiyin.clock import Clock
@@ -108,6 +109,16 @@ def test_an_erasure_changes_the_files_of_the_person_only_and_landing_changes_not
     counts = land(shop, AS_OF)
     assert [counts[table]["written"] for table in ("orders", "customers", "articles")] == [0, 0, 0]
     assert counts["orders"]["rows"] == 81
+
+
+def test_the_page_offers_a_forgotten_person_no_more(shop: Settings) -> None:
+    """A running service remembers its samples as long as the lake's files are the same."""
+    person = Person.of(shop, "c0000003")
+    assert person.user_id in {sample["user_id"] for sample in sample_users(shop)}
+    erase(shop, person, search(shop, person))
+    offered = {sample["user_id"] for sample in sample_users(shop)}
+    assert "c0000004" in offered
+    assert person.user_id not in offered
 
 
 def test_an_erasure_that_breaks_off_is_completed_by_the_next(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
