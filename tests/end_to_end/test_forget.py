@@ -23,7 +23,7 @@ from zhiyin.warehouse import current
 @pytest.fixture
 def home(slice_home: Slice, tmp_path: Path) -> Settings:
     """A copy of the finished home."""
-    shutil.copytree(slice_home.settings.home, tmp_path / "home")
+    shutil.copytree(slice_home.settings.home, tmp_path / "home", symlinks=True)
     return Settings(home=tmp_path / "home", user_sample=HOUSEHOLDS)  # type: ignore[call-arg]
 
 
