@@ -100,10 +100,11 @@ def sample_users(settings: Settings, n: int = 12) -> list[dict[str, Any]]:
     away with it (``ZHIYIN_PAGE=false``).
     """
     events = raw_tables(settings)[0]
-    files = tuple(str(path) for path in sorted((settings.lake / events.name).glob("day=*/*.parquet"))[-SAMPLE_DAYS:])
+    newest = sorted((settings.lake / events.name).glob("day=*/*.parquet"))[-SAMPLE_DAYS:]
+    files = tuple((str(path), path.stat().st_mtime_ns) for path in newest)  # rewritten when a user is forgotten
     return _samples(files, events.user, n) if files and events.user else []
 
 
 @lru_cache(maxsize=4)
-def _samples(files: tuple[str, ...], column: str, n: int) -> list[dict[str, Any]]:
-    return _query(_SAMPLES.format(user=column), files=list(files), n=n)
+def _samples(files: tuple[tuple[str, int], ...], column: str, n: int) -> list[dict[str, Any]]:
+    return _query(_SAMPLES.format(user=column), files=[path for path, _ in files], n=n)

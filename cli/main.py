@@ -20,7 +20,7 @@ from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
 from zhiyin.landing import check_dataset
 from zhiyin.settings import Settings, get_settings
-from zhiyin.warehouse import DbtError
+from zhiyin.warehouse import BusyError, DbtError
 
 app = typer.Typer(
     help="Zhiyin: from a raw behaviour log and a catalogue to a live, explained, personalised recommender.",
@@ -126,6 +126,18 @@ def recommend(user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] =
 
 
 @app.command()
+def forget(
+    user: Annotated[str, typer.Argument(help="Your own id of the user.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say where the user is found; change nothing.")] = False,
+    dataset: Dataset = None,
+) -> None:
+    """Erase one user from everything that is kept, keep them from landing again, and prove it by a search."""
+    from cli.forget import forget_user
+
+    forget_user(_settings(dataset), user, dry_run, console)
+
+
+@app.command()
 def rollback(dataset: Dataset = None) -> None:
     """Make the previous champion the champion again."""
     from zhiyin.registry import rollback
@@ -157,6 +169,6 @@ def main() -> None:
     os.environ.update(QUIET | PATIENT)
     try:
         app()
-    except (AirflowError, ServerError, PlatformError, DbtError, FileNotFoundError, ValueError) as error:
+    except (AirflowError, ServerError, PlatformError, BusyError, DbtError, FileNotFoundError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]zhiyin:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)

@@ -6,6 +6,7 @@ swapped is known to hold nothing of what the watermarks say; the keys that a vie
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +43,12 @@ class OnlineStore(Protocol):
 
     def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
         """Drop the view's rows of some keys, and what else is left of a key that no view holds any more."""
+
+    def count(self, key: str) -> int:
+        """How many rows there are of a key, whatever their view, also of views that are defined no more."""
+
+    def erase(self, key: str) -> None:
+        """Drop all of these, and leave no trace of them in the store's files."""
 
 
 def online_store(settings: Settings) -> OnlineStore:
@@ -133,6 +140,31 @@ class SqliteStore:
             connection.execute("pragma wal_checkpoint(truncate)")
         finally:
             connection.close()
+
+    def count(self, key: str) -> int:
+        if not self._path.exists():
+            return 0
+        with closing(sqlite3.connect(self._path)) as connection:
+            counts = [
+                connection.execute(f'select count(*) from "{table}" where instr(entity_key, ?)', [key.encode()])
+                for table in self._tables(connection)
+            ]
+            return sum(cursor.fetchone()[0] for cursor in counts)
+
+    def erase(self, key: str) -> None:
+        if not self._path.exists():
+            return
+        with closing(sqlite3.connect(self._path)) as connection:
+            with connection:
+                for table in self._tables(connection):
+                    connection.execute(f'delete from "{table}" where instr(entity_key, ?)', [key.encode()])
+            # Rows that Feast overwrote have left copies in free space: only a file written anew has none.
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)")
+
+    def _tables(self, connection: sqlite3.Connection) -> list[str]:
+        names = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        return [name for (name,) in names if name.startswith(f"{self._project}_")]
 
     def _table(self, view: FeatureView) -> str:
         return f"{self._project}_{view.name}"

@@ -62,6 +62,18 @@ class RedisStore:
                 if not any(name.startswith(b"_ts:") for name in client.hkeys(row)):
                     client.delete(row)
 
+    def count(self, key: str) -> int:
+        with connect(self._url) as client:
+            return sum(1 for _ in self._rows(client, key))
+
+    def erase(self, key: str) -> None:
+        with connect(self._url) as client:
+            for row in list(self._rows(client, key)):
+                client.delete(row)
+
+    def _rows(self, client: Redis, key: str) -> Iterator[bytes]:
+        return client.scan_iter(b"*" + key.encode() + b"*" + self._project.encode(), count=CHUNK)
+
     @property
     def _token_key(self) -> str:
         return f"{TOKEN}:{self._project}"

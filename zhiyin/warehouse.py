@@ -6,6 +6,7 @@ never changes, named by date and digest, to which the text file ``CURRENT`` poin
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,10 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 class DbtError(RuntimeError):
     """dbt failed; the message says which models and which tests, with rows that break their rule."""
+
+
+class BusyError(RuntimeError):
+    """A process is at work on the warehouse; what was asked for needs it alone."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +160,18 @@ def publish(settings: Settings, clock: Clock) -> Path:
         raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
     settings.marts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=settings.marts) as name:
-        exported = Path(name)
-        rows = _export(settings, clock, exported)
-        manifest = write_manifest(exported, dataset=settings.dataset, as_of=clock.as_of.isoformat(), rows=rows)
-        version = settings.marts / f"{clock.date}-{manifest['digest'][:12]}"
-        with atomic_folder(version) as temporary:
-            for file in exported.iterdir():
-                file.rename(temporary / file.name)
-    with atomic_file(settings.marts / CURRENT) as temporary:
-        temporary.write_text(version.name + "\n")
+        return publish_folder(settings, Path(name), clock.as_of, _export(settings, clock, Path(name)))
+
+
+def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: dict[str, int]) -> Path:
+    """Make the marts in a folder beside the versions a version, and point ``CURRENT`` at it."""
+    manifest = write_manifest(exported, dataset=settings.dataset, as_of=as_of.isoformat(), rows=rows)
+    version = settings.marts / f"{as_of:%Y-%m-%d}-{manifest['digest'][:12]}"
+    with atomic_folder(version) as temporary:
+        for file in exported.iterdir():
+            file.rename(temporary / file.name)
+    with atomic_file(settings.marts / CURRENT) as pointer:
+        pointer.write_text(version.name + "\n")
     return version
 
 
@@ -212,3 +220,31 @@ def current(settings: Settings) -> Marts:
         raise FileNotFoundError(f"{pointer}: no marts are published; land, build and publish first")
     folder = settings.marts / pointer.read_text().strip()
     return Marts(folder, read_json(folder / MANIFEST))
+
+
+def check_idle(settings: Settings) -> None:
+    """Raise BusyError when a process reads or writes the warehouse."""
+    if settings.warehouse.is_file():
+        _lock(settings).close()
+
+
+def drop(settings: Settings) -> None:
+    """Remove the warehouse, holding its lock; the next build makes it anew.
+
+    Raises:
+        BusyError: a process reads or writes it.
+    """
+    if settings.warehouse.is_file():
+        with _lock(settings):
+            settings.warehouse.unlink()
+    settings.warehouse.with_name(f"{settings.warehouse.name}.wal").unlink(missing_ok=True)
+    shutil.rmtree(settings.warehouse.with_name(f"{settings.warehouse.name}.tmp"), ignore_errors=True)
+
+
+def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(settings.warehouse))
+    except duckdb.IOException:
+        raise BusyError(
+            f"{settings.warehouse} is in use, so a run is in progress; try again when it has ended"
+        ) from None

@@ -1,6 +1,7 @@
 """The built-in datasets but the default one, through land, build and publish, and what is the same for all of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -9,6 +10,9 @@ import yaml
 
 from tests.data.homes import LATE, Warehouse
 from zhiyin.clock import Clock
+from zhiyin.erasure.erase import erase
+from zhiyin.erasure.forgotten import Person
+from zhiyin.erasure.search import search
 from zhiyin.landing import known_datasets, land
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.warehouse import Marts, build, current, publish
@@ -101,3 +105,30 @@ def test_promotions_counted_week_by_week_are_those_counted_at_once(warehouse: Wa
         counted = "select item_id, week_starts_at, promoted from base_complete_journey__promotion_weeks"
         assert connection.execute(f"({counted}) except all ({at_once})").fetchall() == []
         assert connection.execute(f"({at_once}) except all ({counted})").fetchall() == []
+
+
+def test_a_forgotten_person_stays_out_of_the_next_run(movies: tuple[Settings, Marts], tmp_path: Path) -> None:
+    """The source delivers the person again, and the warehouse is built from nothing."""
+    shutil.copytree(movies[0].home, tmp_path / "home")
+    settings = Settings(home=tmp_path / "home", dataset="movielens_100k", user_sample=60, memory_limit="1GB")  # type: ignore[call-arg]
+    clock = Clock.parse("1998-04-23")
+    people = f"select \"user_id:token\" from '{settings.lake}/people/part-0.parquet' order by 1"
+    person = Person.of(settings, duckdb.execute(people).fetchall()[0][0])
+    found = search(settings, person)
+    assert {path.relative_to(settings.data).parts[0] for path in found} == {"lake", "marts", "warehouse.duckdb"}
+    erase(settings, person, found)
+    assert search(settings, person) == {}
+    erased = current(settings)
+
+    shutil.rmtree(settings.lake)
+    land(settings, clock)
+    build(settings, clock)
+    built = publish(settings, clock)
+    assert search(settings, person) == {}
+    for mart in ("interactions", "users", "user_item_repeats"):
+        apart = f"select count(*) from (from '{erased.path(mart)}' except all from '{built / mart}.parquet')"
+        assert duckdb.execute(apart).fetchall() == [(0,)]
+        assert (
+            duckdb.execute(f"select count(*) from '{built / mart}.parquet'").fetchall()[0][0]
+            == (erased.manifest["rows"][mart])
+        )

@@ -5,6 +5,7 @@ In SQLite and, where nothing else is said, in a real Redis.
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from redis import Redis
 
 import feature_repo
 from feature_repo import OnlineStates, OnlineStoreError, ParityError, materialization
-from feature_repo.online_store import online_path
+from feature_repo.online_store import online_path, online_store
 from feature_repo.store import open_store, watermark_path
 from tests.features.conftest import filled, redis_server
 from tests.features.marts import (
@@ -147,6 +148,31 @@ def test_an_erased_user_leaves_nothing_behind(store: Settings, dbt_manifest: Pat
     assert pq.read_table(interest)["user_id"].to_pylist() == [other]
     assert sessions.read(other, AS_OF.as_of)["session_item_ids"] == ["item001"]
     expect_parity(store, NEXT)
+
+
+def test_a_forgotten_user_leaves_every_view_at_once_while_readers_are_open(store: Settings) -> None:
+    states, online = OnlineStates(store), online_store(store)
+    row = states.user(USERS[1])
+    assert states.user(USERS[0]) is not None
+    assert online.count(USERS[0]) > 0
+    online.erase(USERS[0])
+    assert online.count(USERS[0]) == 0
+    assert not traces(store, USERS[0])
+    assert states.user(USERS[0]) is None
+    assert states.user(USERS[1]) == row
+
+
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
+def test_rows_that_were_dropped_before_leave_no_copy_in_free_space(store: Settings) -> None:
+    """Not every build of SQLite overwrites what it deletes, and Feast replaces rows at each materialization."""
+    with closing(sqlite3.connect(online_path(store))) as connection, connection:
+        connection.execute("pragma secure_delete = off")
+        for (table,) in connection.execute("select name from sqlite_master where name like 'zhiyin_comp%'").fetchall():
+            if table.endswith(("_users", "_user_activity")):
+                connection.execute(f'delete from "{table}" where instr(entity_key, ?)', [USERS[0].encode()])
+    online = online_store(store)
+    online.erase(USERS[0])
+    assert not traces(store, USERS[0])
 
 
 def traces(settings: Settings, user: str) -> list[str]:

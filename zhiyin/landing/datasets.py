@@ -6,7 +6,7 @@
       options: {delim: ";"}             # of DuckDB's reader
       database: {kind: postgres, connect: "dbname=shop", table: public.orders}    # in place of location
       day: week_starts_on               # SQL of the UTC day of a row
-      user: household_id                # SQL of the raw user, by which a sample is taken
+      user: household_id                # SQL of the raw user: who is sampled, and who is forgotten
       events: true                      # its rows are events
 
 A table with neither ``land.day`` nor ``event_time`` (dbt's own: SQL of the UTC moment of a row) lands whole. ``$NAME``

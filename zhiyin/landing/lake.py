@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from zhiyin.clock import Clock
+from zhiyin.erasure.forgotten import not_forgotten
 from zhiyin.landing.checks import check
 from zhiyin.landing.source import Source
 from zhiyin.settings import Settings
@@ -126,10 +127,10 @@ def _split(
             other.source.prepare(connection)
         check(connection, table)
         source = table.source.relation()
+        rows = f"({table.rows}) and {not_forgotten(connection, settings, table.user, source)}"
         if table.day is None:
             connection.execute(
-                f"copy (select * from {source} where {table.rows}) to '{staging / PART}'"
-                " (format parquet, compression zstd)"
+                f"copy (select * from {source} where {rows}) to '{staging / PART}' (format parquet, compression zstd)"
             )
         else:
             day = f"({table.day})::date"
@@ -137,7 +138,7 @@ def _split(
             landed = f" and {day} not in ({days})" if days else ""
             connection.execute(
                 f"copy (select *, {day} as day from {source}"
-                f" where {table.rows} and {day} < date '{clock.date}'{landed})"
+                f" where {rows} and {day} < date '{clock.date}'{landed})"
                 f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
                 " overwrite_or_ignore)"
             )

@@ -1,0 +1,88 @@
+"""``zhiyin forget``: a person leaves everything that the platform keeps, and a search proves it."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cli import servers
+from cli.airflow_api import AirflowApi
+from cli.platform import DAG_ID, PlatformError
+from zhiyin.erasure.erase import erase
+from zhiyin.erasure.forgotten import Person, forgotten
+from zhiyin.erasure.search import search
+from zhiyin.settings import Settings
+from zhiyin.warehouse import check_idle
+
+REDIS = "online store (Redis)"
+
+
+def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) -> None:
+    """Find a person by the caller's own id, erase them unless ``dry_run``, and print what was and what is left.
+
+    Raises:
+        ValueError: nobody of that id is found, or something is left.
+        PlatformError, BusyError: a run is in progress.
+    """
+    _refuse_during_a_run(settings)
+    person = Person.of(settings, user)
+    if not person.user_id:
+        raise ValueError("say whom: the user id is empty")
+    before, known = search(settings, person), person.mark in forgotten(settings)
+    found = _places(settings, person, before)
+    if not found and known:
+        console.print(f"user {user} of {settings.dataset} is already forgotten; nothing of them is left")
+        return
+    if not found:
+        raise ValueError(f"nothing is known of a user {user!r} of {settings.dataset} in {settings.home}")
+    if dry_run:
+        console.print(_table(f"user {user} is found in", {"found": found}), soft_wrap=True)
+        return
+    from feature_repo.online_store import online_store
+
+    erase(settings, person, before)
+    online_store(settings).erase(person.pseudonym)
+    left = _places(settings, person, search(settings, person))
+    console.print(_table(f"user {user}", {"found before": found, "found now": left}), soft_wrap=True)
+    if left:
+        raise ValueError(
+            f"user {user} is still found in {', '.join(left)}: no step of the platform writes that there; free it by "
+            "hand, or stop what writes it, and forget again"
+        )
+    console.print(
+        f"user {user} of {settings.dataset} is forgotten. The next run builds the warehouse anew and learns from "
+        "nothing; until it promotes a model, the champion's weights are those that were fitted with them.",
+        soft_wrap=True,
+    )
+
+
+def _refuse_during_a_run(settings: Settings) -> None:
+    if servers.running(settings, "airflow-api"):
+        active = [run for run in AirflowApi(settings).runs(DAG_ID) if run["state"] in ("queued", "running")]
+        if active:
+            raise PlatformError(f"the run {active[0]['dag_run_id']} is in progress; forget again when it has ended")
+    check_idle(settings)
+
+
+def _places(settings: Settings, person: Person, files: dict[Path, int]) -> Counter[str]:
+    """Rows by place: what belongs together is one line."""
+    places: Counter[str] = Counter()
+    for path, count in files.items():
+        if path.is_relative_to(settings.home):
+            parts = path.relative_to(settings.home).parts
+            places["/".join(parts[: 3 if parts[0] == settings.dataset else 1])] += count
+        else:
+            places["dbt's log"] += count
+    if settings.online_store:
+        from feature_repo.online_store import online_store
+
+        places[REDIS] = online_store(settings).count(person.pseudonym)
+    return +places
+
+
+def _table(title: str, columns: dict[str, Counter[str]]) -> Table:
+    table = Table("place", *columns, title=title)
+    for place in sorted(set().union(*columns.values())):
+        table.add_row(place, *(f"{counts[place]:,}" for counts in columns.values()))
+    return table

@@ -1,0 +1,66 @@
+"""The person that an id means, and the list of those who are not to land again.
+
+The list holds marks: the pseudonym of a pseudonym. A mark stands in no other file, so the list tells nobody who was
+forgotten; only the key finds, for an id that a source delivers, whether it is one of them.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Self
+
+import duckdb
+
+from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.settings import Settings
+from zhiyin.store import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Person:
+    """``user_id`` as the source writes it, but for blanks and composed letters; its ``pseudonym``; its ``mark``."""
+
+    user_id: str
+    pseudonym: str
+    mark: str
+
+    @classmethod
+    def of(cls, settings: Settings, user_id: str) -> Self:
+        key = load_key(settings.pseudonym_key)
+        user_id = " ".join(unicodedata.normalize("NFC", user_id).split())
+        pseudonym = pseudonymise(key, user_id)
+        return cls(user_id, pseudonym, pseudonymise(key, pseudonym))
+
+
+def raw_user(column: str) -> str:
+    """SQL of a raw user id in one writing, as ``Person.user_id`` has it; ``column`` is ``meta.land.user``."""
+    return rf"trim(regexp_replace(nfc_normalize(({column})::varchar), '\s+', ' ', 'g'))"
+
+
+def forgotten(settings: Settings) -> list[str]:
+    """The marks of all who were forgotten, in the order of the alphabet."""
+    return list(read_json(settings.forgotten)) if settings.forgotten.is_file() else []
+
+
+def remember(settings: Settings, person: Person) -> None:
+    """Put a person on the list."""
+    write_json(settings.forgotten, sorted({*forgotten(settings), person.mark}))
+
+
+def not_forgotten(connection: duckdb.DuckDBPyConnection, settings: Settings, column: str | None, relation: str) -> str:
+    """SQL condition on the rows of ``relation`` that may land; those without a user may (staging sets them aside)."""
+    marks = forgotten(settings)
+    if column is None or not marks:
+        return "true"
+    key = load_key(settings.pseudonym_key)
+
+    def mark(user_id: str) -> str:
+        return pseudonymise(key, pseudonymise(key, user_id))
+
+    connection.create_function("mark", mark, ["VARCHAR"], "VARCHAR")
+    connection.execute(
+        "create temp table forgotten as"
+        f" with users as materialized (select distinct {raw_user(column)} as raw_user from {relation})"
+        " select raw_user from users where raw_user is not null and list_contains($1, mark(raw_user))",
+        [marks],
+    )
+    return f"coalesce({raw_user(column)} not in (from forgotten), true)"
