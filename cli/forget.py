@@ -10,8 +10,8 @@ from cli import servers
 from cli.airflow_api import AirflowApi
 from cli.platform import DAG_ID, PlatformError
 from zhiyin.erasure.erase import erase
-from zhiyin.erasure.forgotten import Person, forgotten
 from zhiyin.erasure.search import search
+from zhiyin.landing.forgotten import Person, forgotten
 from zhiyin.settings import Settings
 from zhiyin.warehouse import check_idle
 

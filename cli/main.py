@@ -172,3 +172,7 @@ def main() -> None:
     except (AirflowError, ServerError, PlatformError, BusyError, DbtError, FileNotFoundError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]zhiyin:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

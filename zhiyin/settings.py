@@ -82,7 +82,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def forgotten(self) -> Path:
-        """Who is not to land again: see zhiyin/erasure/forgotten.py."""
+        """Who is not to land again: see zhiyin/landing/forgotten.py."""
         return self.data / "forgotten.json"
 
     @cached_property

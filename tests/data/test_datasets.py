@@ -11,9 +11,9 @@ import yaml
 from tests.data.homes import LATE, Warehouse
 from zhiyin.clock import Clock
 from zhiyin.erasure.erase import erase
-from zhiyin.erasure.forgotten import Person
 from zhiyin.erasure.search import search
 from zhiyin.landing import known_datasets, land
+from zhiyin.landing.forgotten import Person
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.warehouse import Marts, build, current, publish
 

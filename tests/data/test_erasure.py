@@ -16,9 +16,9 @@ from cli.forget import forget_user
 from cli.platform import PlatformError
 from zhiyin.clock import Clock
 from zhiyin.erasure.erase import erase
-from zhiyin.erasure.forgotten import Person, forgotten, remember
 from zhiyin.erasure.search import search
 from zhiyin.landing import datasets, land
+from zhiyin.landing.forgotten import Person, forgotten, remember
 from zhiyin.settings import Settings
 from zhiyin.warehouse import BusyError
 

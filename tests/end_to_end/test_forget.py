@@ -14,7 +14,7 @@ from cli.forget import forget_user
 from feature_repo import OnlineStates
 from tests.conftest import AS_OF, HOUSEHOLDS, Slice
 from zhiyin.contract import INTERACTIONS, USER_ACTIVITY, USER_SEQUENCES
-from zhiyin.erasure.forgotten import Person
+from zhiyin.landing.forgotten import Person
 from zhiyin.settings import Settings
 from zhiyin.store import verify_manifest
 from zhiyin.warehouse import current

@@ -15,8 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from zhiyin import warehouse
-from zhiyin.erasure.forgotten import Person, raw_user, remember
 from zhiyin.erasure.search import PARQUET, TEXT, connect, holds, kind_of, mentions, parquet, user_columns
+from zhiyin.landing.forgotten import Person, raw_user, remember
 from zhiyin.landing.lake import LANDED
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings

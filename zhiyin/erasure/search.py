@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 
-from zhiyin.erasure.forgotten import Person, raw_user
 from zhiyin.landing.datasets import known_datasets, raw_tables
+from zhiyin.landing.forgotten import Person, raw_user
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
 from zhiyin.warehouse import DBT_PROJECT

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 
 from zhiyin.clock import Clock
-from zhiyin.erasure.forgotten import not_forgotten
 from zhiyin.landing.checks import check
+from zhiyin.landing.forgotten import not_forgotten
 from zhiyin.landing.source import Source
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write_json
