@@ -80,10 +80,13 @@ class AirflowApi:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
-    def backfill(self, dag_id: str, first: str, last: str, again: bool) -> list[str]:
-        """Queue a run for each scheduled day from ``first`` to ``last``, one at a time; return their ids in that order.
+    def backfill(self, dag_id: str, first: str, last: str, again: bool) -> tuple[int, list[str]]:
+        """Queue a run for each scheduled day from ``first`` to ``last``, one at a time.
 
         Days that have had a scheduled run or a backfill's are left out unless ``again``.
+
+        Returns:
+            The backfill's id, and the ids of its runs in the order of their days.
         """
         body = {
             "dag_id": dag_id,
@@ -104,7 +107,12 @@ class AirflowApi:
                 "limit": 1000,
             },
         )["dag_runs"]
-        return [run["dag_run_id"] for run in runs if run["queued_at"] and run["queued_at"] >= made["created_at"]]
+        queued = [run["dag_run_id"] for run in runs if run["queued_at"] and run["queued_at"] >= made["created_at"]]
+        return made["id"], queued
+
+    def backfill_ended(self, backfill_id: int) -> bool:
+        """Whether the scheduler has closed a backfill: before that it takes no other one of the DAG."""
+        return bool(self.call("GET", f"/backfills/{backfill_id}")["completed_at"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))

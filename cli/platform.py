@@ -169,15 +169,18 @@ class Platform:
                 "a backfill goes by the schedule, and there is none: start the platform with ZHIYIN_SCHEDULE=@daily "
                 "(and ZHIYIN_SCHEDULE_UNTIL=DATE where the log has ended)."
             )
-        runs = self.api.backfill(DAG_ID, first.date, last.date, again)
+        backfill_id, runs = self.api.backfill(DAG_ID, first.date, last.date, again)
         if not runs:
             raise PlatformError(f"no day from {first.date} to {last.date} is left to run; --again repeats them.")
         failed = [run_id for run_id in runs if not follow(self.api, DAG_ID, run_id, self.console)]
+        scheduler = servers.airflow_servers(self.settings)[2]
+        with self.console.status("waiting for the scheduler to close the backfill"):
+            servers.wait_until(self.settings, scheduler, lambda: self.api.backfill_ended(backfill_id))
         if failed:
             raise PlatformError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
     def _run_unless_done(self, clock: Clock) -> None:
-        runs = [run for run in self.api.runs(DAG_ID) if (run["conf"] or {}).get("as_of") == clock.date]
+        runs = [run for run in self.api.runs(DAG_ID) if _as_of(run) == clock.date]
         unfinished = [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
         if any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
@@ -224,7 +227,7 @@ class Platform:
             except AirflowError:
                 runs = []
             for run in runs:
-                last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": (run["conf"] or {}).get("as_of")}
+                last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": _as_of(run)}
         watermarks = self.settings.features / "watermarks.json"
         marks = read_json(watermarks) if watermarks.is_file() else {}
         return {
@@ -282,6 +285,11 @@ class Platform:
         for item in answer.json()["items"]:
             table.add_row(str(item["rank"]), item["title"], item["reason"])
         self.console.print(table)
+
+
+def _as_of(run: dict[str, Any]) -> str | None:
+    """The day of a run: the one it was triggered for, or the end of its data interval."""
+    return (run["conf"] or {}).get("as_of") or (run["data_interval_end"] or "")[:10] or None
 
 
 def _interrupt(signum: int, frame: object) -> None:
