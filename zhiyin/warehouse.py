@@ -64,6 +64,11 @@ class BusyError(RuntimeError):
     """A process is at work on the warehouse; what was asked for needs it alone."""
 
 
+# Tables that dbt keeps through a full refresh.
+ITEM_HISTORY, USER_HISTORY = "int_item_history", "int_user_history"
+HISTORIES = {ITEM_HISTORY, USER_HISTORY}
+
+
 @dataclass(frozen=True)
 class Marts:
     """One published version of the marts."""
@@ -228,15 +233,24 @@ def check_idle(settings: Settings) -> None:
         _lock(settings).close()
 
 
-def drop(settings: Settings) -> None:
-    """Remove the warehouse, holding its lock; the next build makes it anew.
+def erase_user(settings: Settings, pseudonym: str) -> None:
+    """Write the warehouse anew, holding its lock, with nothing but the histories of all but one user.
+
+    What follows from the lake is left out: the next build makes it. What was true when follows from nothing that is
+    kept elsewhere. A file of its own, because DuckDB leaves deleted rows in free blocks.
 
     Raises:
         BusyError: a process reads or writes it.
     """
     if settings.warehouse.is_file():
-        with _lock(settings):
-            settings.warehouse.unlink()
+        with _lock(settings) as old, atomic_file(settings.warehouse) as new:
+            new.unlink()
+            old.execute(f"attach '{new}' as new")
+            there = {name for (name,) in old.execute("select table_name from duckdb_tables()").fetchall()}
+            for table in HISTORIES & there:
+                others = f" where {USER_ID} != '{pseudonym}'" if table == USER_HISTORY else ""
+                old.execute(f"create table new.{table} as from {table}{others}")
+            old.execute("detach new")
     settings.warehouse.with_name(f"{settings.warehouse.name}.wal").unlink(missing_ok=True)
     shutil.rmtree(settings.warehouse.with_name(f"{settings.warehouse.name}.tmp"), ignore_errors=True)
 

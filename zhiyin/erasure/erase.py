@@ -1,8 +1,8 @@
 """How each place is freed of a person.
 
 Order matters. The list comes first, so that an erasure that is cut short is completed by the next call and no landing
-brings the person back; then the lake, from which all else follows; then the warehouse, whose file is removed under its
-own lock, because DuckDB leaves deleted rows in free blocks. The next build makes it anew.
+brings the person back; then the lake, from which all else follows; then the warehouse, of which the next build makes
+all that follows from the lake.
 """
 
 import os
@@ -35,7 +35,7 @@ def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
     found = [path for path in found if path.is_file()]
     with connect(settings) as connection:
         _erase_lake(connection, settings, person, found)
-        warehouse.drop(settings)
+        warehouse.erase_user(settings, person.pseudonym)
         # What learned from the person is nothing to go on from: the next encoders begin anew.
         shutil.rmtree(settings.encoders, ignore_errors=True)
         _erase_marts(connection, settings, person, found)
