@@ -97,37 +97,52 @@ incremental tables are made anew. #}
 
 {# The moment up to which everything is as the last build left it, and, where there is none, why. #}
 {% macro last_unchanged_moment() %}
-    {%- set built = run_query("select as_of, signature from increment.built") -%}
-    {%- set beginning = "-infinity" -%}
-    {%- if flags.FULL_REFRESH -%}
-        {%- do return((beginning, "asked for")) -%}
-    {%- elif not built.rows -%}
-        {%- do return((beginning, "no whole build to add to")) -%}
-    {%- elif built.rows[0]["signature"] != build_signature() -%}
-        {%- do return((beginning, "the project, a setting or a version changed")) -%}
-    {%- endif -%}
-    {%- set since = run_query("
-        with changed as (
+    {%- set decided = run_query(decision(as_of_date(), build_signature(), flags.FULL_REFRESH)).rows[0] -%}
+    {%- do return((decided["since"], decided["reason"])) -%}
+{% endmacro %}
 
-            (from increment.lake anti join increment.landed using (path, sha256))
-            union all
-            (from increment.landed anti join increment.lake using (path, sha256))
+{# SQL of that decision, from the tables above and nothing else, so that it is tested without a build. #}
+{% macro decision(as_of, signature, asked) -%}
+    with changed as (
 
-        )
+        (from increment.lake anti join increment.landed using (path, sha256))
+        union all
+        (from increment.landed anti join increment.lake using (path, sha256))
+
+    ),
+
+    undated as (
+
+        select string_agg(distinct split_part(path, '/', 1), ', ') as tables
+        from changed
+        where starts_at is null
+
+    ),
+
+    last_build as (
 
         select
-            date_trunc('day', least(built.as_of, (select min(starts_at) from changed)))::varchar as since,
-            built.as_of > " ~ as_of() ~ " as backwards,
-            (select string_agg(distinct split_part(path, '/', 1), ', ') from changed where starts_at is null) as undated
+            max(as_of) as as_of,
+            max(signature) as signature
         from increment.built
-    ").rows[0] -%}
-    {%- if since["backwards"] -%}
-        {%- do return((beginning, "the last build stands at a later as_of")) -%}
-    {%- elif since["undated"] -%}
-        {%- do return((beginning, "undated tables changed: " ~ since["undated"])) -%}
-    {%- endif -%}
-    {%- do return((since["since"], none)) -%}
-{% endmacro %}
+
+    )
+
+    select
+        case
+            when {{ asked | lower }} then 'asked for'
+            when last_build.as_of is null then 'no whole build to add to'
+            when last_build.signature != '{{ signature }}' then 'the project, a setting or a version changed'
+            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build stands at a later as_of'
+            when undated.tables is not null then 'undated tables changed: ' || undated.tables
+        end as reason,
+        if(
+            reason is null,
+            date_trunc('day', least(last_build.as_of, (select min(starts_at) from changed))),
+            timestamp '-infinity'
+        )::varchar as since
+    from last_build, undated
+{%- endmacro %}
 
 {# What the tables follow from beside the lake: SQL, macros, label window, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
