@@ -79,7 +79,9 @@ def run_straight(settings: Settings, file: Path) -> float:
         connection.execute("set timezone = 'UTC'")
         Plugin("pseudonym", {}).configure_connection(connection)
         connection.execute("create schema increment")
-        connection.execute("create table increment.current as select timestamp '-infinity' as since")
+        connection.execute(
+            "create table increment.current as select timestamp '-infinity' as since, null::timestamp as as_of"
+        )
         for row in run_results()["results"]:
             kind = row["unique_id"].split(".")[0]
             if kind == "model":

@@ -3,10 +3,14 @@
     landed   every file of the lake as the last whole build read it: path, digest, its earliest moment (null: undated)
     built    the last whole build: its as_of and its signature; empty while a build is at work or after it failed
     lake     the files as they are now
-    current  the moment `since`: events before it, and every state before it or at it, are as they were
+    changed  those that are new, gone or others than landed: the raw table and the earliest moment of each
+    current  `as_of` of the build, and the moment `since`: events before it, and every state before it or at it, are as
+             they were
 
 A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
-incremental tables are made anew. #}
+incremental tables are made anew, but for those with full_refresh: false. Those are histories of what was delivered
+undated, and the lake holds its latest delivery only. Since they take a new one in, it starts no full refresh; an undated
+table that increments read by another way does. #}
 
 {# on-run-start: decides between an increment and a full refresh, and says which and why. #}
 {% macro begin_build() %}
@@ -19,16 +23,17 @@ incremental tables are made anew. #}
         {%- do list_lake() -%}
         {%- set since, reason = last_unchanged_moment() -%}
         {%- if reason -%}
-            {%- for node in graph.nodes.values() if node.resource_type == "model" and node.config.materialized == "incremental" -%}
+            {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
                 {%- set table = adapter.get_relation(node.database, node.schema, node.name) -%}
                 {%- if table -%}{%- do adapter.drop_relation(table) -%}{%- endif -%}
             {%- endfor -%}
             {%- do log("full refresh: " ~ reason, info=true) -%}
         {%- else -%}
+            {%- set since = earliest_judged_anew(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
         {%- endif -%}
         {%- do run_query(
-            "create or replace table increment.current as select timestamp '" ~ since ~ "' as since;"
+            "create or replace table increment.current as select timestamp '" ~ since ~ "' as since, " ~ as_of() ~ " as as_of;"
             ~ "truncate increment.built"
         ) -%}
     {%- endif -%}
@@ -93,29 +98,25 @@ incremental tables are made anew. #}
             ") -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do run_query("create or replace table increment.changed as " ~ changed_files()) -%}
 {% endmacro %}
 
 {# The moment up to which everything is as the last build left it, and, where there is none, why. #}
 {% macro last_unchanged_moment() %}
-    {%- set decided = run_query(decision(as_of_date(), build_signature(), flags.FULL_REFRESH)).rows[0] -%}
+    {%- set decided = run_query(
+        decision(as_of_date(), build_signature(), flags.FULL_REFRESH, sources_of_increments())
+    ).rows[0] -%}
     {%- do return((decided["since"], decided["reason"])) -%}
 {% endmacro %}
 
-{# SQL of that decision, from the tables above and nothing else, so that it is tested without a build. #}
-{% macro decision(as_of, signature, asked) -%}
-    with changed as (
+{# SQL of that decision, from the tables above and nothing else, so that it is tested without a build. `read_by_increments`
+   is the SQL list of the raw tables whose undated changes no history takes in. #}
+{% macro decision(as_of, signature, asked, read_by_increments) -%}
+    with undated as (
 
-        (from increment.lake anti join increment.landed using (path, sha256))
-        union all
-        (from increment.landed anti join increment.lake using (path, sha256))
-
-    ),
-
-    undated as (
-
-        select string_agg(distinct split_part(path, '/', 1), ', ') as tables
-        from changed
-        where starts_at is null
+        select string_agg(distinct table_name, ', ') as tables
+        from increment.changed
+        where starts_at is null and table_name in {{ read_by_increments }}
 
     ),
 
@@ -138,11 +139,84 @@ incremental tables are made anew. #}
         end as reason,
         if(
             reason is null,
-            date_trunc('day', least(last_build.as_of, (select min(starts_at) from changed))),
+            date_trunc('day', least(last_build.as_of, (select min(starts_at) from increment.changed))),
             timestamp '-infinity'
         )::varchar as since
     from last_build, undated
 {%- endmacro %}
+
+{% macro is_increment(node) %}
+    {%- do return(node.resource_type == "model" and node.config.materialized == "incremental") -%}
+{% endmacro %}
+
+{# SQL of increment.changed. #}
+{% macro changed_files() -%}
+    select
+        split_part(path, '/', 1) as table_name,
+        starts_at
+    from (
+        (from increment.lake anti join increment.landed using (path, sha256))
+        union all
+        (from increment.landed anti join increment.lake using (path, sha256))
+    )
+{%- endmacro %}
+
+{# Names of the raw tables from which models are made; a history in between stands for what it was made from. #}
+{% macro sources_above(unique_ids) %}
+    {%- set names, met = [], unique_ids | list -%}
+    {%- for unique_id in met -%}{# what is appended is met later #}
+        {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
+            {%- if parent in graph.sources -%}
+                {%- do names.append(graph.sources[parent].name) -%}
+            {%- elif parent not in met and graph.nodes[parent].config.full_refresh != false -%}
+                {%- do met.append(parent) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do return("['" ~ names | unique | sort | join("', '") ~ "']") -%}
+{% endmacro %}
+
+{% macro sources_of_increments() %}
+    {%- set ids = [] -%}
+    {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
+        {%- do ids.append(node.unique_id) -%}
+    {%- endfor -%}
+    {%- do return(sources_above(ids)) -%}
+{% endmacro %}
+
+{# Whether this build finds raw tables of a model other than the last whole one did. #}
+{% macro delivered_anew(unique_id) %}
+    {%- do return(run_query("
+        select
+            (select since = '-infinity' from increment.current)
+            or exists (from increment.changed where table_name in " ~ sources_above([unique_id]) ~ ")
+    ").rows[0][0]) -%}
+{% endmacro %}
+
+{# Whether a history takes in what is delivered: when it is new, and no run of a later day went before. #}
+{% macro takes_in() %}
+    {%- if not execute -%}{%- do return(true) -%}{%- endif -%}
+    {%- set later = run_query("select coalesce(max(recorded_at) > " ~ as_of() ~ ", false) from " ~ this).rows[0][0] -%}
+    {%- do return(delivered_anew(model.unique_id) and not later) -%}
+{% endmacro %}
+
+{# An item that is new in the catalogue, or that is merchandise now and was not, gives its earlier events another fate. #}
+{% macro earliest_judged_anew(since) %}
+    {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}
+    {%- do return(run_query("
+        select least(timestamp '" ~ since ~ "', date_trunc('day', min(int_events.occurred_at)))::varchar
+        from int_events
+        where
+            exists (from increment.changed where table_name in " ~ catalogue ~ ")
+            and int_events.item_id in (
+                select contract_items.item_id
+                from contract_items left join int_items on contract_items.item_id = int_items.item_id
+                where
+                    int_items.item_id is null
+                    or contract_items.excluded_because is distinct from int_items.excluded_because
+            )
+    ").rows[0][0]) -%}
+{% endmacro %}
 
 {# What the tables follow from beside the lake: SQL, macros, label window, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
@@ -168,6 +242,12 @@ incremental tables are made anew. #}
     {{ "greatest(" ~ moment ~ ", " ~ opened_at ~ ")" if opened_at else moment }}
 {%- endmacro %}
 
+{# The day of a row, where days whose gains and losses both lie at or before `opened_at` are taken as one: they leave
+   the longest window of `days` days by then, so that an increment sums up few rows per key. #}
+{% macro opened_day(day, opened_at, days) -%}
+    {{ "greatest(" ~ day ~ ", (" ~ opened_at ~ ")::date - " ~ (days + 1) ~ ")" if opened_at else day }}
+{%- endmacro %}
+
 {# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
    new ones, make way for the new ones. Unlike delete+insert it also removes what has no successor. #}
 {% macro get_incremental_replace_sql(arguments) %}
@@ -185,12 +265,20 @@ incremental tables are made anew. #}
     select {{ columns }} from {{ fresh }}
 {% endmacro %}
 
-{# In an increment a test of an incremental model reads the rows that the increment wrote; those before it were tested
-   when they were written. `dbt test` reads all. #}
+{# In an increment a test reads what the increment wrote, or what is delivered; the rest was tested when it was. `dbt
+   test` reads all, and so does a test that says a `where` of its own. #}
 {% macro get_where_subquery(relation) %}
     {%- set tested = graph.nodes.get(model.attached_node) if execute and flags.WHICH == "build" -%}
-    {%- if tested and tested.config.incremental_predicates -%}
-        {%- set written = tested.config.incremental_predicates | join(" and ") -%}
+    {%- if tested and not model.config.where -%}
+        {%- if tested.config.incremental_predicates -%}
+            {%- set written = tested.config.incremental_predicates | join(" and ") -%}
+        {%- elif tested.config.materialized == "view" and not delivered_anew(tested.unique_id) -%}
+            {%- set written = "false" -%}
+        {%- elif tested.config.event_time -%}
+            {%- set written = tested.config.event_time ~ " >= (select since from increment.current)" -%}
+        {%- endif -%}
+    {%- endif -%}
+    {%- if written -%}
         {%- do return("(select * from " ~ relation ~ " where " ~ written ~ ") as written") -%}
     {%- endif -%}
     {%- do return(dbt.default__get_where_subquery(relation)) -%}

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import jinja2
@@ -151,7 +152,12 @@ UNCHANGED = """
         (
             "update increment.lake set sha256 = 'e' where sha256 = 'c'",
             "2017-02-12",
-            ("undated tables changed: products", "-infinity"),
+            (None, "2017-02-12 00:00:00"),  # a history takes the catalogue in
+        ),
+        (
+            "insert into increment.lake values ('stores/part-0.parquet', 'f', null)",
+            "2017-02-12",
+            ("undated tables changed: stores", "-infinity"),
         ),
     ],
 )
@@ -162,10 +168,14 @@ def test_a_build_adds_from_the_earliest_change_on_or_begins_anew(
     macros = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(text).module
     with duckdb.connect() as connection:
         connection.execute(UNCHANGED + change)
-        decision = connection.execute(macros.decision(as_of, "as it was", False)).fetchall()  # type: ignore[attr-defined]
-        asked = connection.execute(macros.decision(as_of, "as it was", True)).fetchall()  # type: ignore[attr-defined]
-    assert decision == [decided]
-    assert asked == [("asked for", "-infinity")]
+        connection.execute(f"create table increment.changed as {macros.changed_files()}")  # type: ignore[attr-defined]
+
+        def decide(asked: bool) -> list[Any]:
+            sql = macros.decision(as_of, "as it was", asked, ["transactions", "stores"])  # type: ignore[attr-defined]
+            return connection.execute(sql).fetchall()
+
+        assert decide(False) == [decided]
+        assert decide(True) == [("asked for", "-infinity")]
 
 
 @pytest.fixture

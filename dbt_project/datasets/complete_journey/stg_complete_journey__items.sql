@@ -1,5 +1,4 @@
 -- The catalogue in the shape of the data contract: readable texts, and which products are no merchandise.
-{{ config(materialized='table') }}
 with source as (
 
     select * from {{ source('complete_journey', 'products') }}
