@@ -13,21 +13,13 @@
     "title", "description", "document", "category_path", "department", "category", "brand", "price", "attributes",
     "image_url", "available", "excluded_because"
 ] %}
-with catalogue as (
+with catalogue as ( -- noqa: ST03
 
     select * from {{ ref('contract_items') }}
 
 ),
 
-{% if is_incremental() and not takes_in() %}
-versions as (
-
-    select * from {{ this }}
-    where recorded_at = {{ as_of() }}
-
-)
-
-{% elif is_incremental() %}
+{% if is_incremental() and takes_in() %}
 earlier as (
 
     select * from {{ this }}
@@ -57,12 +49,9 @@ delivered as (
 
 withdrawn as (
 
-    select
-        earlier.* exclude (recorded_at)
-        replace (false as available, greatest({{ as_of() }}, earlier.valid_from) as valid_from)
+    select * exclude (recorded_at) replace (false as available, greatest({{ as_of() }}, valid_from) as valid_from)
     from earlier
-    left join catalogue on earlier.item_id = catalogue.item_id
-    where earlier.available and catalogue.item_id is null
+    where available and item_id not in (select catalogue.item_id from catalogue)
 
 ),
 
@@ -79,6 +68,14 @@ versions as (
         *,
         {{ as_of() }} as recorded_at
     from withdrawn
+
+)
+
+{% elif is_incremental() %}
+versions as (
+
+    select * from {{ this }}
+    where recorded_at = {{ as_of() }}
 
 )
 

@@ -9,28 +9,20 @@
     full_refresh=false,
     on_schema_change="sync_all_columns"
 ) }}
--- What is known of users, as each run met it: see int_item_history. A user who is delivered no more is forgotten, earlier
--- versions too.
+-- What is known of users, as each run met it: see int_item_history. A user who is delivered no more is forgotten,
+-- earlier versions too.
 {% set attributes = [
     "age_band", "gender", "region", "income_band", "occupation", "household_size", "kids_count", "home_ownership",
     "marital_status", "attributes"
 ] %}
-with known as (
+with known as ( -- noqa: ST03
 
     select * replace (coalesce(valid_from, {{ undated() }}) as valid_from)
     from {{ ref('contract_users') }}
 
 ),
 
-{% if is_incremental() and not takes_in() %}
-versions as (
-
-    select * from {{ this }}
-    where recorded_at = {{ as_of() }}
-
-)
-
-{% elif is_incremental() %}
+{% if is_incremental() and takes_in() %}
 earlier as (
 
     select * from {{ this }}
@@ -56,6 +48,14 @@ versions as (
         {%- for attribute in attributes %}
         or known.{{ attribute }} is distinct from earlier.{{ attribute }}
         {%- endfor %}
+
+)
+
+{% elif is_incremental() %}
+versions as (
+
+    select * from {{ this }}
+    where recorded_at = {{ as_of() }}
 
 )
 

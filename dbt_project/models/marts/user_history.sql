@@ -25,8 +25,7 @@ versions as (
 
     select
         seen.user_id,
-        known.* exclude (user_id, valid_from),
-        known.valid_from,
+        known.* exclude (user_id), -- noqa: RF02
         lead(known.valid_from) over (partition by seen.user_id order by known.valid_from) as valid_to,
         seen.valid_from as seen_from
     from seen
