@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class Shop:
     Most rows arrive on their day. A few come up to five days late, some of January's in this week, the whole of the 7th
     after the 8th; half of the late ones lie in the file of the day on which they came, half in their own day's, which
     is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January, and
-    some promotions of one of its weeks, are withdrawn.
+    some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold on the 9th or
+    later, until the 10th is over.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -39,7 +41,7 @@ class Shop:
 
     def deliver(self, clock: Clock) -> None:
         """Land what arrived before ``clock.as_of``."""
-        transactions, promotions = self.tables["transactions"], self.tables["promotions"]
+        transactions, promotions, products = (self.tables[name] for name in ("transactions", "promotions", "products"))
         day = clock.date
         self.folder.mkdir(exist_ok=True)
         duckdb.execute(f"""
@@ -73,6 +75,16 @@ class Shop:
                 order by all
             ) to '{self.folder}/promotions.parquet'
         """)
+        duckdb.execute(f"""
+            copy (
+                with late as (
+                    select product_id from {transactions.source.relation()} where {transactions.rows}
+                    group by product_id having min(transaction_timestamp) >= '2017-02-09'
+                )
+                select * from {products.source.relation()}
+                where not ('{day}' <= '2017-02-10' and product_id % 3 = 0 and product_id in (from late))
+            ) to '{self.folder}/products.parquet'
+        """)
         delivered = {
             "transactions": {
                 "source": Files(str(self.folder / "transactions.parquet")),
@@ -80,6 +92,7 @@ class Shop:
                 "rows": "true",
             },
             "promotions": {"source": Files(str(self.folder / "promotions.parquet"))},
+            "products": {"source": Files(str(self.folder / "products.parquet"))},
         }
         for table in self.tables.values():
             table = dataclasses.replace(table, **delivered.get(table.name, {}))
@@ -212,6 +225,50 @@ def test_a_build_with_a_failed_test_is_none_to_add_to(copy: Settings) -> None:
 def test_another_pseudonym_key_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
     copy.pseudonym_key.unlink()
     assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+
+
+# What was true of an item stays true of the days on which it was.
+
+
+def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
+    copy: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An item changes its brand, another is withdrawn; the same day is built twice."""
+    with duckdb.connect(str(copy.warehouse), read_only=True) as connection:
+        past = connection.execute("select * exclude (valid_to) from item_history order by all").fetchall()
+        (changed, *_), (withdrawn, *_) = connection.execute("""
+            select item_id, count(*) as events from interactions group by item_id order by events desc, item_id limit 2
+        """).fetchall()
+        events = connection.execute("select count(*) from interactions").fetchall()
+    products = next(table for table in raw_tables(copy) if table.name == "products")
+    source = copy.home / "products.parquet"
+    duckdb.execute(f"""
+        copy (
+            select * replace (if(product_id = {changed}, 'Private brand', brand) as brand)
+            from {products.source.relation()} where product_id != {withdrawn}
+        ) to '{source}'
+    """)
+    tomorrow = Clock(LAST.as_of + timedelta(days=1))
+    land_table(dataclasses.replace(products, source=Files(str(source))), copy, tomorrow)
+    with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
+        build(copy, tomorrow, *WITHOUT_TESTS)
+    assert "increment: what happened since 2017-02-12" in caplog.text
+    first = digests(copy)
+
+    with duckdb.connect(str(copy.warehouse), read_only=True) as connection:
+        before = f"select * exclude (valid_to) from item_history where valid_from < '{tomorrow.date}' order by all"
+        assert connection.execute(before).fetchall() == past
+        news = f"select item_id, brand, available from item_history where valid_from = '{tomorrow.date}'"
+        new = {item: (brand, available) for item, brand, available in connection.execute(news).fetchall()}
+        assert new.keys() == {changed, withdrawn}
+        assert new[changed] == ("Private brand", True)
+        assert not new[withdrawn][1]
+        current_rows = f"select item_id, available from items where item_id in ('{changed}', '{withdrawn}')"
+        assert dict(connection.execute(current_rows).fetchall()) == {changed: True, withdrawn: False}
+        assert connection.execute("select count(*) from interactions").fetchall() == events
+
+    build(copy, tomorrow, *WITHOUT_TESTS)
+    assert digests(copy) == first
 
 
 def test_a_changed_model_begins_anew(copy: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
