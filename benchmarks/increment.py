@@ -4,7 +4,8 @@
 
 Each round builds from nothing as of a day, then as of the next. Limit: the next day takes at most 15 % of the full
 build. Both are also given without dbt's start (importing, reading the project), which no increment can save; the floor
-is a dbt command that starts and makes nothing. At the end the tables are compared with those of a full build as of the next day.
+is a dbt command that starts and makes nothing. At the end the tables are compared with those of a full build as of the
+next day.
 """
 
 import argparse
