@@ -218,7 +218,7 @@ table that increments read by another way does. #}
     ").rows[0][0]) -%}
 {% endmacro %}
 
-{# What the tables follow from beside the lake: SQL, macros, label window, pseudonym key, DuckDB. #}
+{# What the tables follow from beside the lake's files: where it lies, SQL, macros, label window, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
     {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
@@ -228,7 +228,7 @@ table that increments read by another way does. #}
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, label_days(), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# The moment since which this build recomputes, as a literal, so that older row groups are never read. #}

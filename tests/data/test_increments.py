@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import shutil
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -192,11 +193,12 @@ def test_a_build_adds_from_the_earliest_change_on_or_begins_anew(
 
 
 @pytest.fixture
-def copy(week: Settings, tmp_path: Path) -> Settings:
-    """The home of the week, to be spoilt."""
-    other = anew(week, tmp_path / "home")
-    shutil.copyfile(week.warehouse, other.warehouse)
-    return other
+def spoilt(week: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """The home of the week, to be spoilt; it is put back as it was."""
+    kept = shutil.copytree(week.home, tmp_path / "kept")
+    yield week
+    shutil.rmtree(week.home)
+    kept.rename(week.home)
 
 
 def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) -> str:
@@ -207,40 +209,40 @@ def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) 
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
-def test_a_build_of_some_models_is_none_to_add_to(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert "increment: what happened since 2017-02-12" in word_of(copy, LAST, caplog)
+def test_a_build_of_some_models_is_none_to_add_to(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert "increment: what happened since 2017-02-12" in word_of(spoilt, LAST, caplog)
     with pytest.raises(ValueError, match="the last dbt build did not end well"):
-        publish(copy, LAST)
+        publish(spoilt, LAST)
 
 
-def test_a_build_with_a_failed_test_is_none_to_add_to(copy: Settings) -> None:
-    with duckdb.connect(str(copy.warehouse)) as connection:
+def test_a_build_with_a_failed_test_is_none_to_add_to(spoilt: Settings) -> None:
+    with duckdb.connect(str(spoilt.warehouse)) as connection:
         connection.execute("insert into interactions select * from interactions where occurred_at < '2017-01-03'")
     with pytest.raises(RuntimeError, match="no_event_is_lost"):
-        build(copy, LAST)
-    with duckdb.connect(str(copy.warehouse)) as connection:
+        build(spoilt, LAST)
+    with duckdb.connect(str(spoilt.warehouse)) as connection:
         assert connection.execute("from increment.built").fetchall() == []
 
 
-def test_another_pseudonym_key_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    copy.pseudonym_key.unlink()
-    assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    spoilt.pseudonym_key.unlink()
+    assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
 # What was true of an item stays true of the days on which it was.
 
 
 def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
-    copy: Settings, caplog: pytest.LogCaptureFixture
+    spoilt: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An item changes its brand, another is withdrawn, those that lacked are there; the same day is built twice."""
-    products = next(table for table in raw_tables(copy) if table.name == "products")
+    products = next(table for table in raw_tables(spoilt) if table.name == "products")
     catalogue = products.source.relation()
     unknown = f"""
         select min(occurred_at)::date::varchar, count(*) > 0 from quarantined_events
         where rejected_because = 'item unknown' and item_id in (select product_id::varchar from {catalogue})
     """
-    with duckdb.connect(str(copy.warehouse), read_only=True) as connection:
+    with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
         known = {item for (item,) in connection.execute("select item_id from items").fetchall()}
         past = connection.execute("select * exclude (valid_to) from item_history order by all").fetchall()
         (changed, _), (withdrawn, events) = connection.execute("""
@@ -249,7 +251,7 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
         [(earliest, lacked)] = connection.execute(unknown).fetchall()
     assert lacked
     assert earliest < LAST.date
-    source = copy.home / "products.parquet"
+    source = spoilt.home / "products.parquet"
     duckdb.execute(f"""
         copy (
             select * replace (if(product_id = {changed}, 'Private brand', brand) as brand)
@@ -257,13 +259,13 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
         ) to '{source}'
     """)
     tomorrow = Clock(LAST.as_of + timedelta(days=1))
-    land_table(dataclasses.replace(products, source=Files(str(source))), copy, tomorrow)
+    land_table(dataclasses.replace(products, source=Files(str(source))), spoilt, tomorrow)
     with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
-        build(copy, tomorrow, *WITHOUT_TESTS)
+        build(spoilt, tomorrow, *WITHOUT_TESTS)
     assert f"increment: what happened since {earliest}" in caplog.text
-    first = digests(copy)
+    first = digests(spoilt)
 
-    with duckdb.connect(str(copy.warehouse), read_only=True) as connection:
+    with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
         before = f"select * exclude (valid_to) from item_history where valid_from < '{tomorrow.date}' order by all"
         assert [row for row in connection.execute(before).fetchall() if row[0] in known] == past
         news = f"select item_id, brand, available from item_history where valid_from = '{tomorrow.date}'"
@@ -277,15 +279,15 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
         of_withdrawn = f"select count(*) from interactions where item_id = '{withdrawn}'"
         assert connection.execute(of_withdrawn).fetchall() == [(events,)]
 
-    build(copy, tomorrow, *WITHOUT_TESTS)
-    assert digests(copy) == first
+    build(spoilt, tomorrow, *WITHOUT_TESTS)
+    assert digests(spoilt) == first
 
 
-def test_a_changed_model_begins_anew(copy: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_model_begins_anew(spoilt: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     project = tmp_path / "project"
     shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     model = project / "models/marts/users.sql"
     model.write_text(model.read_text() + "-- changed\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
-        assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+        assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
