@@ -4,8 +4,9 @@
     built    the last whole build: its as_of and its signature; empty while a build is at work or after it failed
     lake     the files as they are now
     changed  those that are new, gone or others than landed: the raw table and the earliest moment of each
-    current  `as_of` of the build, and the moment `since`: events before it, and every state before it or at it, are as
-             they were
+    reached  the latest as_of of all whole builds
+    current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
+             were; and whether the last build `went_back` behind an earlier one
 
 A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
 incremental tables are made anew, but for those with full_refresh: false. Those are histories of what was delivered
@@ -18,7 +19,8 @@ table that increments read by another way does. #}
         {%- do run_query(
             "create schema if not exists increment;"
             ~ "create table if not exists increment.landed (path varchar, sha256 varchar, starts_at timestamp);"
-            ~ "create table if not exists increment.built (as_of timestamp, signature varchar)"
+            ~ "create table if not exists increment.built (as_of timestamp, signature varchar);"
+            ~ "create table if not exists increment.reached (as_of timestamp)"
         ) -%}
         {%- do list_lake() -%}
         {%- set since, reason = last_unchanged_moment() -%}
@@ -33,7 +35,9 @@ table that increments read by another way does. #}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
         {%- endif -%}
         {%- do run_query(
-            "create or replace table increment.current as select timestamp '" ~ since ~ "' as since, " ~ as_of() ~ " as as_of;"
+            "create or replace table increment.current as select "
+            ~ as_of() ~ " as as_of, timestamp '" ~ since ~ "' as since, coalesce("
+            ~ "(select max(as_of) from increment.built) < (select max(as_of) from increment.reached), false) as went_back;"
             ~ "truncate increment.built"
         ) -%}
     {%- endif -%}
@@ -47,6 +51,8 @@ table that increments read by another way does. #}
         {%- if made | length == results | length and not models | reject("in", made) | list -%}
             {%- do run_query(
                 "create or replace table increment.landed as from increment.lake;"
+                ~ "create or replace table increment.reached as select max(as_of) as as_of"
+                ~ " from (from increment.reached union all select " ~ as_of() ~ ");"
                 ~ "insert into increment.built values (" ~ as_of() ~ ", '" ~ build_signature() ~ "')"
             ) -%}
         {%- endif -%}
@@ -193,11 +199,17 @@ table that increments read by another way does. #}
     ").rows[0][0]) -%}
 {% endmacro %}
 
-{# Whether a history takes in what is delivered: when it is new, and no run of a later day went before. #}
+{# Whether a history takes in what is delivered: when it is new since the run of the latest day, and this is no run of an
+   earlier one. #}
 {% macro takes_in() %}
     {%- if not execute -%}{%- do return(true) -%}{%- endif -%}
-    {%- set later = run_query("select coalesce(max(recorded_at) > " ~ as_of() ~ ", false) from " ~ this).rows[0][0] -%}
-    {%- do return(delivered_anew(model.unique_id) and not later) -%}
+    {%- set run = run_query("
+        select
+            went_back,
+            as_of < greatest((select max(as_of) from increment.reached), (select max(recorded_at) from " ~ this ~ ")) as earlier
+        from increment.current
+    ").rows[0] -%}
+    {%- do return(not run["earlier"] and (run["went_back"] or delivered_anew(model.unique_id))) -%}
 {% endmacro %}
 
 {# An item that is new in the catalogue, or that is merchandise now and was not, gives its earlier events another fate. #}
