@@ -21,7 +21,7 @@ from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
-WEEK = [Clock.parse(f"2017-02-{day:02}") for day in range(6, 13)]
+WEEK = [Clock.parse(f"2017-02-{day:02}") for day in (6, 8, 9, 11, 12)]  # on two days no run came off
 LAST = WEEK[-1]
 
 
