@@ -8,7 +8,6 @@ finished them. Limits: dbt takes at most 1.5 times as long, and its process at m
 """
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -22,9 +21,11 @@ import duckdb
 
 from benchmarks import finish, say
 from zhiyin.clock import Clock
+from zhiyin.dbt_failures import RUN_RESULTS
 from zhiyin.dbt_plugin import Plugin
 from zhiyin.landing import land
 from zhiyin.settings import Settings, get_settings
+from zhiyin.store import read_json
 from zhiyin.warehouse import build
 
 LIMIT_RATIO = 1.5
@@ -42,14 +43,14 @@ class Build:
 
 
 def own_home(scratch: str) -> Settings:
-    """Settings of an empty home in a scratch folder, with a dbt target folder of its own."""
-    os.environ |= {"ZHIYIN_HOME": scratch, "DBT_TARGET_PATH": f"{scratch}/target", "DBT_LOG_PATH": f"{scratch}/logs"}
+    """Settings of an empty home in a scratch folder."""
+    os.environ |= {"ZHIYIN_HOME": scratch, "DBT_LOG_PATH": f"{scratch}/logs"}
     return get_settings()
 
 
-def run_results() -> dict[str, Any]:
+def run_results(settings: Settings) -> dict[str, Any]:
     """dbt's record of its last run."""
-    results: dict[str, Any] = json.loads(Path(os.environ["DBT_TARGET_PATH"], "run_results.json").read_text())
+    results: dict[str, Any] = read_json(settings.dbt_target / RUN_RESULTS)
     return results
 
 
@@ -61,16 +62,16 @@ def timed_build(settings: Settings, clock: Clock, *, anew: bool = False) -> Buil
     started = time.perf_counter()
     build(settings, clock)
     seconds = time.perf_counter() - started
-    results = run_results()
+    results = run_results(settings)
     kinds = [row["unique_id"].split(".")[0] for row in results["results"]]
     return Build(seconds, results["elapsed_time"], kinds.count("model"), kinds.count("test"))
 
 
-def run_straight(settings: Settings, file: Path) -> float:
+def run_straight(settings: Settings, clock: Clock, file: Path) -> float:
     """Seconds that the SQL of dbt's last run takes in one DuckDB connection, from an empty file on."""
     file.parent.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)
-    manifest = json.loads(Path(os.environ["DBT_TARGET_PATH"], "manifest.json").read_text())
+    manifest = read_json(settings.dbt_target / "manifest.json")
     started = time.perf_counter()
     with duckdb.connect(str(file)) as connection:
         connection.execute(f"set threads = {settings.threads}")
@@ -79,8 +80,11 @@ def run_straight(settings: Settings, file: Path) -> float:
         connection.execute("set timezone = 'UTC'")
         Plugin("pseudonym", {}).configure_connection(connection)
         connection.execute("create schema increment")
-        connection.execute("create table increment.current as select timestamp '-infinity' as since")
-        for row in run_results()["results"]:
+        connection.execute(
+            "create table increment.current as"
+            f" select timestamp '-infinity' as since, timestamp '{clock.date}' as as_of"
+        )
+        for row in run_results(settings)["results"]:
             kind = row["unique_id"].split(".")[0]
             if kind == "model":
                 view = manifest["nodes"][row["unique_id"]]["config"]["materialized"] == "view"
@@ -105,7 +109,7 @@ def main() -> None:
         builds, straight = [], []
         for turn in range(arguments.rounds):
             builds.append(timed_build(settings, clock, anew=True))
-            straight.append(run_straight(settings, Path(scratch, "straight", "warehouse.duckdb")))
+            straight.append(run_straight(settings, clock, Path(scratch, "straight", "warehouse.duckdb")))
             say(f"round {turn + 1}: dbt {builds[-1].seconds:.1f} s, DuckDB {straight[-1]:.1f} s")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     seconds, peer = statistics.median(build.seconds for build in builds), statistics.median(straight)

@@ -21,7 +21,7 @@ from feature_repo.online_store import write_rows
 from feature_repo.point_in_time import connect, quoted
 from feature_repo.store import open_store
 from zhiyin.clock import Clock
-from zhiyin.contract import FEATURE_AT, ITEM_ID, ITEMS, USER_ID
+from zhiyin.contract import FEATURE_AT, ITEM_HISTORY, ITEM_ID, USER_ID
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse import current
@@ -71,10 +71,10 @@ def source_path(settings: Settings, name: str) -> Path:
 
 
 def write_item_embedding(settings: Settings, encoder: str) -> Path:
-    """Write the source of ``item_embedding``: the cached vector of every published item's document.
+    """Write the source of ``item_embedding``: the cached vector of every document that a published item has or had.
 
-    ``encoder`` is the digest that names the cache. A vector holds from the item's ``valid_from``; items whose document
-    is not encoded are left out.
+    ``encoder`` is the digest that names the cache. A vector holds from its document's ``valid_from``; documents that
+    are not encoded are left out.
 
     Raises:
         FileNotFoundError: no such cache.
@@ -83,13 +83,13 @@ def write_item_embedding(settings: Settings, encoder: str) -> Path:
     if not cache.is_file():
         raise FileNotFoundError(f"{cache}: no encodings of that encoder; encode the items first")
     path = source_path(settings, ITEM_EMBEDDING)
-    items = quoted(str(current(settings).path(ITEMS)))
+    items = quoted(str(current(settings).path(ITEM_HISTORY)))
     with atomic_file(path) as temporary, connect(settings) as connection:
         connection.execute(
             f"copy (select items.{ITEM_ID}, items.valid_from::timestamptz as {FEATURE_AT},"
             f" cache.vector::float[] as {ITEM_EMBEDDING}"
             f" from read_parquet({items}) as items join read_parquet({quoted(str(cache))}) as cache"
-            f" on cache.digest = sha256(coalesce(items.document, '')) order by 1)"
+            f" on cache.digest = sha256(coalesce(items.document, '')) order by 1, 2)"
             f" to {quoted(str(temporary))} (format parquet)"
         )
     return path

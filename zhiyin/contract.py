@@ -11,6 +11,8 @@ EVENT_TYPES: Final = ("view", "search", "click", "cart", "purchase", "rating")
 INTERACTIONS: Final = "interactions"  # one row per event
 ITEMS: Final = "items"  # one row per item
 USERS: Final = "users"  # one row per user
+ITEM_HISTORY: Final = "item_history"  # item x moment of change
+USER_HISTORY: Final = "user_history"  # user x moment of change
 USER_ACTIVITY: Final = "user_activity"  # user x moment of change
 ITEM_ACTIVITY: Final = "item_activity"  # item x moment of change
 USER_CATEGORY_AFFINITY: Final = "user_category_affinity"  # user x snapshot, parallel arrays
@@ -21,6 +23,8 @@ MARTS: Final = (
     INTERACTIONS,
     ITEMS,
     USERS,
+    ITEM_HISTORY,
+    USER_HISTORY,
     USER_ACTIVITY,
     ITEM_ACTIVITY,
     USER_CATEGORY_AFFINITY,

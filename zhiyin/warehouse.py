@@ -22,11 +22,13 @@ from zhiyin.contract import (
     FEATURE_AT,
     INTERACTIONS,
     ITEM_ACTIVITY,
+    ITEM_HISTORY,
     ITEM_ID,
     ITEMS,
     OCCURRED_AT,
     USER_ACTIVITY,
     USER_CATEGORY_AFFINITY,
+    USER_HISTORY,
     USER_ID,
     USER_ITEM_REPEATS,
     USER_OFFERS,
@@ -42,11 +44,16 @@ log = logging.getLogger(__name__)
 DBT_PROJECT = PROJECT / "dbt_project"
 CURRENT = "CURRENT"
 
+# Rows that a reader of one key decodes at least: rows that hold arrays are long.
+ROW_GROUP, ROW_GROUP_OF_ARRAYS = 100_000, 2_048
+
 # The order of the rows in each published file: its grain, and for interactions the order of time.
 KEYS: dict[str, tuple[str, ...]] = {
     INTERACTIONS: (USER_ID, OCCURRED_AT, "event_id"),
     ITEMS: (ITEM_ID,),
     USERS: (USER_ID,),
+    ITEM_HISTORY: (ITEM_ID, "valid_from"),
+    USER_HISTORY: (USER_ID, "valid_from"),
     USER_ACTIVITY: (USER_ID, FEATURE_AT),
     ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
     USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
@@ -192,9 +199,11 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
         for mart, keys in KEYS.items():
+            types = connection.execute(f"select column_type from (describe {mart})").fetchall()
+            group = ROW_GROUP_OF_ARRAYS if any(kind.endswith("[]") for (kind,) in types) else ROW_GROUP
             connection.execute(
                 f"copy (select * from {mart} order by {', '.join(keys)}) to '{folder / mart}.parquet'"
-                f" (format parquet, compression zstd, row_group_size 100_000)"
+                f" (format parquet, compression zstd, row_group_size {group})"
             )
             rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
         return rows

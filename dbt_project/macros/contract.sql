@@ -40,6 +40,20 @@
     md5(concat_ws('|', {% for column in columns %}coalesce({{ column }}::varchar, ''){{ ", " if not loop.last }}{% endfor %}))
 {%- endmacro %}
 
+{# Who is who: each raw user of `rows` once, with the pseudonym. Hashing is a Python function, so it is called once per
+   user and not once per row; no table keeps the pairs. #}
+{% macro pseudonyms(rows, user) -%}
+    select
+        {{ user }},
+        pseudonym({{ user }}::varchar) as user_id
+    from (select distinct {{ user }} from {{ rows }}) as raw_users
+{%- endmacro %}
+
+{# The moment that stands for: from the beginning. #}
+{% macro undated() -%}
+    timestamp '0001-01-01'
+{%- endmacro %}
+
 {# Years of age as a band. #}
 {% macro age_band(years) -%}
     case

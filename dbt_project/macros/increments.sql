@@ -3,10 +3,15 @@
     landed   every file of the lake as the last whole build read it: path, digest, its earliest moment (null: undated)
     built    the last whole build: its as_of and its signature; empty while a build is at work or after it failed
     lake     the files as they are now
-    current  the moment `since`: events before it, and every state before it or at it, are as they were
+    changed  those that are new, gone or others than landed: the raw table and the earliest moment of each
+    reached  the latest as_of of all whole builds
+    current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
+             were; and whether the last build `went_back` behind an earlier one
 
 A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
-incremental tables are made anew. #}
+incremental tables are made anew, but for those with full_refresh: false. Those are histories of what was delivered
+undated, and the lake holds its latest delivery only. Since they take a new one in, it starts no full refresh; an undated
+table that increments read by another way does. #}
 
 {# on-run-start: decides between an increment and a full refresh, and says which and why. #}
 {% macro begin_build() %}
@@ -14,21 +19,25 @@ incremental tables are made anew. #}
         {%- do run_query(
             "create schema if not exists increment;"
             ~ "create table if not exists increment.landed (path varchar, sha256 varchar, starts_at timestamp);"
-            ~ "create table if not exists increment.built (as_of timestamp, signature varchar)"
+            ~ "create table if not exists increment.built (as_of timestamp, signature varchar);"
+            ~ "create table if not exists increment.reached (as_of timestamp)"
         ) -%}
         {%- do list_lake() -%}
         {%- set since, reason = last_unchanged_moment() -%}
         {%- if reason -%}
-            {%- for node in graph.nodes.values() if node.resource_type == "model" and node.config.materialized == "incremental" -%}
+            {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
                 {%- set table = adapter.get_relation(node.database, node.schema, node.name) -%}
                 {%- if table -%}{%- do adapter.drop_relation(table) -%}{%- endif -%}
             {%- endfor -%}
             {%- do log("full refresh: " ~ reason, info=true) -%}
         {%- else -%}
+            {%- set since = earliest_judged_anew(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
         {%- endif -%}
         {%- do run_query(
-            "create or replace table increment.current as select timestamp '" ~ since ~ "' as since;"
+            "create or replace table increment.current as select "
+            ~ as_of() ~ " as as_of, timestamp '" ~ since ~ "' as since, coalesce("
+            ~ "(select max(as_of) from increment.built) < (select max(as_of) from increment.reached), false) as went_back;"
             ~ "truncate increment.built"
         ) -%}
     {%- endif -%}
@@ -42,6 +51,8 @@ incremental tables are made anew. #}
         {%- if made | length == results | length and not models | reject("in", made) | list -%}
             {%- do run_query(
                 "create or replace table increment.landed as from increment.lake;"
+                ~ "create or replace table increment.reached as select max(as_of) as as_of"
+                ~ " from (from increment.reached union all select " ~ as_of() ~ ");"
                 ~ "insert into increment.built values (" ~ as_of() ~ ", '" ~ build_signature() ~ "')"
             ) -%}
         {%- endif -%}
@@ -93,43 +104,133 @@ incremental tables are made anew. #}
             ") -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do run_query("create or replace table increment.changed as " ~ changed_files()) -%}
 {% endmacro %}
 
 {# The moment up to which everything is as the last build left it, and, where there is none, why. #}
 {% macro last_unchanged_moment() %}
-    {%- set built = run_query("select as_of, signature from increment.built") -%}
-    {%- set beginning = "-infinity" -%}
-    {%- if flags.FULL_REFRESH -%}
-        {%- do return((beginning, "asked for")) -%}
-    {%- elif not built.rows -%}
-        {%- do return((beginning, "no whole build to add to")) -%}
-    {%- elif built.rows[0]["signature"] != build_signature() -%}
-        {%- do return((beginning, "the project, a setting or a version changed")) -%}
-    {%- endif -%}
-    {%- set since = run_query("
-        with changed as (
-
-            (from increment.lake anti join increment.landed using (path, sha256))
-            union all
-            (from increment.landed anti join increment.lake using (path, sha256))
-
-        )
-
-        select
-            date_trunc('day', least(built.as_of, (select min(starts_at) from changed)))::varchar as since,
-            built.as_of > " ~ as_of() ~ " as backwards,
-            (select string_agg(distinct split_part(path, '/', 1), ', ') from changed where starts_at is null) as undated
-        from increment.built
-    ").rows[0] -%}
-    {%- if since["backwards"] -%}
-        {%- do return((beginning, "the last build stands at a later as_of")) -%}
-    {%- elif since["undated"] -%}
-        {%- do return((beginning, "undated tables changed: " ~ since["undated"])) -%}
-    {%- endif -%}
-    {%- do return((since["since"], none)) -%}
+    {%- set decided = run_query(
+        decision(as_of_date(), build_signature(), flags.FULL_REFRESH, sources_of_increments())
+    ).rows[0] -%}
+    {%- do return((decided["since"], decided["reason"])) -%}
 {% endmacro %}
 
-{# What the tables follow from beside the lake: SQL, macros, label window, pseudonym key, DuckDB. #}
+{# SQL of that decision, from the tables above and nothing else, so that it is tested without a build. `read_by_increments`
+   is the SQL list of the raw tables whose undated changes no history takes in. #}
+{% macro decision(as_of, signature, asked, read_by_increments) -%}
+    with undated as (
+
+        select string_agg(distinct table_name, ', ') as tables
+        from increment.changed
+        where starts_at is null and table_name in {{ read_by_increments }}
+
+    ),
+
+    last_build as (
+
+        select
+            max(as_of) as as_of,
+            max(signature) as signature
+        from increment.built
+
+    )
+
+    select
+        case
+            when {{ asked | lower }} then 'asked for'
+            when last_build.as_of is null then 'no whole build to add to'
+            when last_build.signature != '{{ signature }}' then 'the project, a setting or a version changed'
+            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build stands at a later as_of'
+            when undated.tables is not null then 'undated tables changed: ' || undated.tables
+        end as reason,
+        if(
+            reason is null,
+            date_trunc('day', least(last_build.as_of, (select min(starts_at) from increment.changed))),
+            timestamp '-infinity'
+        )::varchar as since
+    from last_build, undated
+{%- endmacro %}
+
+{% macro is_increment(node) %}
+    {%- do return(node.resource_type == "model" and node.config.materialized == "incremental") -%}
+{% endmacro %}
+
+{# SQL of increment.changed. #}
+{% macro changed_files() -%}
+    select
+        split_part(path, '/', 1) as table_name,
+        starts_at
+    from (
+        (from increment.lake anti join increment.landed using (path, sha256))
+        union all
+        (from increment.landed anti join increment.lake using (path, sha256))
+    )
+{%- endmacro %}
+
+{# Names of the raw tables from which models are made; a history in between stands for what it was made from. #}
+{% macro sources_above(unique_ids) %}
+    {%- set names, met = [], unique_ids | list -%}
+    {%- for unique_id in met -%}{# what is appended is met later #}
+        {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
+            {%- if parent in graph.sources -%}
+                {%- do names.append(graph.sources[parent].name) -%}
+            {%- elif parent not in met and graph.nodes[parent].config.full_refresh != false -%}
+                {%- do met.append(parent) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do return("['" ~ names | unique | sort | join("', '") ~ "']") -%}
+{% endmacro %}
+
+{% macro sources_of_increments() %}
+    {%- set ids = [] -%}
+    {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
+        {%- do ids.append(node.unique_id) -%}
+    {%- endfor -%}
+    {%- do return(sources_above(ids)) -%}
+{% endmacro %}
+
+{# Whether this build finds raw tables of a model other than the last whole one did. #}
+{% macro delivered_anew(unique_id) %}
+    {%- do return(run_query("
+        select
+            (select since = '-infinity' from increment.current)
+            or exists (from increment.changed where table_name in " ~ sources_above([unique_id]) ~ ")
+    ").rows[0][0]) -%}
+{% endmacro %}
+
+{# Whether a history takes in what is delivered: when it is new since the run of the latest day, and this is no run of an
+   earlier one. #}
+{% macro takes_in() %}
+    {%- if not execute -%}{%- do return(true) -%}{%- endif -%}
+    {%- set run = run_query("
+        select
+            went_back,
+            as_of < greatest((select max(as_of) from increment.reached), (select max(recorded_at) from " ~ this ~ ")) as earlier
+        from increment.current
+    ").rows[0] -%}
+    {%- do return(not run["earlier"] and (run["went_back"] or delivered_anew(model.unique_id))) -%}
+{% endmacro %}
+
+{# An item that is new in the catalogue, or that is merchandise now and was not, gives its earlier events another fate. #}
+{% macro earliest_judged_anew(since) %}
+    {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}
+    {%- do return(run_query("
+        select least(timestamp '" ~ since ~ "', date_trunc('day', min(int_events.occurred_at)))::varchar
+        from int_events
+        where
+            exists (from increment.changed where table_name in " ~ catalogue ~ ")
+            and int_events.item_id in (
+                select contract_items.item_id
+                from contract_items left join int_items on contract_items.item_id = int_items.item_id
+                where
+                    int_items.item_id is null
+                    or contract_items.excluded_because is distinct from int_items.excluded_because
+            )
+    ").rows[0][0]) -%}
+{% endmacro %}
+
+{# What the tables follow from beside the lake's files: where it lies, SQL, macros, label window, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
     {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
@@ -139,7 +240,7 @@ incremental tables are made anew. #}
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, label_days(), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# The moment since which this build recomputes, as a literal, so that older row groups are never read. #}
@@ -151,6 +252,12 @@ incremental tables are made anew. #}
    as one, which opens the running sums. Without `opened_at`, the moment itself. #}
 {% macro opened(moment, opened_at) -%}
     {{ "greatest(" ~ moment ~ ", " ~ opened_at ~ ")" if opened_at else moment }}
+{%- endmacro %}
+
+{# The day of a row, where days whose gains and losses both lie at or before `opened_at` are taken as one: they leave
+   the longest window of `days` days by then, so that an increment sums up few rows per key. #}
+{% macro opened_day(day, opened_at, days) -%}
+    {{ "greatest(" ~ day ~ ", (" ~ opened_at ~ ")::date - " ~ (days + 1) ~ ")" if opened_at else day }}
 {%- endmacro %}
 
 {# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
@@ -170,12 +277,20 @@ incremental tables are made anew. #}
     select {{ columns }} from {{ fresh }}
 {% endmacro %}
 
-{# In an increment a test of an incremental model reads the rows that the increment wrote; those before it were tested
-   when they were written. `dbt test` reads all. #}
+{# In an increment a test reads what the increment wrote, or what is delivered; the rest was tested when it was. `dbt
+   test` reads all, and so does a test that says a `where` of its own. #}
 {% macro get_where_subquery(relation) %}
     {%- set tested = graph.nodes.get(model.attached_node) if execute and flags.WHICH == "build" -%}
-    {%- if tested and tested.config.incremental_predicates -%}
-        {%- set written = tested.config.incremental_predicates | join(" and ") -%}
+    {%- if tested and not model.config.where -%}
+        {%- if tested.config.incremental_predicates -%}
+            {%- set written = tested.config.incremental_predicates | join(" and ") -%}
+        {%- elif tested.config.materialized == "view" and not delivered_anew(tested.unique_id) -%}
+            {%- set written = "false" -%}
+        {%- elif tested.config.event_time -%}
+            {%- set written = tested.config.event_time ~ " >= (select since from increment.current)" -%}
+        {%- endif -%}
+    {%- endif -%}
+    {%- if written -%}
         {%- do return("(select * from " ~ relation ~ " where " ~ written ~ ") as written") -%}
     {%- endif -%}
     {%- do return(dbt.default__get_where_subquery(relation)) -%}

@@ -7,18 +7,39 @@ with latest as (
 
 ),
 
-counted as (
+recent as (
 
     select
         item_id,
         count(*) filter (where occurred_at >= {{ as_of() }} - interval 7 day) as events_7d,
-        count(*) filter (where occurred_at >= {{ as_of() }} - interval 90 day) as events_90d,
+        count(*) as events_90d,
         count(distinct user_id) filter (where occurred_at >= {{ as_of() }} - interval 28 day) as users_28d,
-        count(distinct user_id) filter (where occurred_at >= {{ as_of() }} - interval 90 day) as users_90d,
-        min(occurred_at) as first_event_at,
-        max(occurred_at) as last_event_at
+        count(distinct user_id) as users_90d
     from {{ ref('interactions') }}
+    where occurred_at >= {{ as_of() }} - interval 90 day
     group by item_id
+
+),
+
+counted as (
+
+    select
+        ever.item_id,
+        coalesce(recent.events_7d, 0) as events_7d,
+        coalesce(recent.events_90d, 0) as events_90d,
+        coalesce(recent.users_28d, 0) as users_28d,
+        coalesce(recent.users_90d, 0) as users_90d,
+        ever.first_event_at,
+        ever.last_event_at
+    from (
+        select
+            item_id,
+            min(occurred_at) as first_event_at,
+            max(occurred_at) as last_event_at
+        from {{ ref('interactions') }}
+        group by item_id
+    ) as ever
+    left join recent on ever.item_id = recent.item_id
 
 )
 

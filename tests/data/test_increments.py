@@ -3,20 +3,25 @@
 import dataclasses
 import logging
 import shutil
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import jinja2
 import pytest
 
 import zhiyin.warehouse
 from benchmarks.increment import digests
+from tests.data.homes import WITHOUT_TESTS
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
-WEEK = [Clock.parse(f"2017-02-{day:02}") for day in range(6, 13)]
+WEEK = [Clock.parse(f"2017-02-{day:02}") for day in (6, 8, 9, 11, 12)]  # on two days no run came off
 LAST = WEEK[-1]
 
 
@@ -26,7 +31,8 @@ class Shop:
     Most rows arrive on their day. A few come up to five days late, some of January's in this week, the whole of the 7th
     after the 8th; half of the late ones lie in the file of the day on which they came, half in their own day's, which
     is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January, and
-    some promotions of one of its weeks, are withdrawn.
+    some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold on the 9th or
+    later.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -36,7 +42,7 @@ class Shop:
 
     def deliver(self, clock: Clock) -> None:
         """Land what arrived before ``clock.as_of``."""
-        transactions, promotions = self.tables["transactions"], self.tables["promotions"]
+        transactions, promotions, products = (self.tables[name] for name in ("transactions", "promotions", "products"))
         day = clock.date
         self.folder.mkdir(exist_ok=True)
         duckdb.execute(f"""
@@ -70,6 +76,16 @@ class Shop:
                 order by all
             ) to '{self.folder}/promotions.parquet'
         """)
+        duckdb.execute(f"""
+            copy (
+                with late as (
+                    select product_id from {transactions.source.relation()} where {transactions.rows}
+                    group by product_id having min(transaction_timestamp) >= '2017-02-09'
+                )
+                select * from {products.source.relation()}
+                where not (product_id % 3 = 0 and product_id in (from late))
+            ) to '{self.folder}/products.parquet'
+        """)
         delivered = {
             "transactions": {
                 "source": Files(str(self.folder / "transactions.parquet")),
@@ -77,6 +93,7 @@ class Shop:
                 "rows": "true",
             },
             "promotions": {"source": Files(str(self.folder / "promotions.parquet"))},
+            "products": {"source": Files(str(self.folder / "products.parquet"))},
         }
         for table in self.tables.values():
             table = dataclasses.replace(table, **delivered.get(table.name, {}))
@@ -93,81 +110,184 @@ def anew(settings: Settings, home: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home that was built day by day as the week was delivered."""
+    """A home that was built day by day as the week was delivered; dbt's tests run on the last day."""
     settings = Settings(home=tmp_path_factory.mktemp("week"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     shop = Shop(settings, tmp_path_factory.mktemp("shop"))
     for clock in WEEK:
         shop.deliver(clock)
-        build(settings, clock)
+        build(settings, clock, *(WITHOUT_TESTS if clock is not LAST else ()))
     return settings
 
 
 def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(week: Settings, tmp_path: Path) -> None:
     refreshed = anew(week, tmp_path / "home")
-    build(refreshed, LAST)
+    build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(week) == digests(refreshed)
 
 
-# Where there is nothing to add to, a build begins anew by itself, and says why.
+# Where there is nothing to add to, a build begins anew by itself, and says why. What it decides follows from a few
+# tables; that it is asked, and that only a whole build is one to add to, is tried on the week.
+
+UNCHANGED = """
+    create schema increment;
+    create table increment.built as select timestamp '2017-02-12' as as_of, 'as it was' as signature;
+    create table increment.landed (path varchar, sha256 varchar, starts_at timestamp);
+    insert into increment.landed values
+        ('transactions/day=2017-02-10/part-0.parquet', 'a', '2017-02-10 07:30:00'),
+        ('transactions/day=2017-02-11/part-0.parquet', 'b', '2017-02-11 08:00:00'),
+        ('products/part-0.parquet', 'c', null);
+    create table increment.lake as from increment.landed;
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "as_of", "decided"),
+    [
+        ("", "2017-02-12", (None, "2017-02-12 00:00:00")),
+        ("", "2017-02-13", (None, "2017-02-12 00:00:00")),
+        (
+            "insert into increment.lake values ('transactions/day=2017-02-12/part-0.parquet', 'd', '2017-02-09 23:00')",
+            "2017-02-13",
+            (None, "2017-02-09 00:00:00"),
+        ),
+        (
+            "update increment.lake set sha256 = 'e', starts_at = '2017-02-11 10:00' where sha256 = 'b'",
+            "2017-02-12",
+            (None, "2017-02-11 00:00:00"),
+        ),
+        ("delete from increment.lake where sha256 = 'a'", "2017-02-12", (None, "2017-02-10 00:00:00")),
+        ("truncate increment.built", "2017-02-12", ("no whole build to add to", "-infinity")),
+        ("", "2017-02-11", ("the last build stands at a later as_of", "-infinity")),
+        (
+            "update increment.built set signature = 'another key'",
+            "2017-02-12",
+            ("the project, a setting or a version changed", "-infinity"),
+        ),
+        (
+            "update increment.lake set sha256 = 'e' where sha256 = 'c'",
+            "2017-02-12",
+            (None, "2017-02-12 00:00:00"),  # a history takes the catalogue in
+        ),
+        (
+            "insert into increment.lake values ('stores/part-0.parquet', 'f', null)",
+            "2017-02-12",
+            ("undated tables changed: stores", "-infinity"),
+        ),
+    ],
+)
+def test_a_build_adds_from_the_earliest_change_on_or_begins_anew(
+    change: str, as_of: str, decided: tuple[str | None, str]
+) -> None:
+    text = (zhiyin.warehouse.DBT_PROJECT / "macros/increments.sql").read_text()
+    macros = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(text).module
+    with duckdb.connect() as connection:
+        connection.execute(UNCHANGED + change)
+        connection.execute(f"create table increment.changed as {macros.changed_files()}")  # type: ignore[attr-defined]
+
+        def decide(asked: bool) -> list[Any]:
+            sql = macros.decision(as_of, "as it was", asked, ["transactions", "stores"])  # type: ignore[attr-defined]
+            return connection.execute(sql).fetchall()
+
+        assert decide(False) == [decided]
+        assert decide(True) == [("asked for", "-infinity")]
 
 
 @pytest.fixture
-def copy(week: Settings, tmp_path: Path) -> Settings:
-    """The home of the week, to be spoilt."""
-    other = anew(week, tmp_path / "home")
-    shutil.copyfile(week.warehouse, other.warehouse)
-    return other
+def spoilt(week: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """The home of the week, to be spoilt; it is put back as it was."""
+    kept = shutil.copytree(week.home, tmp_path / "kept")
+    yield week
+    shutil.rmtree(week.home)
+    kept.rename(week.home)
 
 
 def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) -> str:
     """What a build says of itself; it makes one model only, which is enough to say it."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
-        build(settings, clock, "--select", "stg_complete_journey__items")
+        build(settings, clock, "--select", "contract_users", *WITHOUT_TESTS)
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
-def test_a_rerun_is_an_increment(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert "increment: what happened since 2017-02-12" in word_of(copy, LAST, caplog)
-
-
-def test_after_a_build_of_some_models_all_begin_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    word_of(copy, LAST, caplog)
-    assert "full refresh: no whole build to add to" in word_of(copy, LAST, caplog)
+def test_a_build_of_some_models_is_none_to_add_to(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert "increment: what happened since 2017-02-12" in word_of(spoilt, LAST, caplog)
     with pytest.raises(ValueError, match="the last dbt build did not end well"):
-        publish(copy, LAST)
+        publish(spoilt, LAST)
 
 
-def test_after_a_failed_test_all_begin_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    with duckdb.connect(str(copy.warehouse)) as connection:
+def test_a_build_with_a_failed_test_is_none_to_add_to(spoilt: Settings) -> None:
+    with duckdb.connect(str(spoilt.warehouse)) as connection:
         connection.execute("insert into interactions select * from interactions where occurred_at < '2017-01-03'")
     with pytest.raises(RuntimeError, match="no_event_is_lost"):
-        build(copy, LAST)
-    assert "full refresh: no whole build to add to" in word_of(copy, LAST, caplog)
+        build(spoilt, LAST)
+    with duckdb.connect(str(spoilt.warehouse)) as connection:
+        assert connection.execute("from increment.built").fetchall() == []
 
 
-def test_an_earlier_moment_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert "full refresh: the last build stands at a later as_of" in word_of(copy, WEEK[0], caplog)
+def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    spoilt.pseudonym_key.unlink()
+    assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
-def test_another_pseudonym_key_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    copy.pseudonym_key.unlink()
-    assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+# What was true of an item stays true of the days on which it was.
 
 
-def test_another_catalogue_begins_anew(copy: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    source = copy.home / "products.parquet"
-    products = next(table for table in raw_tables(copy) if table.name == "products")
-    duckdb.execute(f"copy (select * from {products.source.relation()} limit 90_000) to '{source}'")
-    land_table(dataclasses.replace(products, source=Files(str(source))), copy, LAST)
-    assert "full refresh: undated tables changed: products" in word_of(copy, LAST, caplog)
+def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
+    spoilt: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An item changes its brand, another is withdrawn, those that lacked are there; the same day is built twice."""
+    products = next(table for table in raw_tables(spoilt) if table.name == "products")
+    catalogue = products.source.relation()
+    unknown = f"""
+        select min(occurred_at)::date::varchar, count(*) > 0 from quarantined_events
+        where rejected_because = 'item unknown' and item_id in (select product_id::varchar from {catalogue})
+    """
+    with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
+        known = {item for (item,) in connection.execute("select item_id from items").fetchall()}
+        past = connection.execute("select * exclude (valid_to) from item_history order by all").fetchall()
+        (changed, _), (withdrawn, events) = connection.execute("""
+            select item_id, count(*) as events from interactions group by item_id order by events desc, item_id limit 2
+        """).fetchall()
+        [(earliest, lacked)] = connection.execute(unknown).fetchall()
+    assert lacked
+    assert earliest < LAST.date
+    source = spoilt.home / "products.parquet"
+    duckdb.execute(f"""
+        copy (
+            select * replace (if(product_id = {changed}, 'Private brand', brand) as brand)
+            from {catalogue} where product_id != {withdrawn}
+        ) to '{source}'
+    """)
+    tomorrow = Clock(LAST.as_of + timedelta(days=1))
+    land_table(dataclasses.replace(products, source=Files(str(source))), spoilt, tomorrow)
+    with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
+        build(spoilt, tomorrow, *WITHOUT_TESTS)
+    assert f"increment: what happened since {earliest}" in caplog.text
+    first = digests(spoilt)
+
+    with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
+        before = f"select * exclude (valid_to) from item_history where valid_from < '{tomorrow.date}' order by all"
+        assert [row for row in connection.execute(before).fetchall() if row[0] in known] == past
+        news = f"select item_id, brand, available from item_history where valid_from = '{tomorrow.date}'"
+        new = {item: (brand, available) for item, brand, available in connection.execute(news).fetchall()}
+        assert new.keys() == {changed, withdrawn}
+        assert new[changed] == ("Private brand", True)
+        assert not new[withdrawn][1]
+        current_rows = f"select item_id, available from items where item_id in ('{changed}', '{withdrawn}')"
+        assert dict(connection.execute(current_rows).fetchall()) == {changed: True, withdrawn: False}
+        assert connection.execute(unknown).fetchall() == [(None, False)]
+        of_withdrawn = f"select count(*) from interactions where item_id = '{withdrawn}'"
+        assert connection.execute(of_withdrawn).fetchall() == [(events,)]
+
+    build(spoilt, tomorrow, *WITHOUT_TESTS)
+    assert digests(spoilt) == first
 
 
-def test_a_changed_model_begins_anew(copy: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_model_begins_anew(spoilt: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     project = tmp_path / "project"
     shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     model = project / "models/marts/users.sql"
     model.write_text(model.read_text() + "-- changed\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
-        assert "full refresh: the project, a setting or a version changed" in word_of(copy, LAST, caplog)
+        assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)

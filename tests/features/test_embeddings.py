@@ -68,7 +68,7 @@ def test_items_have_the_vector_of_their_document(settings: Settings, dbt_manifes
             "available": [True] * 3,
         }
     )
-    publish(settings, AS_OF, make_tables(AS_OF) | {"items": items}, "a")
+    publish(settings, AS_OF, make_tables(AS_OF) | {"item_history": items}, "a")
     feature_repo.apply(settings, dbt_manifest)
     with pytest.raises(FileNotFoundError, match="encode the items first"):
         feature_repo.write_item_embedding(settings, ENCODER)

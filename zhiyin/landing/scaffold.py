@@ -243,19 +243,10 @@ events as (
 
 ),
 
--- Raw user ids end here. Each is hashed once, not once per row: the hash is a Python function.
-raw_users as materialized (
-
-    select distinct raw_user from events
-
-),
-
+-- Raw user ids end here.
 pseudonyms as materialized (
 
-    select
-        raw_user,
-        pseudonym(raw_user) as user_id
-    from raw_users
+    {{{{ pseudonyms("events", "raw_user") }}}}
 
 ),
 

@@ -1,22 +1,14 @@
--- Raw household ids end here. Each is hashed once, not once per row: the hash is a Python function.
+{{ config(event_time="occurred_at") }}
+-- Raw household ids end here.
 with source as (
 
     select * from {{ source('complete_journey', 'transactions') }}
 
 ),
 
-households as materialized (
-
-    select distinct household_id from source
-
-),
-
 pseudonyms as materialized (
 
-    select
-        household_id,
-        pseudonym(household_id::varchar) as user_id
-    from households
+    {{ pseudonyms("source", "household_id") }}
 
 )
 

@@ -35,18 +35,9 @@ scopes as (
 
 ),
 
-households as materialized (
-
-    select distinct household_id from campaigns
-
-),
-
 pseudonyms as materialized (
 
-    select
-        household_id,
-        pseudonym(household_id::varchar) as user_id
-    from households
+    {{ pseudonyms("campaigns", "household_id") }}
 
 )
 

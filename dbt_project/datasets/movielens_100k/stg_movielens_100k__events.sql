@@ -10,19 +10,9 @@ with source as (
 
 ),
 
--- Each raw id is hashed once, not once per row: the hash is a Python function.
-people as materialized (
-
-    select distinct person_id from source
-
-),
-
 pseudonyms as materialized (
 
-    select
-        person_id,
-        pseudonym(person_id) as user_id
-    from people
+    {{ pseudonyms("source", "person_id") }}
 
 ),
 

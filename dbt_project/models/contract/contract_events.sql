@@ -1,3 +1,4 @@
+{{ config(event_time="occurred_at") }}
 with staged as (
 
     select * from {{ staged('events') }}

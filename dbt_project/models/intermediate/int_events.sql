@@ -20,7 +20,7 @@ items as (
     select
         item_id,
         excluded_because
-    from {{ ref('contract_items') }}
+    from {{ ref('int_items') }}
 
 ),
 
@@ -59,7 +59,7 @@ select
 
     -- facts
     event_type,
-    value * counted_share as value,
+    coalesce(value, if(rejected_because is null, 1, null)) * counted_share as value,
     value as delivered_value,
     if(counted_share = 1, amount, amount * counted_share)::decimal(12, 2) as amount,
     discount,

@@ -16,6 +16,9 @@ with item_days as (
 promotions as (
 
     select * from {{ ref('contract_promotions') }}
+    {%- if opened_at %}
+    where ends_at >= {{ opened_at }}
+    {%- endif %}
 
 ),
 
@@ -23,7 +26,7 @@ days as (
 
     select
         item_id,
-        day,
+        {{ opened_day("day", opened_at, windows[-1]) }} as day,
         sum(events) as events,
         sum(quantity)::integer as quantity,
         sum(amount) as amount,
@@ -37,7 +40,7 @@ days as (
         min(first_event_at) as first_event_at,
         max(last_event_at) as last_event_at
     from item_days
-    group by item_id, day
+    group by all
 
 ),
 
@@ -142,7 +145,7 @@ promotion_changes as (
         promotion_weeks.feature_at,
         promotion_weeks.promoted
     from promotion_weeks
-    qualify promoted is distinct from lag(promoted) over (partition by item_id order by feature_at)
+    qualify promoted != lag(promoted, 1, 0) over (partition by item_id order by feature_at)
 
 ),
 

@@ -1,6 +1,7 @@
+{{ config(materialized="view") }}
 with items as (
 
-    select * from {{ ref('contract_items') }}
+    select * from {{ ref('int_items') }}
 
 ),
 

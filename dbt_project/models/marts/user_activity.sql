@@ -27,7 +27,7 @@ days as (
 
     select
         user_id,
-        day,
+        {{ opened_day("day", opened_at, windows[-1]) }} as day,
         sum(events) as events,
         sum(amount) as amount,
         0 as baskets,
@@ -37,13 +37,13 @@ days as (
         count(*) filter (where next_day is null or next_day - day > 28) as items_lost,
         max(last_event_at) as last_event_at
     from item_days
-    group by user_id, day
+    group by all
 
     union all
 
     select
         user_id,
-        day,
+        {{ opened_day("day", opened_at, windows[-1]) }} as day,
         0 as events,
         0 as amount,
         count(*) as baskets,
@@ -51,7 +51,7 @@ days as (
         0 as items_lost,
         null as last_event_at
     from baskets
-    group by user_id, day
+    group by all
 
 ),
 

@@ -1,3 +1,13 @@
+{% set lists = {
+    "repeat_item_ids": "item_id",
+    "repeat_baskets": "baskets",
+    "repeat_quantities": "quantity",
+    "repeat_first_at": "first_at",
+    "repeat_last_at": "last_at",
+    "repeat_decayed_short": "decayed_short",
+    "repeat_decayed_long": "decayed_long",
+    "repeat_mean_gap_days": "mean_gap_days"
+} %}
 with interactions as (
 
     select * from {{ ref('interactions') }}
@@ -46,22 +56,28 @@ repeats as (
 
 ),
 
+-- Whole lists are put in order by the places of their items: to sort lists of structs takes half as long again.
+numbered as (
+
+    select
+        *,
+        if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1) as mean_gap_days,
+        row_number() over (partition by user_id, feature_at order by last_at desc, item_id asc) as nth
+    from repeats
+    qualify nth <= 2000
+
+),
+
 histories as (
 
     select
         user_id,
         feature_at,
-        list({
-            'item_id': item_id,
-            'baskets': baskets,
-            'quantity': quantity,
-            'first_at': first_at,
-            'last_at': last_at,
-            'decayed_short': decayed_short,
-            'decayed_long': decayed_long,
-            'mean_gap_days': if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1)
-        } order by last_at desc, item_id asc)[1:2000] as items
-    from repeats
+        {%- for column in lists.values() %}
+        list({{ column }}) as {{ column }},
+        {%- endfor %}
+        list_grade_up(list(nth)) as places
+    from numbered
     group by user_id, feature_at
 
 )
@@ -71,14 +87,9 @@ select
     user_id,
 
     -- features
-    list_transform(items, lambda item: item.item_id) as repeat_item_ids,
-    list_transform(items, lambda item: item.baskets) as repeat_baskets,
-    list_transform(items, lambda item: item.quantity) as repeat_quantities,
-    list_transform(items, lambda item: item.first_at) as repeat_first_at,
-    list_transform(items, lambda item: item.last_at) as repeat_last_at,
-    list_transform(items, lambda item: item.decayed_short) as repeat_decayed_short,
-    list_transform(items, lambda item: item.decayed_long) as repeat_decayed_long,
-    list_transform(items, lambda item: item.mean_gap_days) as repeat_mean_gap_days,
+    {%- for name, column in lists.items() %}
+    list_select({{ column }}, places) as {{ name }},
+    {%- endfor %}
 
     -- timestamps
     feature_at

@@ -1,42 +1,27 @@
-with interactions as (
+{{ config(materialized="view") }}
+with versions as (
 
-    select * from {{ ref('interactions') }}
-
-),
-
-known as (
-
-    select * from {{ ref('contract_users') }}
-
-),
-
-seen as (
-
-    select
-        user_id,
-        date_trunc('day', min(occurred_at))::timestamp as valid_from
-    from interactions
-    group by user_id
+    select * from {{ ref('user_history') }}
 
 )
 
 select
     -- ids
-    seen.user_id,
+    user_id,
 
     -- attributes
-    known.age_band,
-    known.gender,
-    known.region,
-    known.income_band,
-    known.occupation,
-    known.household_size,
-    known.kids_count,
-    known.home_ownership,
-    known.marital_status,
-    known.attributes,
+    age_band,
+    gender,
+    region,
+    income_band,
+    occupation,
+    household_size,
+    kids_count,
+    home_ownership,
+    marital_status,
+    attributes,
 
     -- timestamps
-    coalesce(known.valid_from, seen.valid_from) as valid_from
-from seen
-left join known on seen.user_id = known.user_id
+    valid_from
+from versions
+where valid_to is null

@@ -1,5 +1,6 @@
 {# The latest moment before as_of is at most so many days old, by the clock of the run. #}
 {% test fresh(model, column_name, days) %}
+{{ config(where="true") }}
 select max({{ column_name }}) as latest
 from {{ model }}
 where {{ column_name }} < {{ as_of() }}
