@@ -44,8 +44,6 @@ log = logging.getLogger(__name__)
 DBT_PROJECT = PROJECT / "dbt_project"
 CURRENT = "CURRENT"
 
-# Rows that a reader of one key decodes at least: rows that hold arrays are long.
-ROW_GROUP, ROW_GROUP_OF_ARRAYS = 100_000, 2_048
 
 # The order of the rows in each published file: its grain, and for interactions the order of time.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -71,9 +69,8 @@ class BusyError(RuntimeError):
     """A process is at work on the warehouse; what was asked for needs it alone."""
 
 
-# Tables that dbt keeps through a full refresh.
-ITEM_HISTORY, USER_HISTORY = "int_item_history", "int_user_history"
-HISTORIES = {ITEM_HISTORY, USER_HISTORY}
+# Tables that a full refresh keeps, and the condition on the rows that outlive a user.
+HISTORIES = {"int_item_history": "true", "int_user_history": f"{USER_ID} != $pseudonym"}
 
 
 @dataclass(frozen=True)
@@ -199,11 +196,9 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
         for mart, keys in KEYS.items():
-            types = connection.execute(f"select column_type from (describe {mart})").fetchall()
-            group = ROW_GROUP_OF_ARRAYS if any(kind.endswith("[]") for (kind,) in types) else ROW_GROUP
             connection.execute(
                 f"copy (select * from {mart} order by {', '.join(keys)}) to '{folder / mart}.parquet'"
-                f" (format parquet, compression zstd, row_group_size {group})"
+                f" {parquet_options(connection, mart)}"
             )
             rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
         return rows
@@ -221,6 +216,13 @@ def document(settings: Settings, clock: Clock) -> Path:
         with atomic_file(settings.dbt_docs / "index.html") as temporary:
             (Path(name) / "static_index.html").replace(temporary)
     return settings.dbt_docs / "index.html"
+
+
+def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
+    """How a relation is written: a reader of one key decodes a whole row group, and rows that hold arrays are long."""
+    types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
+    rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
+    return f"(format parquet, compression zstd, row_group_size {rows})"
 
 
 def current(settings: Settings) -> Marts:
@@ -256,9 +258,9 @@ def erase_user(settings: Settings, pseudonym: str) -> None:
             new.unlink()
             old.execute(f"attach '{new}' as new")
             there = {name for (name,) in old.execute("select table_name from duckdb_tables()").fetchall()}
-            for table in HISTORIES & there:
-                others = f" where {USER_ID} != '{pseudonym}'" if table == USER_HISTORY else ""
-                old.execute(f"create table new.{table} as from {table}{others}")
+            for table in there & set(HISTORIES):
+                others = HISTORIES[table].replace("$pseudonym", f"'{pseudonym}'")
+                old.execute(f"create table new.{table} as from {table} where {others}")
             old.execute("detach new")
     settings.warehouse.with_name(f"{settings.warehouse.name}.wal").unlink(missing_ok=True)
     shutil.rmtree(settings.warehouse.with_name(f"{settings.warehouse.name}.tmp"), ignore_errors=True)

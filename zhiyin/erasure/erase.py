@@ -22,8 +22,6 @@ from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, file_digest, read_json, write_json, write_manifest
 
-FORMAT = "(format parquet, compression zstd, row_group_size 100_000)"
-
 
 def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
     """Free every file of the person: ``found`` are those that a search named.
@@ -68,7 +66,8 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, condition: str, 
     if not connection.execute(f"select 1 from {parquet(path)} where {condition} limit 1").fetchall():
         return False
     with atomic_file(target or path) as temporary:
-        connection.execute(f"copy (from {parquet(path)} where not ({condition})) to {quote(str(temporary))} {FORMAT}")
+        options = warehouse.parquet_options(connection, parquet(path))
+        connection.execute(f"copy (from {parquet(path)} where not ({condition})) to {quote(str(temporary))} {options}")
     return True
 
 
