@@ -107,6 +107,13 @@ def test_promotions_counted_week_by_week_are_those_counted_at_once(warehouse: Wa
         assert connection.execute(f"({at_once}) except all ({counted})").fetchall() == []
 
 
+def histories(settings: Settings) -> dict[str, int]:
+    """Rows of what the warehouse alone knows: what was true when."""
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        tables = ("int_item_history", "int_user_history")
+        return {name: connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables}
+
+
 def test_a_forgotten_person_stays_out_of_the_next_run(movies: tuple[Settings, Marts], tmp_path: Path) -> None:
     """The source delivers the person again, and the warehouse is built from nothing."""
     shutil.copytree(movies[0].home, tmp_path / "home")
@@ -114,11 +121,13 @@ def test_a_forgotten_person_stays_out_of_the_next_run(movies: tuple[Settings, Ma
     clock = Clock.parse("1998-04-23")
     people = f"select \"user_id:token\" from '{settings.lake}/people/part-0.parquet' order by 1"
     person = Person.of(settings, duckdb.execute(people).fetchall()[0][0])
-    found = search(settings, person)
+    before, found = histories(settings), search(settings, person)
     assert {path.relative_to(settings.data).parts[0] for path in found} == {"lake", "marts", "warehouse.duckdb"}
     erase(settings, person, found)
     assert search(settings, person) == {}
     erased = current(settings)
+    kept = histories(settings)
+    assert kept == {"int_item_history": before["int_item_history"], "int_user_history": before["int_user_history"] - 1}
 
     shutil.rmtree(settings.lake)
     land(settings, clock)
