@@ -70,7 +70,11 @@ class BusyError(RuntimeError):
 
 
 # Tables that a full refresh keeps, and the condition on the rows that outlive a user.
-HISTORIES = {"int_item_history": "true", "int_user_history": f"{USER_ID} != $pseudonym"}
+HISTORIES = {
+    "main.int_item_history": "true",
+    "main.int_user_history": f"{USER_ID} != $pseudonym",
+    "increment.reached": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -257,9 +261,11 @@ def erase_user(settings: Settings, pseudonym: str) -> None:
         with _lock(settings) as old, atomic_file(settings.warehouse) as new:
             new.unlink()
             old.execute(f"attach '{new}' as new")
-            there = {name for (name,) in old.execute("select table_name from duckdb_tables()").fetchall()}
+            tables = "select schema_name || '.' || table_name from duckdb_tables()"
+            there = {name for (name,) in old.execute(tables).fetchall()}
             for table in there & set(HISTORIES):
                 others = HISTORIES[table].replace("$pseudonym", f"'{pseudonym}'")
+                old.execute(f"create schema if not exists new.{table.split('.')[0]}")
                 old.execute(f"create table new.{table} as from {table} where {others}")
             old.execute("detach new")
     settings.warehouse.with_name(f"{settings.warehouse.name}.wal").unlink(missing_ok=True)

@@ -167,69 +167,6 @@ table that increments read by another way does. #}
     )
 {%- endmacro %}
 
-{# Names of the raw tables from which models are made; a history in between stands for what it was made from. #}
-{% macro sources_above(unique_ids) %}
-    {%- set names, met = [], unique_ids | list -%}
-    {%- for unique_id in met -%}{# what is appended is met later #}
-        {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
-            {%- if parent in graph.sources -%}
-                {%- do names.append(graph.sources[parent].name) -%}
-            {%- elif parent not in met and graph.nodes[parent].config.full_refresh != false -%}
-                {%- do met.append(parent) -%}
-            {%- endif -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {%- do return("['" ~ names | unique | sort | join("', '") ~ "']") -%}
-{% endmacro %}
-
-{% macro sources_of_increments() %}
-    {%- set ids = [] -%}
-    {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
-        {%- do ids.append(node.unique_id) -%}
-    {%- endfor -%}
-    {%- do return(sources_above(ids)) -%}
-{% endmacro %}
-
-{# Whether this build finds raw tables of a model other than the last whole one did. #}
-{% macro delivered_anew(unique_id) %}
-    {%- do return(run_query("
-        select
-            (select since = '-infinity' from increment.current)
-            or exists (from increment.changed where table_name in " ~ sources_above([unique_id]) ~ ")
-    ").rows[0][0]) -%}
-{% endmacro %}
-
-{# Whether a history takes in what is delivered: when it is new since the run of the latest day, and this is no run of an
-   earlier one. #}
-{% macro takes_in() %}
-    {%- if not execute -%}{%- do return(true) -%}{%- endif -%}
-    {%- set run = run_query("
-        select
-            went_back,
-            as_of < greatest((select max(as_of) from increment.reached), (select max(recorded_at) from " ~ this ~ ")) as earlier
-        from increment.current
-    ").rows[0] -%}
-    {%- do return(not run["earlier"] and (run["went_back"] or delivered_anew(model.unique_id))) -%}
-{% endmacro %}
-
-{# An item that is new in the catalogue, or that is merchandise now and was not, gives its earlier events another fate. #}
-{% macro earliest_judged_anew(since) %}
-    {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}
-    {%- do return(run_query("
-        select least(timestamp '" ~ since ~ "', date_trunc('day', min(int_events.occurred_at)))::varchar
-        from int_events
-        where
-            exists (from increment.changed where table_name in " ~ catalogue ~ ")
-            and int_events.item_id in (
-                select contract_items.item_id
-                from contract_items left join int_items on contract_items.item_id = int_items.item_id
-                where
-                    int_items.item_id is null
-                    or contract_items.excluded_because is distinct from int_items.excluded_because
-            )
-    ").rows[0][0]) -%}
-{% endmacro %}
-
 {# What the tables follow from beside the lake's files: where it lies, SQL, macros, label window, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
