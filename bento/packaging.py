@@ -33,6 +33,10 @@ PACKAGES = (
 )
 
 
+class PackagingError(ValueError):
+    """BentoML could not build or keep the bento."""
+
+
 def package(settings: Settings, digest: str) -> str:
     """Put the bundle into the model store as ``zhiyin-<dataset>:<digest12>`` and build the bento; return its tag.
 
@@ -40,7 +44,7 @@ def package(settings: Settings, digest: str) -> str:
 
     Raises:
         ValueError: the bundle is not there, or differs from its manifest.
-        RuntimeError: BentoML failed; the message holds the end of its output.
+        PackagingError: BentoML failed; the message holds the end of its output.
     """
     bundle = settings.bundles / digest
     if not bundle.is_dir():
@@ -61,7 +65,7 @@ def package(settings: Settings, digest: str) -> str:
         text=True,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"packaging {digest[:12]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
+        raise PackagingError(f"packaging {digest[:12]} failed (exit {done.returncode}):\n{done.stdout[-4000:]}")
     return done.stdout.strip().splitlines()[-1]
 
 

@@ -62,8 +62,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": secret(secrets_folder / "airflow_api.key", secrets.token_hex(32)),
         "AIRFLOW__API_AUTH__JWT_SECRET": secret(secrets_folder / "airflow_jwt.key", secrets.token_hex(32)),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_port + 713),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_port + 714),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         # Cosmos keeps its caches with the rest of our files, not in a shared temporary folder.

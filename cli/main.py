@@ -100,7 +100,8 @@ def status(
         table.add_row(name, server["state"], server["url"] or "")
     console.print(table)
     champion, last = facts["champion"], facts["last_run"]
-    console.print(f"champion: {champion['digest'][:12]}, as of {champion['as_of']}" if champion else "champion: none")
+    day = champion["promoted_at_as_of"][:10] if champion else None
+    console.print(f"champion: {champion['digest'][:12]}, promoted as of {day}" if champion else "champion: none")
     console.print(f"last run: {last['run_id']}, {last['state']}" if last else "last run: none known (is Airflow up?)")
 
 

@@ -155,8 +155,15 @@ class Platform:
 
     def run(self, clock: Clock) -> None:
         """Trigger the DAG and follow it; raise when it fails."""
+        self._check_dataset()
+        reigning = registry.champion(self.settings)
+        if reigning and reigning["promoted_at_as_of"] > clock.as_of.isoformat():
+            raise PlatformError(
+                f"the champion is of {reigning['promoted_at_as_of'][:10]} and has seen the days that a run for "
+                f"{clock.date} is judged on; `zhiyin rollback` first, or run a later day."
+            )
         run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date}))
+        self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date, "dataset": self.settings.dataset}))
 
     def backfill(self, first: Clock, last: Clock, again: bool) -> None:
         """Run the DAG for each day from ``first`` to ``last``, one after the other, by Airflow's own backfill.
@@ -169,6 +176,7 @@ class Platform:
                 "a backfill goes by the schedule, and there is none: start the platform with ZHIYIN_SCHEDULE=@daily "
                 "(and ZHIYIN_SCHEDULE_UNTIL=DATE where the log has ended)."
             )
+        self._check_dataset()
         backfill_id, runs = self.api.backfill(DAG_ID, first.date, last.date, again)
         if not runs:
             raise PlatformError(f"no day from {first.date} to {last.date} is left to run; --again repeats them.")
@@ -179,10 +187,26 @@ class Platform:
         if failed:
             raise PlatformError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
+    def _check_dataset(self) -> None:
+        """Airflow's tasks work on the dataset with which it was started."""
+        tags = {tag["name"] for tag in self.api.call("GET", f"/dags/{DAG_ID}")["tags"]}
+        if self.settings.dataset not in tags:
+            theirs = ", ".join(tags - {"zhiyin"})
+            raise PlatformError(
+                f"Airflow is up for {theirs}, not for {self.settings.dataset}: `zhiyin down`, then "
+                f"`zhiyin up --dataset {self.settings.dataset}`."
+            )
+
+    def _runs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Runs of this dataset, newest first; those of a schedule do not say theirs."""
+        ours = self.settings.dataset
+        return [run for run in self.api.runs(DAG_ID, limit) if (run["conf"] or {}).get("dataset", ours) == ours]
+
     def _run_unless_done(self, clock: Clock) -> None:
-        runs = [run for run in self.api.runs(DAG_ID) if _as_of(run) == clock.date]
+        runs = [run for run in self._runs() if _as_of(run) == clock.date]
         unfinished = [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
-        if any(run["state"] == "success" for run in runs):
+        done = (self.settings.reports / clock.date / "gate.json").is_file()
+        if done and any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
         elif unfinished:
             self.console.print("An earlier run was interrupted; it goes on.")
@@ -191,7 +215,12 @@ class Platform:
             self.run(clock)
 
     def _follow(self, clock: Clock, run_id: str) -> None:
-        if not follow(self.api, DAG_ID, run_id, self.console):
+        try:
+            succeeded = follow(self.api, DAG_ID, run_id, self.console)
+        except KeyboardInterrupt:
+            self.console.print(f"\nThe run {run_id} goes on while Airflow is up; `zhiyin status` says how it stands.")
+            raise
+        if not succeeded:
             airflow, *_ = servers.airflow_servers(self.settings)
             address = f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}/runs/{run_id}"
             raise PlatformError(f"the run {run_id} failed; see {address}")
@@ -223,10 +252,10 @@ class Platform:
         last = None
         if facts["airflow-api"]["state"] == "up":
             try:
-                runs = self.api.runs(DAG_ID, limit=1)
+                runs = self._runs()
             except AirflowError:
                 runs = []
-            for run in runs:
+            for run in runs[:1]:
                 last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": _as_of(run)}
         watermarks = self.settings.features / "watermarks.json"
         marks = read_json(watermarks) if watermarks.is_file() else {}
@@ -249,23 +278,24 @@ class Platform:
             login = "no login: on loopback everyone is admin"
         else:
             login = f"user admin, password in {self.settings.pseudonym_key.parent / 'airflow_passwords.json'}"
-        table = Table.grid(padding=(0, 2))
-        table.add_row("Airflow", f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}", login)
+        places = [("Airflow", f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}", login)]
         if service:
             user = self._some_user()
             command = (
                 f"curl -s {base}/recommend -H 'Content-Type: application/json' "
                 f"""-d '{{"user_id": "{user}", "k": 5, "explain": "text"}}'"""
             )
-            table.add_row("Page", f"{base}/", "choose a household, see its list and why")
-            table.add_row("API", f"{base}/docs", "OpenAPI")
-            table.add_row("Reports", servers.url(self.settings, servers.reports_server(self.settings)), "Evidently")
-            docs = servers.docs_server(self.settings)
-            table.add_row("Data", servers.url(self.settings, docs), "dbt docs: every model, column and test")
-            newest = max(self.settings.reports.glob("*/index.html"), default=None)
-            if newest:
-                table.add_row("", newest.as_uri(), "this run's reports")
-        self.console.print(table, soft_wrap=True, highlight=False)
+            docs, reports = servers.docs_server(self.settings), servers.reports_server(self.settings)
+            places += [
+                ("Page", f"{base}/", "choose a user, see the list and why"),
+                ("API", f"{base}/docs", "OpenAPI"),
+                ("Reports", servers.url(self.settings, reports) or "", "Evidently"),
+                ("Data", servers.url(self.settings, docs) or "", "dbt docs: every model, column and test"),
+            ]
+            if newest := max(self.settings.reports.glob("*/index.html"), default=None):
+                places.append(("", newest.as_uri(), "this run's reports"))
+        for name, address, words in places:
+            self.console.print(f"{name:<9}{address}  {words}", soft_wrap=True, highlight=False, markup=False)
         if service:
             self.console.print(command, soft_wrap=True, highlight=False, markup=False)
             self._ask(f"{base}/recommend", user)

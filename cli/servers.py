@@ -46,8 +46,8 @@ def airflow_servers(settings: Settings) -> tuple[Server, ...]:
             f"http://{settings.host}:{settings.airflow_port}/api/v2/version",
         ),
         Server("airflow-dag-processor", "Airflow DAG processor", (airflow, "dag-processor")),
-        Server("airflow-scheduler", "Airflow scheduler", (airflow, "scheduler")),
-        Server("airflow-triggerer", "Airflow triggerer", (airflow, "triggerer")),
+        Server("airflow-scheduler", "Airflow scheduler", (airflow, "scheduler", "--skip-serve-logs")),
+        Server("airflow-triggerer", "Airflow triggerer", (airflow, "triggerer", "--skip-serve-logs")),
     )
 
 

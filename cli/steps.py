@@ -134,10 +134,17 @@ def package(settings: Settings, clock: Clock) -> Any:
 
 
 def promote(settings: Settings, clock: Clock) -> Any:
-    """Move the champion pointer to the challenger; the running service follows it."""
+    """Move the champion pointer to the challenger, which the gate must have let through; the service follows it."""
     from zhiyin.registry import challenger, promote
+    from zhiyin.store import read_json
 
-    return promote(settings, challenger(settings, clock), clock)
+    ours, decided = challenger(settings, clock), settings.reports / clock.date / "gate.json"
+    decision = read_json(decided) if decided.is_file() else {"challenger": None}
+    if decision["challenger"] != ours:
+        raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
+    if not decision["promote"]:
+        raise ValueError(f"the gate refused the challenger {ours[:12]}: {'; '.join(decision['reasons'])}")
+    return promote(settings, ours, clock)
 
 
 def embed(settings: Settings, clock: Clock) -> Any:

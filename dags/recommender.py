@@ -28,15 +28,20 @@ DBT_PROJECT = PROJECT / "dbt_project"
 settings = get_settings()
 
 
+def run_once(name: str, as_of: str) -> Any:
+    """Run a step; what a second try cannot cure is not tried again."""
+    try:
+        return run_step(name, settings, Clock.parse(as_of, settings.label_days))
+    except (ValueError, FileNotFoundError) as error:
+        raise AirflowFailException(str(error)) from error
+
+
 def step(name: str, **arguments: Any) -> Any:
-    """A task that runs the step of its name; what a second try cannot cure is not tried again."""
+    """A task that runs the step of its name."""
 
     @task(task_id=name, doc_md=STEPS[name].__doc__, **arguments)
     def run(as_of: str) -> None:
-        try:
-            run_step(name, settings, Clock.parse(as_of, settings.label_days))
-        except (ValueError, FileNotFoundError) as error:
-            raise AirflowFailException(str(error)) from error
+        run_once(name, as_of)
 
     return run(AS_OF)
 
@@ -70,7 +75,7 @@ with DAG(
 
     @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__, ignore_downstream_trigger_rules=False)
     def gate(as_of: str) -> bool:
-        return bool(run_step("gate", settings, Clock.parse(as_of, settings.label_days)))
+        return bool(run_once("gate", as_of))
 
     dbt = DbtTaskGroup(
         group_id="dbt",

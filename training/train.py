@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from training.data import read_data
 from training.encode_items import document_vectors
 from training.encoders import Encoders
@@ -63,6 +65,7 @@ def train(
         "ranking_cuts": [cut.isoformat() for cut in cuts],
         "label_days": clock.label_days,
         "dataset": settings.dataset,
+        "event_types": sorted(pc.unique(data.interactions["event_type"]).cast("string").to_pylist()),
         "marts": marts.version,
         "encoders_start_from": encoders.origin,
         "seed": settings.seed,

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from pathlib import Path
 
 
@@ -23,6 +24,11 @@ def load_key(path: Path) -> bytes:
     return bytes.fromhex(path.read_text())
 
 
+def clean(user_id: str) -> str:
+    """A user id in one writing: composed letters (NFC), no blanks around it, single ones in it."""
+    return " ".join(unicodedata.normalize("NFC", user_id).split())
+
+
 def pseudonymise(key: bytes, user_id: str) -> str:
-    """HMAC-SHA-256 of a user id, the first 128 bits in hexadecimal (RFC 2104)."""
-    return hmac.new(key, user_id.encode(), hashlib.sha256).hexdigest()[:32]
+    """HMAC-SHA-256 of the clean user id, the first 128 bits in hexadecimal (RFC 2104)."""
+    return hmac.new(key, clean(user_id).encode(), hashlib.sha256).hexdigest()[:32]

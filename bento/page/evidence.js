@@ -4,8 +4,8 @@ import { icon } from "./icons.js";
 import { day, h, percent, tidy } from "./words.js";
 
 const KINDS = {
-  bought_before: ["again", ({ times, last_bought: last }) => [times === 1 ? "once" : `${times} times`, `last ${day(last)}`]],
-  similar_to_bought: ["near", ({ title }) => [`goes with ${title}`]],
+  chosen_before: ["again", ({ times, last_chosen: last }) => [times === 1 ? "once" : `${times} times`, `last ${day(last)}`]],
+  similar_to_chosen: ["near", ({ title }) => [`goes with ${title}`]],
   favourite_category: ["heart", ({ category, share }) => [`${tidy(category)} ${percent(share)}`]],
   interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
   on_promotion: ["tag", ({ stores_share: share }) => [share < 1 ? `promoted in ${percent(share)} of stores` : "promoted"]],

@@ -38,6 +38,7 @@ def test_everything_has_stopped_and_the_champion_stays(slice_home):
     champion = registry.champion(slice_home.settings)
     assert champion is not None
     assert facts["champion"]["digest"] == champion["digest"]
+    assert f"champion: {champion['digest'][:12]}, promoted as of {AS_OF}" in slice_home.zhiyin("status").stdout
     assert verify_manifest(slice_home.settings.bundles / champion["digest"])["digest"] == champion["digest"]
 
 
@@ -157,6 +158,8 @@ def test_what_cannot_be_is_one_line_with_the_cure(slice_home, standing):
     for arguments, told in (
         (("up", "--once"), "already up"),
         (("backfill", "--from", AS_OF, "--to", AS_OF), "ZHIYIN_SCHEDULE=@daily"),
+        (("run", "--as-of", AS_OF, "--dataset", "movielens_100k"), "Airflow is up for complete_journey"),
+        (("run", "--as-of", "2017-11-01"), "the champion is of 2017-12-01"),
     ):
         refused = slice_home.zhiyin(*arguments, check=False)
         assert refused.returncode != 0

@@ -58,7 +58,7 @@ def test_a_list_has_k_different_items_and_no_category_fills_more_than_half(recom
 def test_somebody_unknown_gets_what_is_popular_now_and_is_told_so(recommender):
     (slate,) = recommender.recommend([{"user_id": "nobody"}], k=10, explain="text")
     assert slate.missing == ["unknown_user"]
-    buyers = [fact["buyers_28d"] for item in slate.items for fact in item.evidence if fact["kind"] == "popular_now"]
+    buyers = [fact["users_28d"] for item in slate.items for fact in item.evidence if fact["kind"] == "popular_now"]
     assert len(buyers) == 10
     assert all(item.reason and "popular" in item.reason.lower() for item in slate.items)
 
@@ -73,14 +73,14 @@ def test_reasons_say_what_the_history_holds(recommender, users):
         last = dict(zip(row["repeat_item_ids"] or [], row["repeat_last_at"] or [], strict=True))
         for item in slate.items:
             facts = {fact["kind"]: fact for fact in item.evidence}
-            assert ("bought_before" in facts) == (item.item_id in baskets)
-            if bought := facts.get("bought_before"):
+            assert ("chosen_before" in facts) == (item.item_id in baskets)
+            if bought := facts.get("chosen_before"):
                 assert bought["times"] == baskets[item.item_id]
                 day = datetime.fromtimestamp(last[item.item_id], CLOCK.as_of.tzinfo).date()
-                assert abs(datetime.fromisoformat(bought["last_bought"]).date() - day) <= timedelta(days=1)
+                assert abs(datetime.fromisoformat(bought["last_chosen"]).date() - day) <= timedelta(days=1)
                 assert str(bought["times"]) in item.reason or bought["times"] == 1
                 checked += 1
-            if similar := facts.get("similar_to_bought"):
+            if similar := facts.get("similar_to_chosen"):
                 assert similar["item_id"] in baskets
     assert checked > 100
 

@@ -4,13 +4,12 @@ The list holds marks: the pseudonym of a pseudonym. A mark stands in no other fi
 forgotten; only the key finds, for an id that a source delivers, whether it is one of them.
 """
 
-import unicodedata
 from dataclasses import dataclass
 from typing import Self
 
 import duckdb
 
-from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.pseudonym import clean, load_key, pseudonymise
 from zhiyin.settings import Settings
 from zhiyin.store import read_json, write_json
 
@@ -26,7 +25,7 @@ class Person:
     @classmethod
     def of(cls, settings: Settings, user_id: str) -> Self:
         key = load_key(settings.pseudonym_key)
-        user_id = " ".join(unicodedata.normalize("NFC", user_id).split())
+        user_id = clean(user_id)
         pseudonym = pseudonymise(key, user_id)
         return cls(user_id, pseudonym, pseudonymise(key, pseudonym))
 

@@ -1,6 +1,7 @@
 """Why an item is in a list: evidence first, then words that say no more than the evidence holds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,16 +43,16 @@ def gather_evidence(
             gap = float(column["mean_gap_days"][place])
             facts.append(
                 {
-                    "kind": "bought_before",
+                    "kind": "chosen_before",
                     "times": int(column["baskets"][place]),
-                    "last_bought": datetime.fromtimestamp(last, UTC).date().isoformat(),
+                    "last_chosen": datetime.fromtimestamp(last, UTC).date().isoformat(),
                     "usual_gap_days": None if np.isnan(gap) else round(gap),
                 }
             )
         if because[place] >= 0:
             other = int(because[place])
             facts.append(
-                {"kind": "similar_to_bought", "item_id": catalogue.item_ids[other], "title": catalogue.titles[other]}
+                {"kind": "similar_to_chosen", "item_id": catalogue.item_ids[other], "title": catalogue.titles[other]}
             )
         if column["category_affinity"][place] >= FAVOURITE_SHARE:
             facts.append(
@@ -69,32 +70,58 @@ def gather_evidence(
         if column["popularity_rank"][place] <= POPULAR_RANK:
             buyers = int(items.column("users_28d")[item[place]])
             rank = int(column["popularity_rank"][place])
-            facts.append({"kind": "popular_now", "rank": rank, "buyers_28d": buyers})
+            facts.append({"kind": "popular_now", "rank": rank, "users_28d": buyers})
         gathered.append(facts)
     return gathered
 
 
-def _bought_before(fact: Evidence) -> str:
+@dataclass(frozen=True)
+class Deed:
+    """What users do with items in this log, in words: ``did`` it to an item; ``deeds`` are such acts."""
+
+    did: str
+    deeds: str
+
+    @classmethod
+    def of(cls, event_types: Sequence[str]) -> "Deed":
+        """Of the log's event types; where there are several, no word says more than that the item was chosen."""
+        return DEEDS.get(event_types[0], CHOICE) if len(event_types) == 1 else CHOICE
+
+
+DEEDS = {
+    "purchase": Deed("bought", "purchases"),
+    "rating": Deed("rated", "ratings"),
+    "view": Deed("viewed", "views"),
+    "click": Deed("opened", "clicks"),
+}
+CHOICE = Deed("chose", "choices")
+
+
+def _chosen_before(fact: Evidence, deed: Deed) -> str:
     if fact["times"] == 1:
-        return f"you bought it on {_day(fact['last_bought'])}"
-    often = f"you bought it {fact['times']} times"
+        return f"you {deed.did} it on {_day(fact['last_chosen'])}"
+    often = f"you {deed.did} it {fact['times']} times"
     rhythm = f", about every {_days(fact['usual_gap_days'])}" if fact["usual_gap_days"] else ""
-    return f"{often}{rhythm}, last on {_day(fact['last_bought'])}"
+    return f"{often}{rhythm}, last on {_day(fact['last_chosen'])}"
 
 
-WORDS: dict[str, Callable[[Evidence], str]] = {
-    "bought_before": _bought_before,
-    "similar_to_bought": lambda fact: f"goes with {fact['title']}, which you bought",
-    "favourite_category": lambda fact: f"{fact['share']:.0%} of your recent purchases are {_name(fact['category'])}",
-    "interest": lambda fact: "fits what you have been buying lately",
-    "on_promotion": lambda fact: f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week",
-    "popular_now": lambda fact: f"popular now: {fact['buyers_28d']} people bought it in the last 28 days",
+WORDS: dict[str, Callable[[Evidence, Deed], str]] = {
+    "chosen_before": _chosen_before,
+    "similar_to_chosen": lambda fact, deed: f"goes with {fact['title']}, which you {deed.did}",
+    "favourite_category": lambda fact, deed: (
+        f"{fact['share']:.0%} of your recent {deed.deeds} are {_name(fact['category'])}"
+    ),
+    "interest": lambda fact, deed: f"fits your latest {deed.deeds}",
+    "on_promotion": lambda fact, deed: (
+        f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week"
+    ),
+    "popular_now": lambda fact, deed: f"popular now: {fact['users_28d']} people {deed.did} it in the last 28 days",
 }
 
 
-def say(evidence: list[Evidence], most: int = 2) -> str | None:
+def say(evidence: list[Evidence], deed: Deed, most: int = 2) -> str | None:
     """One sentence from the first ``most`` facts; None where there are none."""
-    words = [WORDS[fact["kind"]](fact) for fact in evidence[:most]]
+    words = [WORDS[fact["kind"]](fact, deed) for fact in evidence[:most]]
     if not words:
         return None
     sentence = "; ".join(words)

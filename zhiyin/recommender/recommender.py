@@ -15,7 +15,7 @@ from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
-from zhiyin.recommender.explanation import Evidence, gather_evidence, say
+from zhiyin.recommender.explanation import Deed, Evidence, gather_evidence, say
 from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.slate import pick
@@ -79,6 +79,11 @@ class Recommender:
         return cls(manifest["digest"], manifest, parts.catalogue, state, parts.generators, parts.ranker)
 
     @property
+    def deed(self) -> Deed:
+        """What users do with items in the log that this was trained on."""
+        return Deed.of(self.manifest["event_types"])
+
+    @property
     def as_of(self) -> datetime:
         """The moment of the items' state."""
         return self.item_state.moment
@@ -127,7 +132,7 @@ class Recommender:
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
             for place, position in enumerate(ranked.chosen):
                 item, facts = int(ranked.candidates.item[position]), evidence[place]
-                reason = say(facts) if explain == "text" else None
+                reason = say(facts, self.deed) if explain == "text" else None
                 lists[ranked.candidates.user[position]].append(
                     self._recommendation(item, int(ranked.rank[place]), float(ranked.score[position]), reason, facts)
                 )
