@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.airflow_api import AirflowError
+from cli.benchmark import benchmark
 from cli.environment import PATIENT, QUIET
 from cli.onboard import onboard
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
@@ -135,6 +136,7 @@ def step(
 
 
 app.command()(onboard)
+app.command()(benchmark)
 
 
 def main() -> None:
@@ -148,3 +150,7 @@ def main() -> None:
     except (AirflowError, ServerError, PlatformError, DbtError, FileNotFoundError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]zhiyin:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

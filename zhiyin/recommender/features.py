@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.candidates.base import CandidateGenerator
+from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.users import Users
 
@@ -29,14 +29,19 @@ class Candidates:
 
 
 def propose(
-    generators: Sequence[CandidateGenerator], users: Users, catalogue: Catalogue, items: ItemState
+    generators: Sequence[Generator], users: Users, catalogue: Catalogue, items: ItemState, repeats: bool = True
 ) -> Candidates:
-    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known)."""
+    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known).
+
+    Without ``repeats`` nothing that the user already has.
+    """
     n_items = len(catalogue)
     scores, best = {}, {}
     for generator in generators:
         dense = generator.score(users, items)
         dense[:, ~items.eligible] = -np.inf
+        if not repeats:
+            dense[users.repeats.user, users.repeats.item] = -np.inf
         scores[generator.name] = dense
         best[generator.name] = top_items(dense, generator.quota)
     rows = np.arange(len(users))[:, None]
@@ -59,17 +64,6 @@ def propose(
     columns["category_affinity"] = _affinity(users, user, item, catalogue)
     columns |= _states(users, user, item, catalogue, items)
     return Candidates(user, item, columns, scores)
-
-
-def top_items(scores: Floats, count: int) -> Integers:
-    """Item indices of the best ``count`` scores of each row, best first, equal scores by item index."""
-    count = min(count, scores.shape[1])
-    if count < scores.shape[1]:
-        top = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
-    else:
-        top = np.broadcast_to(np.arange(count), scores.shape).copy()
-    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(top, order, axis=1)
 
 
 def _find(keys: Integers, wanted: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
