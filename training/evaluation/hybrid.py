@@ -40,9 +40,9 @@ class Hybrid:
 def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     """Fit on ``problem.split.log``.
 
-    ``options``: ``generators`` (name: settings, ``quota`` among them), ``questions`` (how many earlier ones the ranker
-    learns from), ``refit`` (generators anew for each question, or once before the earliest) and ``ranker`` (parameters
-    of LightGBM, and ``trees``).
+    ``options``: ``generators`` (name: settings, with ``quota``, and ``model`` where the name is a second one's),
+    ``questions`` (how many earlier ones the ranker learns from), ``refit`` (generators anew for each question, or once
+    before the earliest) and ``ranker`` (parameters of LightGBM, and ``trees``).
     """
     chosen: dict[str, dict[str, Any]] = options.get("generators", DEFAULTS)
     splits: list[Split] = []
@@ -71,8 +71,8 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
 def _fit_generators(log: History, problem: Problem, chosen: dict[str, dict[str, Any]]) -> list[Generator]:
     models = []
     for name, options in chosen.items():
-        settings = {key: value for key, value in options.items() if key != "quota"}
-        model: Any = fit_peer(name, log, problem.context, settings)
-        model.quota = options.get("quota", model.quota)
+        settings = {key: value for key, value in options.items() if key not in ("quota", "model")}
+        model: Any = fit_peer(options.get("model", name), log, problem.context, settings)
+        model.name, model.quota = name, options.get("quota", model.quota)
         models.append(model)
     return models

@@ -8,11 +8,13 @@ from training.evaluation.protocols import Protocol as EvaluationProtocol
 from training.evaluation.protocols import Split
 from training.evaluation.states import read_items, read_users
 from zhiyin.recommender.candidates import (
+    Content,
     Context,
     Ials,
     Interest,
     ItemKnn,
     ItemToItem,
+    KindDemand,
     PersonalFrequency,
     Popularity,
     TextNeighbours,
@@ -63,6 +65,8 @@ PEERS: dict[str, Callable[..., Scorer]] = {
     "ials": Ials.fit,
     "interest": Interest.fit,
     "text_neighbours": TextNeighbours.fit,
+    "content": Content.fit,
+    "kind_demand": KindDemand.fit,
 }
 WHOLE = "zhiyin"
 MODELS = (*PEERS, WHOLE)

@@ -119,6 +119,18 @@ def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: 
     pairs, times = np.unique(visits, return_counts=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns["repeat_rate"] = np.bincount(pairs % n, times > 1, n) / columns["users"]
+    # Habits that an item makes: who had it before the last 14 days and took it in them; usual days between two baskets.
+    before, lately = (np.unique((log.user * n + log.item)[inside]) for inside in (days > 14, days <= 14))
+    had = np.bincount(before % n, minlength=n)
+    columns["rebuy_rate_14d"] = (np.bincount(np.intersect1d(before, lately) % n, minlength=n) + 0.5) / (had + 10)
+    pairs, place = np.unique(log.user * n + log.item, return_inverse=True)
+    oldest, newest = np.zeros(len(pairs)), np.full(len(pairs), np.inf)
+    np.maximum.at(oldest, place, days)
+    np.minimum.at(newest, place, days)
+    many = times > 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        span = np.bincount((pairs % n)[many], (oldest - newest)[many], n)
+        columns["gap_days"] = span / np.bincount((pairs % n)[many], (times - 1)[many], n)
     for name, reduce, start in (("first_event_at", np.maximum, -np.inf), ("last_event_at", np.minimum, np.inf)):
         age = np.full(n, start)
         reduce.at(age, log.item, days)

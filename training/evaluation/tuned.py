@@ -1,4 +1,4 @@
-"""Settings of models by dataset and protocol, each chosen on the validation window (`zhiyin benchmark --validation`)."""
+"""Settings by dataset, protocol and model, each chosen on the validation window (`zhiyin benchmark --validation`)."""
 
 from typing import Any
 

@@ -62,7 +62,7 @@ def propose(
         columns |= _rhythm(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
         columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
     columns["category_affinity"] = _affinity(users, user, item, catalogue)
-    columns |= _states(users, user, item, catalogue, items)
+    columns |= _states(users, user, item, items, columns["days_since_last"])
     return Candidates(user, item, columns, scores)
 
 
@@ -192,13 +192,15 @@ def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue
     return _lookup(keys[order], affinity.share[order], user * breadth + catalogue.category[item], 0.0)
 
 
-def _states(users: Users, user: Integers, item: Integers, catalogue: Catalogue, items: ItemState) -> dict[str, Floats]:
+def _states(users: Users, user: Integers, item: Integers, items: ItemState, last_days: Floats) -> dict[str, Floats]:
     """Every number of the user's and the item's state, and a few that speak of both."""
     columns = {f"user_{name}": values[user] for name, values in users.columns.items()}
     columns |= {f"item_{name}": values[item] for name, values in items.columns.items()}
     week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))
     columns["item_trend_week"] = _ratio(4 * week, month)
     columns["item_trend_month"] = _ratio(quarter.dtype.type(90 / 28) * month, quarter)
+    if "gap_days" in items.columns:
+        columns["due_for_all"] = _ratio(last_days, items.columns["gap_days"][item])
     if {"amount_28d", "events_28d"} <= users.columns.keys() and "mean_price_28d" in items.columns:
         usual = _ratio(users.columns["amount_28d"], users.columns["events_28d"])
         columns["price_to_usual"] = _ratio(items.columns["mean_price_28d"][item], usual[user])

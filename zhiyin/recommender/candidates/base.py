@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -42,7 +42,7 @@ class Generator(ABC):
     batch. Reasonable for catalogues of up to about 100,000 items, since scores are dense.
     """
 
-    name: ClassVar[str]
+    name: str
     quota: int  # how many of its best items become candidates
 
     @classmethod

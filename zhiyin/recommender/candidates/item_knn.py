@@ -18,7 +18,8 @@ class ItemKnn(Generator):
     """The ``neighbours`` nearest items of each item of the user's recency-weighted profile, similarities added up.
 
     BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): heavy
-    buyers say little, and ``length`` (0 to 1) takes off what sells anyway. Memory grows with items x neighbours.
+    buyers say little, and ``length`` (0 to 1) takes off what sells anyway. ``itself``: an item is its own neighbour, so
+    that lists hold what the user has where they may. Memory grows with items x neighbours.
     """
 
     name = "item_knn"
@@ -37,6 +38,7 @@ class ItemKnn(Generator):
         neighbours: int = 100,
         length: float = 0.5,
         decay: float = 1.0,
+        itself: bool = True,
     ) -> Self:
         counts = sp.coo_array((np.ones(len(history)), (history.item, history.user)), (history.n_items, history.n_users))
         weights = counts.tocsr().astype(np.float32)
@@ -52,7 +54,8 @@ class ItemKnn(Generator):
         for start in range(0, history.n_items, ITEMS_AT_ONCE):
             found = (weights[start : start + ITEMS_AT_ONCE] @ weights.T).toarray()
             here = np.arange(len(found))
-            found[here, start + here] = 0.0
+            if not itself:
+                found[here, start + here] = 0.0
             best = top_items(found, neighbours)
             value = np.take_along_axis(found, best, axis=1)
             rows = np.repeat(here, best.shape[1])
