@@ -83,11 +83,11 @@ def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protoc
     log = log_of(rows, 14)
     split = protocol.split(log, ITEMS)
     # In the place of each held-out event stands another item, with another value.
-    order = [name for name in ("user", "item", "at")]
+    order = ("user", "item", "at")
     left = set(zip(*(getattr(split.log, name).tolist() for name in order), strict=True))
     held = [row not in left for row in zip(*(getattr(log, name).tolist() for name in order), strict=True)]
-    cold = np.flatnonzero(split.candidates) if protocol.name == "cold_items" else np.array([2])
-    planted = replace(log, item=np.where(held, cold[-1], log.item), value=np.where(held, 99.0, log.value))
+    other = {"next_days": 2, "leave_one_out": 5, "cold_items": np.flatnonzero(split.candidates)[-1]}[protocol.name]
+    planted = replace(log, item=np.where(held, other, log.item), value=np.where(held, 99.0, log.value))
     again = protocol.split(planted, ITEMS)
     for name in ("user", "item", "basket", "at", "value"):
         np.testing.assert_array_equal(getattr(again.log, name), getattr(split.log, name))
