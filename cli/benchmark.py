@@ -169,14 +169,14 @@ def _show(title: str, facts: dict[str, Any]) -> None:
 
 def _progress(name: str) -> Any:
     """Progress on one line of stderr: rewritten on a terminal, every tenth in a log."""
-    last = {"share": -1.0, "step": ""}
+    last: dict[str, Any] = {"share": -1.0, "step": ""}
 
     def tell(step: str, done: float, note: str) -> None:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{name}: {step} {done:4.0%} {note}")
             if done >= 1:
                 sys.stderr.write("\r\x1b[K")
-        elif step != last["step"] or done - float(last["share"]) >= 0.25 or done >= 1:
+        elif step != last["step"] or done - last["share"] >= 0.25 or done >= 1:
             last.update(share=done, step=step)
             sys.stderr.write(f"{name}: {step} {done:4.0%} {note}\n")
         sys.stderr.flush()

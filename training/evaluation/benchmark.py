@@ -67,7 +67,7 @@ def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
             return {}
         latest = ", ".join(f"arg_max({name}, {FEATURE_AT}) as {name}" for name in FACTS)
         with duckdb.connect() as connection:
-            table = connection.execute(
+            table: pa.Table = connection.execute(
                 f"select {ITEM_ID}, {latest} from read_parquet($1) where epoch({FEATURE_AT}) <= $2 group by {ITEM_ID}",
                 [str(marts.path(ITEM_ACTIVITY)), moment],
             ).to_arrow_table()
@@ -134,8 +134,8 @@ def _lists(
         hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
         values = {f"{metric}@{k}": each for k in KS for metric, each in list_metrics(hits[:, :k], totals).items()}
         values["auc"] = user_auc(scores, relevant, eligible)
-        own = np.bincount(users.repeats.user, buyers[users.repeats.item], n)
-        own = own / np.maximum(np.bincount(users.repeats.user, minlength=n), 1)
+        total = np.bincount(users.repeats.user, buyers[users.repeats.item], n)
+        own = total / np.maximum(np.bincount(users.repeats.user, minlength=n), 1)
         values |= beyond_accuracy(lists[:, :10], buyers, split.log.n_users, own, text)
         # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
         values["scored"] = (np.isfinite(scores) & eligible).sum(axis=1) / eligible.sum(axis=1)

@@ -18,7 +18,7 @@ from zhiyin.recommender.users import Users
 from zhiyin.settings import Settings
 
 USERS_AT_ONCE = 256
-DEFAULTS = {"personal_frequency": {}, "ease": {}, "interest": {}, "text_neighbours": {}, "popularity": {}}
+DEFAULTS: dict[str, dict[str, Any]] = {"personal_frequency": {}, "ease": {}, "interest": {}, "text_neighbours": {}, "popularity": {}}
 
 
 @dataclass(frozen=True)

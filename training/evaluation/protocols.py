@@ -110,8 +110,9 @@ class NextDays(Protocol):
 
 @dataclass(frozen=True)
 class LeaveOneOut(Protocol):
-    """The last event of every user who has at least two; lists leave out what the user has."""
+    """The last event of every user who has at least two; without ``repeats`` lists leave out what the user has."""
 
+    repeats: bool = False
     name = "leave_one_out"
 
     def split(self, log: History, catalogue: Catalogue) -> Split:

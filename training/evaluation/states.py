@@ -5,6 +5,7 @@ one, or of a log without some items; a test holds the two readings against each 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def read_users(
 def _user_columns(
     owner: Integers, item: Integers, days: Floats, opens: npt.NDArray[np.bool_], n: int
 ) -> dict[str, Floats]:
-    columns = {}
+    columns: dict[str, npt.NDArray[Any]] = {}
     for window in WINDOWS:
         inside = days <= window
         columns[f"events_{window}d"] = np.bincount(owner[inside], minlength=n)
@@ -108,7 +109,7 @@ def _affinity(owner: Integers, item: Integers, days: npt.NDArray[np.float64], ca
 def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: Mapping[str, Floats]) -> ItemState:
     """States of all items of a log at a moment; ``facts``: columns that a log does not tell, float32 [items]."""
     n, days = log.n_items, (at - log.at) / SECONDS_PER_DAY
-    columns: dict[str, npt.NDArray[np.generic]] = {}
+    columns: dict[str, npt.NDArray[Any]] = {}
     for window in WINDOWS:
         columns[f"events_{window}d"] = np.bincount(log.item[days <= window], minlength=n)
     for name, inside in (("users_28d", days <= 28), ("users_90d", days <= 90), ("users", days < np.inf)):
