@@ -32,9 +32,14 @@ def owned(world):
     return matrix
 
 
-@pytest.mark.parametrize("name", MATRIX_PEERS)
+@pytest.mark.parametrize("name", [*MATRIX_PEERS, "bpr", "lstm"])
 def test_a_peer_finds_the_own_item_that_was_never_bought(world, users, items, name):
-    options = {"neighbours": 4} if name == "tifu_knn" else {}  # of 24 users
+    small = {
+        "tifu_knn": {"neighbours": 4},  # of 24 users
+        "bpr": {"epochs": 60, "learning_rate": 0.05},
+        "lstm": {"width": 8, "length": 24, "epochs": 120},
+    }
+    options = small.get(name, {})
     scores = PEERS[name](world.history, world.context, **options).score(users, items)
     assert scores.dtype == np.float32
     assert not np.isnan(scores).any()

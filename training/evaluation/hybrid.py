@@ -18,7 +18,7 @@ from zhiyin.recommender.users import Users
 from zhiyin.settings import Settings
 
 USERS_AT_ONCE = 256
-DEFAULTS: dict[str, dict[str, Any]] = {"personal_frequency": {}, "ease": {}, "interest": {}, "text_neighbours": {}, "popularity": {}}
+PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     ``questions`` (how many earlier ones the ranker learns from), ``refit`` (generators anew for each question, or once
     before the earliest) and ``ranker`` (parameters of LightGBM, and ``trees``).
     """
-    chosen: dict[str, dict[str, Any]] = options.get("generators", DEFAULTS)
+    chosen: dict[str, dict[str, Any]] = options.get("generators", {name: {} for name in PRODUCTION})
     splits: list[Split] = []
     log = problem.split.log
     for _ in range(options.get("questions", 1)):

@@ -8,6 +8,7 @@ from training.evaluation.protocols import Protocol as EvaluationProtocol
 from training.evaluation.protocols import Split
 from training.evaluation.states import read_items, read_users
 from zhiyin.recommender.candidates import (
+    Bpr,
     Content,
     Context,
     Ials,
@@ -15,6 +16,7 @@ from zhiyin.recommender.candidates import (
     ItemKnn,
     ItemToItem,
     KindDemand,
+    Lstm,
     PersonalFrequency,
     Popularity,
     TextNeighbours,
@@ -63,6 +65,8 @@ PEERS: dict[str, Callable[..., Scorer]] = {
     "item_knn": ItemKnn.fit,
     "ease": ItemToItem.fit,
     "ials": Ials.fit,
+    "bpr": Bpr.fit,
+    "lstm": Lstm.fit,
     "interest": Interest.fit,
     "text_neighbours": TextNeighbours.fit,
     "content": Content.fit,

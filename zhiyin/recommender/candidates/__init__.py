@@ -1,12 +1,14 @@
 """Candidate generators: one interface (``base``), one file per generator, and the list of those in use."""
 
 from zhiyin.recommender.candidates.base import CandidateGenerator, Context, Generator
+from zhiyin.recommender.candidates.bpr import Bpr
 from zhiyin.recommender.candidates.content import Content
 from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.candidates.item_knn import ItemKnn
 from zhiyin.recommender.candidates.item_to_item import ItemToItem
 from zhiyin.recommender.candidates.kind_demand import KindDemand
+from zhiyin.recommender.candidates.lstm import Lstm
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
@@ -23,6 +25,7 @@ GENERATORS: tuple[type[CandidateGenerator], ...] = (
 
 __all__ = [
     "GENERATORS",
+    "Bpr",
     "CandidateGenerator",
     "Content",
     "Context",
@@ -32,6 +35,7 @@ __all__ = [
     "ItemKnn",
     "ItemToItem",
     "KindDemand",
+    "Lstm",
     "PersonalFrequency",
     "Popularity",
     "TextNeighbours",
