@@ -77,7 +77,7 @@ def test_cold_items_never_enter_the_log_and_only_late_events_are_asked_for():
     assert pairs(split) == {(row[0], int(row[1][1:])) for row in late if int(row[1][1:]) in cold}
 
 
-@pytest.mark.parametrize("protocol", [NextDays(CUT, 14, least=1), LeaveOneOut(), ColdItems(share=0.3)])
+@pytest.mark.parametrize("protocol", [NextDays(CUT, 14, least=1), LeaveOneOut(), ColdItems(share=0.3, of_present=True)])
 def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protocol):
     rows = BEFORE + [event(user, 2, -4) for user in range(3)] + AFTER[:4]
     log = log_of(rows, 14)

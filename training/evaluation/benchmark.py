@@ -50,7 +50,8 @@ def pose(
         ValueError: the marts end too early, or hold too little.
     """
     interactions = read_interactions(marts.path(INTERACTIONS))
-    catalogue = Catalogue.of(pq.read_table(marts.path(ITEMS)), protocol.items(interactions))
+    items = pq.read_table(marts.path(ITEMS))
+    catalogue = Catalogue.of(items, protocol.items(interactions, items))
     log = History.of(interactions, catalogue, protocol.end(marts.as_of))
     split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
     vectors, _ = document_vectors(settings, catalogue, progress)
@@ -156,8 +157,9 @@ def summarise(judged: Mapping[str, Judged], split: Split) -> dict[str, Any]:
     names = [f"{metric}@{k}" for k in KS for metric in METRICS] + ["auc", *BEYOND]
     for name, each in judged.items():
         table = np.column_stack([each.values[figure] for figure in names])
-        means = np.nanmean(table, axis=0) if len(table) else table
-        low, high = interval(bootstrap_means(np.where(np.isnan(table), means, table)))
+        known = ~np.isnan(table)
+        means = np.where(known, table, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)  # 0 where nobody has one
+        low, high = interval(bootstrap_means(np.where(known, table, means)))
         facts: dict[str, Any] = {
             figure: {"mean": float(means[at]), "low": float(low[at]), "high": float(high[at])}
             for at, figure in enumerate(names)
@@ -184,7 +186,7 @@ def export_lists(path: Path, judged: Mapping[str, Judged], problem: Problem, raw
         user, place = np.nonzero(each.lists >= 0)
         columns = _named(problem, raw, user, each.lists[user, place])
         columns |= {"rank": pa.array(place + 1), "score": pa.array(each.scores[user, place])}
-        tables.append(pa.table({"model": pa.array([name] * len(user)), **columns}))
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
     _write(path, pa.concat_tables(tables))
 
 
@@ -194,7 +196,7 @@ def export_scores(path: Path, judged: Mapping[str, Judged], problem: Problem, ra
     for name, each in judged.items():
         user, item = np.nonzero(each.sample > -np.inf)
         columns = _named(problem, raw, user, item) | {"score": pa.array(each.sample[user, item])}
-        tables.append(pa.table({"model": pa.array([name] * len(user)), **columns}))
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
     _write(path, pa.concat_tables(tables))
 
 

@@ -48,7 +48,7 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     splits: list[Split] = []
     log = problem.split.log
     for _ in range(options.get("questions", 1)):
-        splits.append(problem.protocol.split(log, problem.context.catalogue))
+        splits.append(problem.protocol.within.split(log, problem.context.catalogue))
         log = splits[-1].log
     lessons = RankingLessons()
     teachers = None if options.get("refit", True) else _fit_generators(log, problem, chosen)

@@ -5,7 +5,7 @@ applied again the windows on which a ranker learns. What settings are chosen on 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -54,9 +54,9 @@ class Protocol(ABC):
     name: ClassVar[str]
     repeats: bool = False
 
-    def items(self, interactions: pa.Table) -> list[str]:
-        """Ids of the items that take part: here, all."""
-        return sorted(str(item) for item in pc.unique(interactions[ITEM_ID]).to_pylist())
+    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
+        """Ids of the items that take part: here, the whole catalogue."""
+        return sorted(str(item) for item in pc.unique(items[ITEM_ID]).to_pylist())
 
     def end(self, as_of: datetime) -> datetime:
         """Events before this moment take part, in the log or in the answer."""
@@ -72,7 +72,12 @@ class Protocol(ABC):
 
     def validation(self, log: History, catalogue: Catalogue) -> Split:
         """The question on which settings are chosen: as ``split``, within what ``split`` leaves to learn from."""
-        return self.split(self.split(log, catalogue).log, catalogue)
+        return self.within.split(self.split(log, catalogue).log, catalogue)
+
+    @property
+    def within(self) -> "Protocol":
+        """The protocol as it is asked again within what a question leaves."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class NextDays(Protocol):
     least: int = MIN_ITEM_INTERACTIONS
     name = "next_days"
 
-    def items(self, interactions: pa.Table) -> list[str]:
+    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
         return [str(item) for item in eligible_at(interactions, self.cut, self.least).to_pylist()]
 
     def end(self, as_of: datetime) -> datetime:
@@ -135,10 +140,15 @@ class ColdItems(Protocol):
     share: float = 0.1
     late: float = 0.2
     seed: int = 0
+    of_present: bool = False  # draw from the items with an event: so that none is drawn again
     name = "cold_items"
 
+    @property
+    def within(self) -> Protocol:
+        return replace(self, of_present=True)
+
     def split(self, log: History, catalogue: Catalogue) -> Split:
-        present = np.flatnonzero(log.item_counts)
+        present = np.flatnonzero((log.item_counts > 0) | (not self.of_present))
         names = [catalogue.item_ids[item] for item in present]
         order = np.argsort([int(name) for name in names] if all(map(str.isdigit, names)) else names)
         count = round(self.share * len(present))

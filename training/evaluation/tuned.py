@@ -2,7 +2,77 @@
 
 from typing import Any
 
-TUNED: dict[str, dict[str, dict[str, Any]]] = {}
+COLD_FACTORS = {"factors": 32, "confidence": 3}
+GROCERIES = {
+    "personal_frequency": {"short_weight": 0.5, "count_weight": 0.1},
+    "interest": {},
+    "kind_demand": {},
+    "popularity": {"quota": 40},
+}
+TUNED: dict[str, dict[str, dict[str, Any]]] = {
+    "complete_journey/next_days_all": {
+        "personal_frequency": {"short_weight": 0.5, "count_weight": 0.1},
+        "zhiyin": {
+            "generators": {
+                **GROCERIES,
+                "ease": {"quota": 60},
+                "item_knn": {"quota": 40, "decay": 0.8},
+            },
+            "questions": 3,
+            "refit": False,
+            "ranker": {"trees": 250},
+        },
+    },
+    "complete_journey/next_days_new": {
+        "item_knn": {"itself": False, "decay": 0.8},
+        "zhiyin": {
+            "generators": {
+                "ease": {"quota": 150},
+                "interest": {"quota": 150},
+                "item_knn": {"quota": 100, "decay": 0.8, "itself": False},
+                "kind_demand": {"quota": 100},
+                "popularity": {"quota": 100},
+                "text_neighbours": {},
+            },
+            "questions": 3,
+            "refit": False,
+        },
+    },
+    "movielens_100k/leave_one_out": {
+        "ease": {"ridge": 500, "decay": 0.95},
+        "item_knn": {"decay": 0.85},
+        "ials": {"decay": 0.9},
+        "tifu_knn": {"group": 10, "inside": 1.0, "between": 0.9, "own": 0.5, "neighbours": 100},
+        "text_neighbours": {"decay": 0.9},
+        "zhiyin": {
+            "generators": {
+                "ease": {"ridge": 500, "decay": 0.92, "quota": 100},
+                "interest": {"quota": 100},
+                "item_knn": {"decay": 0.85},
+                "last_item": {"model": "item_knn", "decay": 0.4, "quota": 30},
+                "ials": {"decay": 0.9, "quota": 40},
+                "text_neighbours": {"decay": 0.9, "quota": 10},
+                "popularity": {"quota": 20},
+            },
+            "questions": 6,
+            "refit": False,
+            "ranker": {"trees": 200, "num_leaves": 15, "min_data_in_leaf": 250, "learning_rate": 0.05},
+        },
+    },
+    "movielens_100k/cold_items": {
+        "content": {"ridge": 10, "demand": 1, "factors": COLD_FACTORS},
+        "zhiyin": {
+            "generators": {
+                "content": {"ridge": 10, "demand": 1, "factors": COLD_FACTORS, "quota": 200},
+                "content_demand": {"model": "content", "ridge": 10, "demand": 30, "factor_weight": 0},
+                "content_own": {"model": "content", "demand": 0, "factor_weight": 0},
+                "text_neighbours": {},
+            },
+            "questions": 4,
+            "ranker": {"trees": 80, "num_leaves": 7, "min_data_in_leaf": 300},
+        },
+    },
+}
 
 
 def tuned(dataset: str, protocol: str, model: str) -> dict[str, Any]:

@@ -40,8 +40,9 @@ class ItemToItem(CandidateGenerator):
         best_sellers: int = BEST_SELLERS,
         ridge: float = 300.0,
         decay: float = 1.0,
+        counted: bool = False,
     ) -> Self:
-        owned = np.unique(history.user * history.n_items + history.item)
+        owned, count = np.unique(history.user * history.n_items + history.item, return_counts=True)
         user, item = owned // history.n_items, owned % history.n_items
         buyers = np.bincount(item, minlength=history.n_items)
         best = np.sort(np.argsort(-buyers, kind="stable")[: min(best_sellers, int((buyers > 0).sum()))])
@@ -49,7 +50,7 @@ class ItemToItem(CandidateGenerator):
         column[best] = np.arange(len(best))
         keep = column[item] >= 0
         matrix = sp.csr_array(
-            (np.ones(keep.sum(), np.float32), (user[keep], column[item[keep]])), (history.n_users, len(best))
+            (np.sqrt(count[keep] if counted else np.ones(keep.sum())).astype(np.float32), (user[keep], column[item[keep]])), (history.n_users, len(best))
         )
         gram = (matrix.T @ matrix).toarray()
         gram[np.diag_indices_from(gram)] += ridge
