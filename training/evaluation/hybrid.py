@@ -26,11 +26,13 @@ class Hybrid:
     """Generators propose, the ranker orders; what none proposed is not listed."""
 
     generators: list[Generator]
-    ranker: Ranker
+    ranker: Ranker | None  # None: as the first generator orders
     catalogue: Catalogue
     repeats: bool
 
     def score(self, users: Users, items: ItemState) -> Floats:
+        if self.ranker is None:
+            return self.generators[0].score(users, items)
         candidates = propose(self.generators, users, self.catalogue, items, self.repeats)
         scores = np.full((len(users), len(self.catalogue)), -np.inf, np.float32)
         scores[candidates.user, candidates.item] = self.ranker.score(candidates)
@@ -41,10 +43,13 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     """Fit on ``problem.split.log``.
 
     ``options``: ``generators`` (name: settings, with ``quota``, and ``model`` where the name is a second one's),
-    ``questions`` (how many earlier ones the ranker learns from), ``refit`` (generators anew for each question, or once
-    before the earliest) and ``ranker`` (parameters of LightGBM, and ``trees``).
+    ``questions`` (how many earlier ones the ranker learns from; 0: no ranker, the first generator orders), ``refit``
+    (generators anew for each question, or once before the earliest) and ``ranker`` (parameters of LightGBM, ``trees``).
     """
     chosen: dict[str, dict[str, Any]] = options.get("generators", {name: {} for name in PRODUCTION})
+    if not options.get("questions", 1):
+        generators = _fit_generators(problem.split.log, problem, chosen)
+        return Hybrid(generators, None, problem.context.catalogue, problem.split.repeats)
     splits: list[Split] = []
     log = problem.split.log
     for _ in range(options.get("questions", 1)):

@@ -49,9 +49,9 @@ class ItemToItem(CandidateGenerator):
         column = np.full(history.n_items, -1)
         column[best] = np.arange(len(best))
         keep = column[item] >= 0
-        matrix = sp.csr_array(
-            (np.sqrt(count[keep] if counted else np.ones(keep.sum())).astype(np.float32), (user[keep], column[item[keep]])), (history.n_users, len(best))
-        )
+        values = np.sqrt(count[keep]) if counted else np.ones(keep.sum())
+        place = (user[keep], column[item[keep]])
+        matrix = sp.csr_array((values.astype(np.float32), place), (history.n_users, len(best)))
         gram = (matrix.T @ matrix).toarray()
         gram[np.diag_indices_from(gram)] += ridge
         factor, _ = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
