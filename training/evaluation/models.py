@@ -45,7 +45,7 @@ class Problem:
     split: Split
     context: Context
     facts: Facts
-    length: int = 256  # events that a user's sequence holds
+    length: int = 2_000  # events that a user's sequence holds
 
     def users(self, split: Split, start: int, stop: int) -> Users:
         """States of some of the users that a question asks for."""

@@ -2,20 +2,18 @@
 
 from typing import Any
 
-GROCERIES = {
-    "personal_frequency": {"short_weight": 0.5, "count_weight": 0.1},
-    "interest": {},
-    "kind_demand": {},
-    "popularity": {"quota": 40},
-}
+FREQUENCY = {"short_weight": 0.5, "count_weight": 0.1}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "complete_journey/next_days_all": {
-        "personal_frequency": {"short_weight": 0.5, "count_weight": 0.1},
+        "personal_frequency": FREQUENCY,
         "zhiyin": {
             "generators": {
-                **GROCERIES,
+                "personal_frequency": FREQUENCY,
                 "ease": {"quota": 60},
+                "interest": {},
                 "item_knn": {"quota": 40, "decay": 0.8},
+                "kind_demand": {"quota": 30},
+                "popularity": {"quota": 40},
             },
             "questions": 3,
             "refit": False,
