@@ -2,10 +2,13 @@
 
 from typing import Any
 
+GROCERY_FACTORS = {"factors": 128, "confidence": 1, "ridge": 30}
 FREQUENCY = {"short_weight": 0.5, "count_weight": 0.1}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "complete_journey/next_days_all": {
         "personal_frequency": FREQUENCY,
+        "ease": {"counted": True},
+        "ials": GROCERY_FACTORS,
         "zhiyin": {
             "generators": {
                 "personal_frequency": FREQUENCY,
@@ -22,6 +25,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "complete_journey/next_days_new": {
         "item_knn": {"itself": False, "decay": 0.8},
+        "ials": GROCERY_FACTORS,
         "zhiyin": {
             "generators": {
                 "ease": {"quota": 150},
