@@ -68,9 +68,9 @@ def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
             return {}
         latest = ", ".join(f"arg_max({name}, {FEATURE_AT}) as {name}" for name in FACTS)
         with duckdb.connect() as connection:
-            table: pa.Table = connection.execute(
+            table: pa.Table = connection.sql(
                 f"select {ITEM_ID}, {latest} from read_parquet($1) where epoch({FEATURE_AT}) <= $2 group by {ITEM_ID}",
-                [str(marts.path(ITEM_ACTIVITY)), moment],
+                params=[str(marts.path(ITEM_ACTIVITY)), moment],
             ).to_arrow_table()
         place = catalogue.index_of(table[ITEM_ID])
         columns = {name: np.full(len(catalogue), np.nan, np.float32) for name in FACTS}
