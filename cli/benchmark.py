@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from zhiyin.clock import Clock
 from zhiyin.contract import MIN_ITEM_INTERACTIONS
 from zhiyin.landing import check_dataset
 from zhiyin.settings import Settings, get_settings
@@ -76,7 +77,7 @@ def benchmark(
     marts = current(settings)
     asked: Protocol
     if protocol == "next_days":
-        moment = datetime.fromisoformat(cut).replace(tzinfo=UTC) if cut else marts.as_of - timedelta(days=days)
+        moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
         asked = NextDays(moment, days, take == "all", least)
     else:
         asked = LeaveOneOut() if protocol == "leave_one_out" else ColdItems()
