@@ -1,4 +1,4 @@
-"""Settings by dataset, protocol and model, each chosen on the validation window (`zhiyin benchmark --validation`)."""
+"""Settings by dataset, protocol and model, chosen on validation windows (`zhiyin benchmark --validation`)."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
             "ranker": {"trees": 250},
         },
     },
-    "complete_journey/next_days_new": {
+    "complete_journey/next_days_new": {  # the whole's by judgement: no validation run of it ended
         "item_knn": {"itself": False, "decay": 0.8},
         "ials": GROCERY_FACTORS,
         "zhiyin": {
