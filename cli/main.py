@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.airflow_api import AirflowError
+from cli.benchmark import benchmark
 from cli.environment import PATIENT, QUIET
 from cli.onboard import onboard
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
@@ -160,6 +161,7 @@ def step(
 
 
 app.command()(onboard)
+app.command()(benchmark)
 
 
 def main() -> None:

@@ -156,12 +156,6 @@ class Platform:
     def run(self, clock: Clock) -> None:
         """Trigger the DAG and follow it; raise when it fails."""
         self._check_dataset()
-        reigning = registry.champion(self.settings)
-        if reigning and reigning["promoted_at_as_of"] > clock.as_of.isoformat():
-            raise PlatformError(
-                f"the champion is of {reigning['promoted_at_as_of'][:10]} and has seen the days that a run for "
-                f"{clock.date} is judged on; `zhiyin rollback` first, or run a later day."
-            )
         run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date, "dataset": self.settings.dataset}))
 

@@ -55,15 +55,15 @@ def read_catalogue(marts: Marts) -> Catalogue:
     return Catalogue.of(pq.read_table(marts.path(ITEMS)), _frequent(items))
 
 
-def eligible_at(interactions: pa.Table, cut: datetime) -> pa.Array:
-    """Ids of the items with enough interactions before ``cut``: the candidates of that moment."""
+def eligible_at(interactions: pa.Table, cut: datetime, least: int = MIN_ITEM_INTERACTIONS) -> pa.Array:
+    """Ids of the items with at least ``least`` interactions before ``cut``: the candidates of that moment."""
     before = pa.array(epoch_seconds(interactions[OCCURRED_AT]) < cut.timestamp())
-    return pa.array(_frequent(interactions.filter(before)[ITEM_ID]), pa.string())
+    return pa.array(_frequent(interactions.filter(before)[ITEM_ID], least), pa.string())
 
 
-def _frequent(items: pa.ChunkedArray) -> list[str]:
+def _frequent(items: pa.ChunkedArray, least: int = MIN_ITEM_INTERACTIONS) -> list[str]:
     counts = pc.value_counts(items.cast(pa.string()).combine_chunks())
-    enough = pc.greater_equal(counts.field("counts"), MIN_ITEM_INTERACTIONS)
+    enough = pc.greater_equal(counts.field("counts"), least)
     return sorted(counts.field("values").filter(enough).to_pylist())
 
 

@@ -1,5 +1,7 @@
 """Fit the ranker: LambdaMART (Burges 2010) on the ranking set."""
 
+from typing import Any
+
 import lightgbm as lgb
 
 from training.ranking_set import RankingSet
@@ -25,8 +27,10 @@ PARAMETERS = {
 }
 
 
-def fit_ranker(ranking_set: RankingSet, settings: Settings, progress: Progress) -> Ranker:
-    """Grow the trees; the same set, seed and threads give the same model."""
+def fit_ranker(
+    ranking_set: RankingSet, settings: Settings, progress: Progress, trees: int = TREES, **parameters: Any
+) -> Ranker:
+    """Grow the trees; the same set, seed and threads give the same model. ``parameters`` replace those above."""
     rows = lgb.Dataset(
         ranking_set.features,
         ranking_set.label,
@@ -39,7 +43,7 @@ def fit_ranker(ranking_set: RankingSet, settings: Settings, progress: Progress) 
     def report(state: lgb.callback.CallbackEnv) -> None:
         if state.iteration % 10 == 9:
             size = f"{len(ranking_set.label):,} candidates of {len(ranking_set.group):,} lists"
-            progress("ranker", (state.iteration + 1) / TREES, f"tree {state.iteration + 1}, {size}")
+            progress("ranker", (state.iteration + 1) / trees, f"tree {state.iteration + 1}, {size}")
 
-    parameters = PARAMETERS | {"seed": settings.seed, "num_threads": settings.threads}
-    return Ranker(lgb.train(parameters, rows, num_boost_round=TREES, callbacks=[report]))
+    parameters = PARAMETERS | parameters | {"seed": settings.seed, "num_threads": settings.threads}
+    return Ranker(lgb.train(parameters, rows, num_boost_round=trees, callbacks=[report]))

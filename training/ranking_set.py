@@ -11,7 +11,7 @@ from training.evaluation.splits import truth_between
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.features import propose
+from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import matrix
 from zhiyin.recommender.users import Users
 
@@ -28,15 +28,35 @@ class RankingSet:
     group: npt.NDArray[np.int64]
 
 
+class RankingLessons:
+    """Gathers a ranking set batch by batch.
+
+    Users without a proposed item that they then took teach a ranker nothing and are left out.
+    """
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._blocks: list[tuple[Floats, npt.NDArray[np.int8], npt.NDArray[np.int64]]] = []
+
+    def add(self, candidates: Candidates, label: npt.NDArray[np.bool_]) -> None:
+        """A batch of users' candidates, and whether each was taken."""
+        self._names = self._names or sorted(candidates.columns)
+        keep = (np.bincount(candidates.user, label) > 0)[candidates.user]
+        features = matrix(candidates, self._names)[keep]
+        self._blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
+
+    def gathered(self) -> RankingSet:
+        features = np.concatenate([rows for rows, _, _ in self._blocks])
+        labels = np.concatenate([taken for _, taken, _ in self._blocks])
+        group = np.concatenate([size for _, _, size in self._blocks])
+        return RankingSet(self._names, features, labels, group[group > 0])
+
+
 def build_ranking_set(
     data: Data, generators: list[CandidateGenerator], cuts: list[datetime], label_days: int, progress: Progress
 ) -> RankingSet:
-    """One label window per cut, states as of the cut; the generators were fitted before the earliest.
-
-    Users without a proposed item that they then bought teach a ranker nothing and are left out.
-    """
-    names: list[str] = []
-    blocks: list[tuple[Floats, npt.NDArray[np.int8], npt.NDArray[np.int64]]] = []
+    """One label window per cut, states as of the cut; the generators were fitted before the earliest."""
+    lessons = RankingLessons()
     for number, cut in enumerate(cuts):
         eligible = eligible_at(data.interactions, cut)
         items = ItemState.of(data.items, data.catalogue, cut, eligibility(data.catalogue, eligible))
@@ -45,14 +65,6 @@ def build_ranking_set(
         for start in range(0, rows.num_rows, USERS_AT_ONCE):
             users = Users.of(rows[start : start + USERS_AT_ONCE], data.catalogue, cut.timestamp())
             candidates = propose(generators, users, data.catalogue, items)
-            names = names or sorted(candidates.columns)
-            label = truth.holds(users.ids, candidates.user, candidates.item, data.catalogue)
-            useful = np.bincount(candidates.user, label, len(users)) > 0
-            keep = useful[candidates.user]
-            features = matrix(candidates, names)[keep]
-            blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
+            lessons.add(candidates, truth.holds(users.ids, candidates.user, candidates.item, data.catalogue))
         progress("ranking set", (number + 1) / len(cuts), f"label window from {cut:%Y-%m-%d}")
-    features = np.concatenate([rows for rows, _, _ in blocks])
-    labels = np.concatenate([bought for _, bought, _ in blocks])
-    group = np.concatenate([size for _, _, size in blocks])
-    return RankingSet(names, features, labels, group[group > 0])
+    return lessons.gathered()

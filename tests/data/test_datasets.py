@@ -13,7 +13,9 @@ from zhiyin.clock import Clock
 from zhiyin.erasure.erase import erase
 from zhiyin.erasure.search import search
 from zhiyin.landing import known_datasets, land
+from zhiyin.landing.datasets import raw_tables
 from zhiyin.landing.forgotten import Person
+from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.warehouse import Marts, build, current, publish
 
@@ -47,6 +49,23 @@ def test_ratings_are_graded_feedback(movies: tuple[Settings, Marts]) -> None:
         f"select event_type, value, count(*) from '{marts.path('interactions')}' group by all order by all"
     ).fetchall()
     assert [(kind, value) for kind, value, _ in counted] == [("rating", float(grade)) for grade in range(1, 6)]
+
+
+def test_ratings_of_one_second_keep_the_order_of_the_file(movies: tuple[Settings, Marts]) -> None:
+    settings, marts = movies
+    (ratings,) = (table for table in raw_tables(settings) if table.name == "ratings")
+    file = Path(ratings.source.path)  # type: ignore[union-attr]
+    lines = [line.split("\t") for line in file.read_text().splitlines()[1:]]
+    key = load_key(settings.pseudonym_key)
+    expected: dict[str, list[str]] = {}
+    for user, item, _, _ in sorted(lines, key=lambda line: float(line[3])):  # a stable sort
+        expected.setdefault(pseudonymise(key, user), []).append(item)
+    found = duckdb.execute(
+        f"select user_id, list(item_id order by occurred_at) from '{marts.path('interactions')}' group by all"
+    ).fetchall()
+    assert found
+    for user_id, items in found:
+        assert items == [item for item in expected[user_id] if item != "267"]  # the film without a title
 
 
 def test_a_film_has_its_year_and_its_genres(movies: tuple[Settings, Marts]) -> None:

@@ -4,8 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from sklearn.metrics import ndcg_score, roc_auc_score
 
-from training.evaluation.metrics import bootstrap_means, interval, list_metrics, user_auc
+from training.evaluation.metrics import beyond_accuracy, bootstrap_means, interval, list_metrics, user_auc
 
 
 def test_hand_worked_lists():
@@ -44,3 +45,44 @@ def test_the_interval_covers_a_known_mean_about_as_often_as_it_says():
         low, high = interval(bootstrap_means(random.normal(0.3, 0.2, (80, 1)), 400, trial))
         covered += bool(low[0] <= 0.3 <= high[0])
     assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_random_lists_agree_with_scikit_learn_and_with_plain_python():
+    random = np.random.default_rng(3)
+    scores = random.permuted(np.tile(np.arange(40.0), (25, 1)), axis=1).astype(np.float32)
+    relevant = random.random((25, 40)) < 0.15
+    relevant[:, 0] = True
+    for k in (5, 10, 20):
+        lists = np.argsort(-scores, axis=1)[:, :k]
+        figures = list_metrics(np.take_along_axis(relevant, lists, axis=1), relevant.sum(axis=1))
+        for row, chosen in enumerate(lists):
+            true = set(np.flatnonzero(relevant[row]))
+            hits = [place for place, item in enumerate(chosen, 1) if item in true]
+            precision, recall = len(hits) / k, len(hits) / len(true)
+            assert figures["ndcg"][row] == pytest.approx(ndcg_score([relevant[row]], [scores[row]], k=k))
+            assert figures["precision"][row] == pytest.approx(precision)
+            assert figures["recall"][row] == pytest.approx(recall)
+            assert figures["f1"][row] == pytest.approx(2 * precision * recall / max(precision + recall, 1e-9))
+            assert figures["hit_rate"][row] == bool(hits)
+            assert figures["mrr"][row] == pytest.approx(1 / hits[0] if hits else 0)
+            average = sum(nth / place for nth, place in enumerate(hits, 1)) / min(k, len(true))
+            assert figures["map"][row] == pytest.approx(average)
+    areas = user_auc(scores, relevant, np.ones(40, bool))
+    assert areas == pytest.approx([roc_auc_score(relevant[row], scores[row]) for row in range(25)])
+
+
+def test_auc_leaves_out_what_a_user_may_not_be_shown():
+    scores = np.array([[4.0, 3.0, 2.0, 1.0]], np.float32)
+    eligible = np.array([[False, True, True, True]])
+    assert user_auc(scores, np.array([[False, False, True, False]]), eligible) == pytest.approx([0.5])
+
+
+def test_what_lists_are_like_worked_by_hand():
+    buyers = np.array([7, 3, 1, 0])  # of 7 users
+    text = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [1.0, 1.0]], np.float32)
+    lists = np.array([[0, 1, 2], [0, 2, -1], [-1, -1, -1]])
+    figures = beyond_accuracy(lists, buyers, 7, np.array([2.0, 8.0, 5.0]), text)
+    assert figures["novelty"][:2] == pytest.approx([(0 + 1 + 2) / 3, (0 + 2) / 2])
+    assert figures["diversity"][:2] == pytest.approx([1 - 1 / 3, 0])  # one pair of three is alike; the only pair is
+    assert figures["popularity_lift"][:2] == pytest.approx([11 / 3 / 2, 4 / 8])
+    assert all(np.isnan(values[2]) for values in figures.values())

@@ -19,9 +19,8 @@ from training.evaluation.page import leaderboard_page
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
-from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.candidates.base import Progress, silent, top_items
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
-from zhiyin.recommender.features import top_items
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json

@@ -39,16 +39,18 @@ def list_metrics(hits: npt.NDArray[np.bool_], relevant: Integers) -> dict[str, V
 def user_auc(scores: Floats, relevant: npt.NDArray[np.bool_], eligible: npt.NDArray[np.bool_]) -> Values:
     """AUC of each user's relevant items against the other eligible ones [users], ties counting a half.
 
-    ``scores`` [users, items], -inf allowed; NaN where a user has no relevant or no other item.
+    ``scores`` [users, items], -inf allowed; ``eligible`` [items] or [users, items]; NaN where a user has no relevant
+    or no other item.
     """
     area = np.full(len(scores), np.nan)
-    ranked = np.sort(scores[:, eligible], axis=1)
+    eligible = np.broadcast_to(eligible, relevant.shape)
     for row in range(len(scores)):
-        right = np.sort(scores[row, relevant[row] & eligible])
-        wrong = ranked.shape[1] - len(right)
+        ranked = np.sort(scores[row, eligible[row]])
+        right = np.sort(scores[row, relevant[row] & eligible[row]])
+        wrong = len(ranked) - len(right)
         if len(right) and wrong:
             # Pairs won among all the eligible, less those won against the relevant themselves.
-            area[row] = (_won(right, ranked[row]) - _won(right, right)).mean() / wrong
+            area[row] = (_won(right, ranked) - _won(right, right)).mean() / wrong
     return area
 
 
@@ -76,3 +78,27 @@ def _divide(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.numbe
         numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0, dtype=np.float64
     )
     return quotient
+
+
+def beyond_accuracy(lists: Integers, buyers: Integers, n_users: int, own: Values, text: Floats) -> dict[str, Values]:
+    """What lists are like, whatever is relevant; each per user [users], NaN for an empty list.
+
+    ``lists`` [users, k], -1 where there is nothing; ``buyers`` [items]: users who have the item; ``own`` [users]: mean
+    buyers of what the user has; ``text`` [items, d]: vectors that say how alike two items are. Novelty: mean
+    self-information in bits of meeting the item at a random user (Vargas and Castells 2011). Diversity: one less the
+    mean cosine of two items of the list (Ziegler et al. 2005). Popularity lift: mean buyers of the list to those of the
+    user's own items (Abdollahpouri et al. 2019); above 1, the list is more popular than its user's taste.
+    """
+    there = lists >= 0
+    size = there.sum(axis=1).astype(np.float64)
+    bits = -np.log2((buyers + 1) / (n_users + 1))
+    unit = text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-9)
+    total = np.einsum("ukd,uk->ud", unit[lists], there)
+    pairs = size * (size - 1)
+    alike = np.einsum("ud,ud->u", total, total) - (np.linalg.norm(unit, axis=1)[lists] ** 2 * there).sum(axis=1)
+    empty, single = np.where(size > 0, size, np.nan), np.where(pairs > 0, pairs, np.nan)
+    return {
+        "novelty": (bits[lists] * there).sum(axis=1) / empty,
+        "diversity": 1 - alike / single,
+        "popularity_lift": (buyers[lists] * there).sum(axis=1) / empty / np.where(own > 0, own, np.nan),
+    }

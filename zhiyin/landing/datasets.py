@@ -8,6 +8,7 @@
       day: week_starts_on               # SQL of the UTC day of a row
       user: household_id                # SQL of the raw user: who is sampled, and who is forgotten
       events: true                      # its rows are events
+      line: line                        # adds a column of this name: the row's place in the source
 
 A table with neither ``land.day`` nor ``event_time`` (dbt's own: SQL of the UTC moment of a row) lands whole. ``$NAME``
 in a location or a connection string is a variable of the environment: where secrets and machines' paths go.
@@ -24,7 +25,7 @@ from zhiyin.landing.source import DATABASES, Database, Files, Source
 from zhiyin.settings import DATASETS, Settings
 
 SOURCES = "_sources.yml"
-KEYS = {"location", "format", "options", "database", "day", "user", "events"}
+KEYS = {"location", "format", "options", "database", "day", "user", "events", "line"}
 
 
 def known_datasets() -> list[str]:
@@ -72,7 +73,7 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
         raise ValueError(f"{path}: {name}: events need event_time, the SQL of a row's moment (UTC)")
     columns = {column["name"]: column.get("data_type") for column in table.get("columns", [])}
     source = _source(path, name, land)
-    return RawTable(name, source, day, columns, land.get("user"), land.get("events", False))
+    return RawTable(name, source, day, columns, land.get("user"), land.get("events", False), land.get("line"))
 
 
 def _source(path: Path, name: str, land: dict[str, Any]) -> Source:

@@ -28,6 +28,7 @@ class RawTable:
 
     ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
     ``columns`` are those that staging reads, with the types that it counts on (None: any).
+    ``line`` names a column that is added, the row's place in the source: where the order of events of one moment tells.
     ``rows`` is the SQL condition on the rows that are taken: all, or those of a sample of users.
     """
 
@@ -37,6 +38,7 @@ class RawTable:
     columns: Mapping[str, str | None] = field(default_factory=dict)
     user: str | None = None
     events: bool = False
+    line: str | None = None
     rows: str = ALL_ROWS
 
 
@@ -66,7 +68,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     # What a file's content follows from: while this is the same, the day need not be read again.
     sample = None if table.rows == ALL_ROWS else settings.user_sample
     fingerprint = table.source.fingerprint()
-    origin = json_digest([fingerprint, table.day, sample]) if fingerprint else None
+    origin = json_digest([fingerprint, table.day, sample, table.line]) if fingerprint else None
     entries = _entries(folder, sample)
     known = {
         name
@@ -127,6 +129,8 @@ def _split(
             other.source.prepare(connection)
         check(connection, table)
         source = table.source.relation()
+        if table.line:
+            source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: as they come
         rows = f"({table.rows}) and {not_forgotten(connection, settings, table.user, source)}"
         if table.day is None:
             connection.execute(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.candidates.base import CandidateGenerator
+from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.users import Users
 
@@ -29,14 +29,19 @@ class Candidates:
 
 
 def propose(
-    generators: Sequence[CandidateGenerator], users: Users, catalogue: Catalogue, items: ItemState
+    generators: Sequence[Generator], users: Users, catalogue: Catalogue, items: ItemState, repeats: bool = True
 ) -> Candidates:
-    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known)."""
+    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known).
+
+    Without ``repeats`` nothing that the user already has.
+    """
     n_items = len(catalogue)
     scores, best = {}, {}
     for generator in generators:
         dense = generator.score(users, items)
         dense[:, ~items.eligible] = -np.inf
+        if not repeats:
+            dense[users.repeats.user, users.repeats.item] = -np.inf
         scores[generator.name] = dense
         best[generator.name] = top_items(dense, generator.quota)
     rows = np.arange(len(users))[:, None]
@@ -57,19 +62,8 @@ def propose(
         columns |= _rhythm(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
         columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
     columns["category_affinity"] = _affinity(users, user, item, catalogue)
-    columns |= _states(users, user, item, catalogue, items)
+    columns |= _states(users, user, item, items, columns["days_since_last"])
     return Candidates(user, item, columns, scores)
-
-
-def top_items(scores: Floats, count: int) -> Integers:
-    """Item indices of the best ``count`` scores of each row, best first, equal scores by item index."""
-    count = min(count, scores.shape[1])
-    if count < scores.shape[1]:
-        top = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
-    else:
-        top = np.broadcast_to(np.arange(count), scores.shape).copy()
-    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(top, order, axis=1)
 
 
 def _find(keys: Integers, wanted: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
@@ -198,13 +192,15 @@ def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue
     return _lookup(keys[order], affinity.share[order], user * breadth + catalogue.category[item], 0.0)
 
 
-def _states(users: Users, user: Integers, item: Integers, catalogue: Catalogue, items: ItemState) -> dict[str, Floats]:
+def _states(users: Users, user: Integers, item: Integers, items: ItemState, last_days: Floats) -> dict[str, Floats]:
     """Every number of the user's and the item's state, and a few that speak of both."""
     columns = {f"user_{name}": values[user] for name, values in users.columns.items()}
     columns |= {f"item_{name}": values[item] for name, values in items.columns.items()}
     week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))
     columns["item_trend_week"] = _ratio(4 * week, month)
     columns["item_trend_month"] = _ratio(quarter.dtype.type(90 / 28) * month, quarter)
+    if "gap_days" in items.columns:
+        columns["due_for_all"] = _ratio(last_days, items.columns["gap_days"][item])
     if {"amount_28d", "events_28d"} <= users.columns.keys() and "mean_price_28d" in items.columns:
         usual = _ratio(users.columns["amount_28d"], users.columns["events_28d"])
         columns["price_to_usual"] = _ratio(items.columns["mean_price_28d"][item], usual[user])

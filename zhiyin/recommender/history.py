@@ -89,9 +89,12 @@ class History:
         moment = cut.timestamp()
         if moment > self.cut:
             raise ValueError(f"this history ends at {datetime.fromtimestamp(self.cut)}, before {cut.isoformat()}")
-        rows = np.flatnonzero(self.at < moment)
-        columns = {name: getattr(self, name)[rows] for name in ("user", "item", "basket", "type", "value", "at")}
-        return replace(self, cut=moment, **columns)
+        return replace(self.where(self.at < moment), cut=moment)
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> "History":
+        """The events for which ``kept`` [events] is true, in the same order."""
+        columns = {name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "at")}
+        return replace(self, **columns)
 
     @cached_property
     def item_counts(self) -> Integers:

@@ -1,11 +1,13 @@
--- A rating is graded feedback: its value is the grade.
+-- A rating is graded feedback: its value is the grade. Ratings of one second keep the order of the file, a microsecond
+-- apart a line.
 with source as (
 
     select
         "user_id:token" as person_id,
         "item_id:token" as item_id,
         "rating:float"::double as value,
-        make_timestamp(("timestamp:float"::double * 1000000)::bigint) as occurred_at
+        make_timestamp(("timestamp:float"::double * 1000000)::bigint) as rated_at,
+        line
     from {{ source('movielens_100k', 'ratings') }}
 
 ),
@@ -28,8 +30,8 @@ ratings as (
 
 select
     -- ids
-    {{ event_id(['user_id', 'item_id', 'occurred_at']) }} as event_id,
-    concat_ws('/', item_id, epoch(occurred_at)::bigint) as source_row,
+    {{ event_id(['user_id', 'item_id', 'rated_at']) }} as event_id,
+    concat_ws('/', item_id, epoch(rated_at)::bigint) as source_row,
     user_id,
     item_id,
     null::varchar as basket_id,
@@ -44,6 +46,6 @@ select
     'movielens_100k' as source,
 
     -- timestamps
-    occurred_at,
+    rated_at + to_microseconds(line) as occurred_at,
     null::timestamp as ingested_at
 from ratings

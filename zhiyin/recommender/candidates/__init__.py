@@ -1,11 +1,18 @@
 """Candidate generators: one interface (``base``), one file per generator, and the list of those in use."""
 
-from zhiyin.recommender.candidates.base import CandidateGenerator, Context
+from zhiyin.recommender.candidates.base import CandidateGenerator, Context, Generator
+from zhiyin.recommender.candidates.bpr import Bpr
+from zhiyin.recommender.candidates.content import Content
+from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.interest import Interest
+from zhiyin.recommender.candidates.item_knn import ItemKnn
 from zhiyin.recommender.candidates.item_to_item import ItemToItem
+from zhiyin.recommender.candidates.kind_demand import KindDemand
+from zhiyin.recommender.candidates.lstm import Lstm
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
+from zhiyin.recommender.candidates.tifu_knn import TifuKnn
 
 # In the order in which a recommender asks them; their names are feature names of the ranker.
 GENERATORS: tuple[type[CandidateGenerator], ...] = (
@@ -18,11 +25,19 @@ GENERATORS: tuple[type[CandidateGenerator], ...] = (
 
 __all__ = [
     "GENERATORS",
+    "Bpr",
     "CandidateGenerator",
+    "Content",
     "Context",
+    "Generator",
+    "Ials",
     "Interest",
+    "ItemKnn",
     "ItemToItem",
+    "KindDemand",
+    "Lstm",
     "PersonalFrequency",
     "Popularity",
     "TextNeighbours",
+    "TifuKnn",
 ]

@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import InterestEncoder
 from zhiyin.recommender.users import Users
@@ -34,7 +34,7 @@ class Context:
     fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
 
 
-class CandidateGenerator(ABC):
+class Generator(ABC):
     """Proposes items for users.
 
     A generator is fitted once on a log that ends at a cut, and scores users from their state (and the items' state)
@@ -42,17 +42,21 @@ class CandidateGenerator(ABC):
     batch. Reasonable for catalogues of up to about 100,000 items, since scores are dense.
     """
 
-    name: ClassVar[str]
-    quota: ClassVar[int]  # how many of its best items become candidates
+    name: str
+    quota: int  # how many of its best items become candidates
 
     @classmethod
     @abstractmethod
     def fit(cls, history: History, context: Context) -> Self:
-        """Learn from the log alone."""
+        """Learn from the log alone; what a kind may be tuned by are further arguments, each with its default."""
 
     @abstractmethod
     def score(self, users: Users, items: ItemState) -> Floats:
         """Float32 [users, items], higher is better, -inf for what is no candidate."""
+
+
+class CandidateGenerator(Generator):
+    """A generator that a bundle can hold."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -62,6 +66,34 @@ class CandidateGenerator(ABC):
     @abstractmethod
     def load(cls, folder: Path, context: Context) -> Self:
         """Read what ``save`` wrote; ``context`` is the bundle's."""
+
+
+def top_items(scores: Floats, count: int) -> Integers:
+    """Item indices of the best ``count`` scores of each row, best first, equal scores by item index."""
+    count = min(count, scores.shape[1])
+    if count < scores.shape[1]:
+        top = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    else:
+        top = np.broadcast_to(np.arange(count), scores.shape).copy()
+    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(top, order, axis=1)
+
+
+def recency(users: Users, n_items: int, decay: float) -> Floats:
+    """``decay`` to the number of the user's baskets since the latest with the item, one weight per repeat entry.
+
+    What lies before the sequence counts as one basket older than its oldest.
+    """
+    repeats, sequence = users.repeats, users.sequence
+    newest = np.full(len(users), -1)
+    np.maximum.at(newest, sequence.user, sequence.basket)
+    keys, place = np.unique(sequence.user * n_items + sequence.item, return_inverse=True)
+    last = np.full(len(keys), -1)
+    np.maximum.at(last, place, sequence.basket)
+    wanted = repeats.user * n_items + repeats.item
+    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    latest = np.where(keys[found] == wanted, last[found], -1) if len(keys) else np.full(len(wanted), -1)
+    return np.asarray(decay ** (newest[repeats.user] - latest), np.float32)
 
 
 def profile(users: Users, weights: Floats, n_items: int) -> sp.csr_array:

@@ -8,14 +8,13 @@ import scipy.linalg
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
 from zhiyin.store import write_arrays
 
 BEST_SELLERS = 4_000  # the matrix is dense: memory and time grow with its square and cube (64 MB, about 3 s)
-RIDGE = 300.0
 
 
 class ItemToItem(CandidateGenerator):
@@ -27,25 +26,34 @@ class ItemToItem(CandidateGenerator):
     name = "item_to_item"
     quota = 80
 
-    def __init__(self, n_items: int, items: Integers, weights: Floats) -> None:
+    def __init__(self, n_items: int, items: Integers, weights: Floats, decay: float = 1.0) -> None:
         self.n_items = n_items
+        self.decay = decay  # of an item's weight in the profile with every basket since the latest that held it
         self.items = items  # catalogue index of each row and column of weights
         self.weights = weights  # float32 [best-sellers, best-sellers], zero diagonal
 
     @classmethod
-    def fit(cls, history: History, context: Context) -> Self:
-        owned = np.unique(history.user * history.n_items + history.item)
+    def fit(
+        cls,
+        history: History,
+        context: Context,
+        best_sellers: int = BEST_SELLERS,
+        ridge: float = 300.0,
+        decay: float = 1.0,
+        counted: bool = False,
+    ) -> Self:
+        owned, count = np.unique(history.user * history.n_items + history.item, return_counts=True)
         user, item = owned // history.n_items, owned % history.n_items
         buyers = np.bincount(item, minlength=history.n_items)
-        best = np.sort(np.argsort(-buyers, kind="stable")[: min(BEST_SELLERS, int((buyers > 0).sum()))])
+        best = np.sort(np.argsort(-buyers, kind="stable")[: min(best_sellers, int((buyers > 0).sum()))])
         column = np.full(history.n_items, -1)
         column[best] = np.arange(len(best))
         keep = column[item] >= 0
-        matrix = sp.csr_array(
-            (np.ones(keep.sum(), np.float32), (user[keep], column[item[keep]])), (history.n_users, len(best))
-        )
+        values = np.sqrt(count[keep]) if counted else np.ones(keep.sum())
+        place = (user[keep], column[item[keep]])
+        matrix = sp.csr_array((values.astype(np.float32), place), (history.n_users, len(best)))
         gram = (matrix.T @ matrix).toarray()
-        gram[np.diag_indices_from(gram)] += RIDGE
+        gram[np.diag_indices_from(gram)] += ridge
         factor, _ = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
         inverse, info = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
         if info:
@@ -54,11 +62,14 @@ class ItemToItem(CandidateGenerator):
         weights = -inverse / np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
         # Half precision in the bundle; rounded here so that a loaded model scores as the fitted one.
-        return cls(history.n_items, best, weights.astype(np.float16).astype(np.float32))
+        return cls(history.n_items, best, weights.astype(np.float16).astype(np.float32), decay)
 
     def _asked(self, users: Users) -> sp.csr_array:
         """Users' own best-sellers, the recent and frequent weighing more: sparse [users, best-sellers]."""
-        return profile(users, np.sqrt(users.repeats.long), self.n_items)[:, self.items]
+        weights = np.sqrt(users.repeats.long)
+        if self.decay < 1:
+            weights = weights * recency(users, self.n_items, self.decay)
+        return profile(users, weights, self.n_items)[:, self.items]
 
     def score(self, users: Users, items: ItemState) -> Floats:
         asked = self._asked(users)
@@ -91,9 +102,14 @@ class ItemToItem(CandidateGenerator):
         return found
 
     def save(self, folder: Path) -> None:
-        write_arrays(folder / "ease.safetensors", {"items": self.items, "weights": self.weights.astype(np.float16)})
+        weights = self.weights.astype(np.float16)
+        write_arrays(
+            folder / "ease.safetensors", {"items": self.items, "weights": weights, "decay": np.array([self.decay])}
+        )
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         tensors = load_file(folder / "ease.safetensors")
-        return cls(len(context.text), tensors["items"], tensors["weights"].astype(np.float32))
+        return cls(
+            len(context.text), tensors["items"], tensors["weights"].astype(np.float32), float(tensors["decay"][0])
+        )

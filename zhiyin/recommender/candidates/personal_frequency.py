@@ -18,21 +18,23 @@ class PersonalFrequency(CandidateGenerator):
     name = "personal_frequency"
     quota = 150
 
-    def __init__(self, short_weight: float = 0.25) -> None:
+    def __init__(self, short_weight: float = 0.25, count_weight: float = 0.0) -> None:
         self.short_weight = short_weight  # chosen on the validation window
+        self.count_weight = count_weight  # of a basket, however old
 
     @classmethod
-    def fit(cls, history: History, context: Context) -> Self:
-        return cls()
+    def fit(cls, history: History, context: Context, **weights: float) -> Self:
+        return cls(**weights)
 
     def score(self, users: Users, items: ItemState) -> Floats:
         repeats = users.repeats
         scores = np.full((len(users), len(items.eligible)), NOT_A_CANDIDATE, np.float32)
-        scores[repeats.user, repeats.item] = repeats.long + np.float32(self.short_weight) * repeats.short
+        short, count = np.float32(self.short_weight), np.float32(self.count_weight)
+        scores[repeats.user, repeats.item] = repeats.long + short * repeats.short + count * repeats.baskets
         return scores
 
     def save(self, folder: Path) -> None:
-        write_json(folder / "parameters.json", {"short_weight": self.short_weight})
+        write_json(folder / "parameters.json", {"short_weight": self.short_weight, "count_weight": self.count_weight})
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:

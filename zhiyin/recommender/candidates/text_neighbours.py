@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -18,27 +18,30 @@ class TextNeighbours(CandidateGenerator):
     name = "text_neighbours"
     quota = 20
 
-    def __init__(self, text: Floats) -> None:
+    def __init__(self, text: Floats, decay: float = 1.0) -> None:
+        self.decay = decay  # of an item's weight in the profile with every basket since the latest that held it
         self.text = text.astype(np.float64)
         self.text /= np.maximum(np.linalg.norm(self.text, axis=1, keepdims=True), 1e-9)
 
     @classmethod
-    def fit(cls, history: History, context: Context) -> Self:
-        return cls(context.text)
+    def fit(cls, history: History, context: Context, decay: float = 1.0) -> Self:
+        return cls(context.text, decay)
 
     def score(self, users: Users, items: ItemState) -> Floats:
-        taste = profile(users, users.repeats.long, len(items.eligible)).astype(np.float64) @ self.text
+        weights = users.repeats.long * recency(users, len(items.eligible), self.decay)
+        taste = profile(users, weights, len(items.eligible)).astype(np.float64) @ self.text
         length = np.linalg.norm(taste, axis=1, keepdims=True)
         # In double precision, rounded once: the same for a batch of one and of many.
         cosine = ((taste / np.maximum(length, 1e-9)) @ self.text.T).astype(np.float32)
         return np.where(length > 0, cosine, NOT_A_CANDIDATE)
 
     def save(self, folder: Path) -> None:
-        write_json(folder / "parameters.json", {"dimensions": self.text.shape[1]})  # the vectors are the bundle's
+        # The vectors are the bundle's.
+        write_json(folder / "parameters.json", {"dimensions": self.text.shape[1], "decay": self.decay})
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         parameters = read_json(folder / "parameters.json")
         if parameters["dimensions"] != context.text.shape[1]:
             raise ValueError(f"{folder}: fitted on text of {parameters['dimensions']} dimensions, not of this bundle")
-        return cls(context.text)
+        return cls(context.text, parameters["decay"])

@@ -1,0 +1,185 @@
+"""``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
+
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zhiyin.clock import Clock
+from zhiyin.contract import MIN_ITEM_INTERACTIONS
+from zhiyin.landing import check_dataset
+from zhiyin.settings import Settings, get_settings
+
+console = Console()
+errors = Console(stderr=True)
+PROTOCOLS = ("next_days", "leave_one_out", "cold_items")
+SHOWN = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
+
+
+def benchmark(
+    protocol: Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")],
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Default: ZHIYIN_DATASET.")] = None,
+    models: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the models; default: all.")] = None,
+    cut: Annotated[
+        str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="next_days: how many.")] = 14,
+    least: Annotated[
+        int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")
+    ] = MIN_ITEM_INTERACTIONS,
+    take: Annotated[
+        str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
+    ] = "all",
+    validation: Annotated[
+        bool, typer.Option("--validation", help="The question before: settings are chosen on this one.")
+    ] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="MODEL.KEY=JSON", help="A setting in place of the tuned one.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The lists, in the dataset's own ids (.parquet or .csv).")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Full scores of a sample of users (.parquet or .csv).")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many users --scores holds.")] = 100,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every figure, as JSON.")] = None,
+) -> None:
+    """Fit baselines, peers and ours on the same split of the published marts, and compare their lists."""
+    settings = get_settings()
+    if dataset is not None:
+        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
+    try:
+        check_dataset(settings.dataset)
+        overrides = _overrides(sets or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    # Heavy imports only now: `zhiyin --help` needs none of them.
+    from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
+    from training.evaluation.models import MODELS
+    from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays, Protocol
+    from training.evaluation.tuned import tuned
+    from zhiyin.store import write_json
+    from zhiyin.warehouse import current
+
+    chosen = models.split(",") if models else list(MODELS)
+    if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
+        raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
+    if protocol not in PROTOCOLS or take not in ("all", "new"):
+        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
+    marts = current(settings)
+    asked: Protocol
+    if protocol == "next_days":
+        moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
+        asked = NextDays(moment, days, take == "all", least)
+    else:
+        asked = LeaveOneOut() if protocol == "leave_one_out" else ColdItems()
+    problem = pose(settings, marts, asked, validation, _progress("data"))
+    split = problem.split
+    kind = f"{protocol}_{take}" if protocol == "next_days" else protocol
+    title = (
+        f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
+        f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates"
+    )
+    console.print(title, highlight=False)
+    judged = {}
+    for name in chosen:
+        problem = replace(problem, context=replace(problem.context, progress=_progress(name)))
+        options = tuned(settings.dataset, kind, name) | overrides.get(name, {})
+        judged[name] = judge(problem, name, options, sample if scores else 0)
+        figure = float(judged[name].values["ndcg@10"].mean())
+        errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
+    facts = summarise(judged, split)
+    _show(title, facts)
+    report = {
+        "dataset": settings.dataset,
+        "protocol": kind,
+        "cut": asked.cut.isoformat() if isinstance(asked, NextDays) else None,
+        "validation": validation,
+        "marts": marts.version,
+        "users": len(split),
+        "pairs": len(split.true_item),
+        "candidates": int(split.candidates.sum()),
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "settings": {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen},
+        **facts,
+    }
+    target = json_file or settings.reports / f"benchmark-{kind}{'-validation' if validation else ''}.json"
+    write_json(target, report)
+    written = [target]
+    if export or scores:
+        from cli.identifiers import raw_users
+
+        raw = raw_users(settings)
+        for path, write in ((export, export_lists), (scores, export_scores)):
+            if path is not None:
+                write(path, judged, problem, raw)
+                written.append(path)
+    console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def _overrides(sets: list[str]) -> dict[str, dict[str, Any]]:
+    """``model.key=value`` by model.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in sets:
+        name, _, value = text.partition("=")
+        model, _, key = name.partition(".")
+        if not (model and key and value):
+            raise ValueError(f"--set {text}: say MODEL.KEY=VALUE, such as ials.factors=32")
+        try:
+            found.setdefault(model, {})[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found.setdefault(model, {})[key] = value
+    return found
+
+
+def _show(title: str, facts: dict[str, Any]) -> None:
+    """The table at 10, best first, intervals under the NDCG."""
+    table = Table("model", *(f"{name}@10" for name in SHOWN), "AUC", "coverage", title=title)
+    more = Table("model", "NDCG@5", "NDCG@20", "best less it", "novelty", "diversity", "pop. lift", "fit s", "peak GB")
+    models = sorted(facts["models"].items(), key=lambda entry: -entry[1]["ndcg@10"]["mean"])
+    for name, each in models:
+        ndcg = each["ndcg@10"]
+        cells = [f"{ndcg['mean']:.4f} ({ndcg['low']:.3f}-{ndcg['high']:.3f})"]
+        cells += [f"{each[f'{metric}@10']['mean']:.4f}" for metric in SHOWN[1:]]
+        auc = f"{each['auc']['mean']:.3f}" if each["scored"] > 0.999 else f"[dim]{each['auc']['mean']:.3f}*[/]"
+        table.add_row(name, *cells, auc, f"{each['coverage@10']:.1%}")
+        gap = facts["best_less_other"].get(name)
+        paired = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else ""
+        beyond = (f"{each[figure]['mean']:.2f}" for figure in ("novelty", "diversity", "popularity_lift"))
+        wide = (f"{each[f'ndcg@{k}']['mean']:.4f}" for k in (5, 20))
+        took = (f"{each['fit_seconds']:.1f}", f"{each['peak_memory_bytes'] / 1e9:.2f}")
+        more.add_row(name, *wide, paired, *beyond, *took)
+    wide_console = Console(width=max(console.width, 150))
+    wide_console.print(table)
+    wide_console.print(more)
+    console.print("* not every item is scored; those without a score tie behind the others", highlight=False)
+
+
+def _progress(name: str) -> Any:
+    """Progress on one line of stderr: rewritten on a terminal, every tenth in a log."""
+    last: dict[str, Any] = {"share": -1.0, "step": ""}
+
+    def tell(step: str, done: float, note: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{name}: {step} {done:4.0%} {note}")
+            if done >= 1:
+                sys.stderr.write("\r\x1b[K")
+        elif step != last["step"] or done - last["share"] >= 0.25 or done >= 1:
+            last.update(share=done, step=step)
+            sys.stderr.write(f"{name}: {step} {done:4.0%} {note}\n")
+        sys.stderr.flush()
+
+    return tell

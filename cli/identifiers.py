@@ -1,0 +1,29 @@
+"""From pseudonyms back to the dataset's own user ids, for who holds the lake and the key."""
+
+import duckdb
+
+from zhiyin.landing.datasets import raw_tables
+from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.settings import Settings
+
+
+def raw_users(settings: Settings) -> dict[str, str]:
+    """The raw id of every user with landed events, by pseudonym.
+
+    Raises:
+        ValueError: the source definition does not say which column of the events is the user.
+    """
+    key = load_key(settings.pseudonym_key)
+    found: dict[str, str] = {}
+    for table in raw_tables(settings):
+        if not table.events:
+            continue
+        if table.user is None:
+            raise ValueError(f"{settings.dataset}: meta.land of {table.name} names no user; add it to export lists")
+        files = str(settings.lake / table.name / "**" / "part-0.parquet")
+        with duckdb.connect() as connection:
+            rows = connection.execute(
+                f"select distinct ({table.user})::varchar from read_parquet($1, hive_partitioning = true)", [files]
+            ).fetchall()
+        found |= {pseudonymise(key, user): user for (user,) in rows if user is not None}
+    return found

@@ -1,0 +1,112 @@
+"""Each protocol's split on a small log, and that nothing of the answer reaches a model."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from tests.model.checkerboard import catalogue, interactions
+from training.evaluation.models import Problem
+from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays
+from training.evaluation.states import read_users
+from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.history import History
+
+CUT = datetime(2020, 3, 1, tzinfo=UTC)
+ITEMS = catalogue(6)
+
+
+def event(user, item, days, basket=None):
+    """An event so many days after the cut."""
+    at = CUT + timedelta(days=days)
+    return (f"u{user}", f"i{item:03d}", basket or f"b{user}{days}", at)
+
+
+def log_of(rows, end):
+    return History.of(interactions(rows), ITEMS, CUT + timedelta(days=end))
+
+
+BEFORE = [event(0, 0, -5), event(0, 1, -4), event(1, 0, -3), event(1, 1, -2), event(2, 0, -1), event(2, 1, -1)]
+AFTER = [event(0, 0, 0), event(0, 2, 1), event(1, 2, 2), event(1, 1, 13.9), event(1, 3, 2), event(2, 1, 14)]
+
+
+def pairs(split):
+    users = [split.log.user_ids[index] for index in split.user]
+    return {(users[user], int(item)) for user, item in zip(split.true_user, split.true_item, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("repeats", "expected"),
+    [(True, {("u0", 0), ("u0", 2), ("u1", 2), ("u1", 1)}), (False, {("u0", 2), ("u1", 2)})],
+)
+def test_next_days_is_what_came_in_the_days_of_items_known_enough_before(repeats, expected):
+    known = [event(3, 2, -6), event(3, 2, -5.5)]
+    log = log_of(BEFORE + known + AFTER, 14)
+    split = NextDays(CUT, 14, repeats, least=2).split(log, ITEMS)
+    assert pairs(split) == expected  # item 3 was never seen before the cut; day 14 is past the window
+    assert split.candidates.tolist() == [True, True, True, False, False, False]
+    assert len(split.log) == len(BEFORE + known)
+    assert split.log.at.max() < CUT.timestamp()
+    assert (split.at == CUT.timestamp()).all()
+
+
+def test_next_days_past_the_marts_names_the_cure():
+    with pytest.raises(ValueError, match="choose a cut until 2020-03-01"):
+        NextDays(CUT + timedelta(days=1)).end(CUT + timedelta(days=14))
+
+
+def test_leave_one_out_takes_the_last_of_tied_events_by_their_order_and_leaves_the_rest():
+    tied = [event(0, item, -1 + item / 86_400e6, f"b{item}") for item in (3, 1, 2)]  # a microsecond apart
+    log = log_of([event(0, 0, -2), *tied, event(1, 5, -1), event(2, 1, -3), event(2, 4, -2)], 0)
+    split = LeaveOneOut().split(log, ITEMS)
+    assert pairs(split) == {("u0", 3), ("u2", 4)}  # u1 has a single event
+    assert len(split.log) == len(log) - 2
+    assert pairs(LeaveOneOut().validation(log, ITEMS)) == {("u0", 2)}
+
+
+def test_cold_items_never_enter_the_log_and_only_late_events_are_asked_for():
+    rows = [event(user, item, -100 + 10 * user + item) for user in range(10) for item in range(6)]
+    log = log_of(rows, 0)
+    split = ColdItems(share=1 / 3, late=0.2).split(log, ITEMS)
+    cold = np.flatnonzero(split.candidates)
+    assert len(cold) == 2
+    assert not np.isin(split.log.item, cold).any()
+    assert len(split.log) == len(rows) * 2 // 3
+    late = sorted(rows, key=lambda row: row[3])[-12:]
+    assert pairs(split) == {(row[0], int(row[1][1:])) for row in late if int(row[1][1:]) in cold}
+
+
+@pytest.mark.parametrize("protocol", [NextDays(CUT, 14, least=1), LeaveOneOut(), ColdItems(share=0.3, of_present=True)])
+def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protocol):
+    rows = BEFORE + [event(user, 2, -4) for user in range(3)] + AFTER[:4]
+    log = log_of(rows, 14)
+    split = protocol.split(log, ITEMS)
+    # In the place of each held-out event stands another item, with another value.
+    order = ("user", "item", "at")
+    left = set(zip(*(getattr(split.log, name).tolist() for name in order), strict=True))
+    held = [row not in left for row in zip(*(getattr(log, name).tolist() for name in order), strict=True)]
+    other = {"next_days": 2, "leave_one_out": 5, "cold_items": np.flatnonzero(split.candidates)[-1]}[protocol.name]
+    planted = replace(log, item=np.where(held, other, log.item), value=np.where(held, 99.0, log.value))
+    again = protocol.split(planted, ITEMS)
+    for name in ("user", "item", "basket", "at", "value"):
+        np.testing.assert_array_equal(getattr(again.log, name), getattr(split.log, name))
+    everyone = np.arange(log.n_users)
+    one, two = (read_users(each.log, everyone, np.full(log.n_users, each.log.cut), ITEMS) for each in (split, again))
+    np.testing.assert_array_equal(one.repeats.item, two.repeats.item)
+    np.testing.assert_array_equal(one.columns["events_28d"], two.columns["events_28d"])
+
+
+def test_item_states_know_nothing_of_a_cold_item():
+    rows = [event(user, item, -100 + 10 * user + item) for user in range(10) for item in range(6)]
+    protocol = ColdItems(share=1 / 3)
+    split = protocol.split(log_of(rows, 0), ITEMS)
+    problem = Problem(protocol, split, Context(ITEMS, np.ones((6, 2), np.float32)), lambda at: {})
+    state = problem.items(split)
+    assert (state.columns["events_90d"][split.candidates] == 0).all()
+    assert (state.columns["events_90d"][~split.candidates] > 0).all()
+
+
+def test_what_is_left_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="too little data"):
+        NextDays(CUT, 14, least=3).split(log_of(BEFORE, 14), ITEMS)

@@ -1,0 +1,237 @@
+"""The leaderboard of a protocol: every model fitted on the same split, judged by the same figures, in one run."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.encode_items import TextBasis, document_vectors
+from training.evaluation.metrics import (
+    METRICS,
+    Values,
+    beyond_accuracy,
+    bootstrap_means,
+    interval,
+    list_metrics,
+    user_auc,
+)
+from training.evaluation.models import Facts, Options, Problem, Scorer, fit_model
+from training.evaluation.protocols import NextDays, Protocol, Split
+from training.interest_encoder import train_encoder
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID
+from zhiyin.recommender.candidates.base import Context, Progress, silent, top_items
+from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
+from zhiyin.recommender.history import History, read_interactions
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file
+from zhiyin.warehouse import Marts
+
+KS = (5, 10, 20)
+USERS_AT_ONCE = 256
+FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
+BEYOND = ("novelty", "diversity", "popularity_lift")
+
+
+def pose(
+    settings: Settings, marts: Marts, protocol: Protocol, validation: bool = False, progress: Progress = silent
+) -> Problem:
+    """The question that a protocol asks of the published marts; ``validation``: the one before it.
+
+    Raises:
+        ValueError: the marts end too early, or hold too little.
+    """
+    interactions = read_interactions(marts.path(INTERACTIONS))
+    items = pq.read_table(marts.path(ITEMS))
+    catalogue = Catalogue.of(items, protocol.items(interactions, items))
+    log = History.of(interactions, catalogue, protocol.end(marts.as_of))
+    split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
+    vectors, _ = document_vectors(settings, catalogue, progress)
+    text = TextBasis.of(vectors).standardise(vectors)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder)
+    return Problem(protocol, split, context, _facts(marts, catalogue, protocol))
+
+
+def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
+    """Prices and promotions at a moment; none where the log is not cut by time, since they would tell what it hides."""
+
+    def at(moment: float) -> Mapping[str, Floats]:
+        if not isinstance(protocol, NextDays):
+            return {}
+        latest = ", ".join(f"arg_max({name}, {FEATURE_AT}) as {name}" for name in FACTS)
+        with duckdb.connect() as connection:
+            table: pa.Table = connection.sql(
+                f"select {ITEM_ID}, {latest} from read_parquet($1) where epoch({FEATURE_AT}) <= $2 group by {ITEM_ID}",
+                params=[str(marts.path(ITEM_ACTIVITY)), moment],
+            ).to_arrow_table()
+        place = catalogue.index_of(table[ITEM_ID])
+        columns = {name: np.full(len(catalogue), np.nan, np.float32) for name in FACTS}
+        for name, column in columns.items():
+            column[place[place >= 0]] = table[name].to_numpy()[place >= 0]
+        return columns
+
+    return at
+
+
+@dataclass
+class Judged:
+    """One model's figures per user [users], its lists [users, 20] with their scores, and what it took."""
+
+    values: dict[str, Values]
+    lists: Integers
+    scores: Floats
+    seconds: float
+    score_seconds: float
+    memory: int
+    sample: Floats = field(repr=False)  # full scores of the first users
+
+    @classmethod
+    def gather(cls, blocks: list[tuple[dict[str, Values], Integers, Floats, Floats]], **took: Any) -> Self:
+        values = {name: np.concatenate([block[0][name] for block in blocks]) for name in blocks[0][0]}
+        lists, scores, sample = (np.concatenate([block[part] for block in blocks]) for part in (1, 2, 3))
+        return cls(values, lists, scores, sample=sample, **took)
+
+
+def judge(problem: Problem, name: str, options: Options, sample: int = 0) -> Judged:
+    """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users."""
+    with _peak_memory() as memory:
+        started = time.perf_counter()
+        model = fit_model(name, problem, options)
+        fitted = time.perf_counter()
+        blocks = [*_lists(problem, model, sample)]
+        done = time.perf_counter()
+    return Judged.gather(blocks, seconds=fitted - started, score_seconds=done - fitted, memory=memory())
+
+
+def _lists(
+    problem: Problem, model: Scorer, sample: int
+) -> "Sequence[tuple[dict[str, Values], Integers, Floats, Floats]]":
+    split, text = problem.split, problem.context.text
+    items = problem.items(split)
+    buyers = owners(split.log)
+    blocks = []
+    for start in range(0, len(split), USERS_AT_ONCE):
+        users = problem.users(split, start, start + USERS_AT_ONCE)
+        n = len(users)
+        eligible = np.repeat(split.candidates[None], n, axis=0)
+        if not split.repeats:
+            eligible[users.repeats.user, users.repeats.item] = False
+        scores = np.where(eligible, model.score(users, items), -np.inf).astype(np.float32)
+        relevant = np.zeros(scores.shape, bool)
+        here = (split.true_user >= start) & (split.true_user < start + n)
+        relevant[split.true_user[here] - start, split.true_item[here]] = True
+        totals = relevant.sum(axis=1)
+        lists = top_items(scores, max(KS))
+        best = np.take_along_axis(scores, lists, axis=1)
+        lists = np.where(best > -np.inf, lists, -1)
+        hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
+        values = {f"{metric}@{k}": each for k in KS for metric, each in list_metrics(hits[:, :k], totals).items()}
+        values["auc"] = user_auc(scores, relevant, eligible)
+        total = np.bincount(users.repeats.user, buyers[users.repeats.item], n)
+        own = total / np.maximum(np.bincount(users.repeats.user, minlength=n), 1)
+        values |= beyond_accuracy(lists[:, :10], buyers, split.log.n_users, own, text)
+        # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
+        values["scored"] = (np.isfinite(scores) & eligible).sum(axis=1) / eligible.sum(axis=1)
+        blocks.append((values, lists, best, scores[: max(sample - start, 0)]))
+        problem.context.progress("score", (start + n) / len(split), f"{start + n:,} of {len(split):,} users")
+    return blocks
+
+
+def owners(log: History) -> Integers:
+    """How many users have each item [items]."""
+    return np.bincount(np.unique(log.user * log.n_items + log.item) % log.n_items, minlength=log.n_items)
+
+
+def summarise(judged: Mapping[str, Judged], split: Split) -> dict[str, Any]:
+    """Of each model: mean and 95 % interval of every figure, coverage, seconds and memory; and the paired difference in
+    NDCG@10 of the best from every other."""
+    models: dict[str, Any] = {}
+    names = [f"{metric}@{k}" for k in KS for metric in METRICS] + ["auc", *BEYOND]
+    for name, each in judged.items():
+        table = np.column_stack([each.values[figure] for figure in names])
+        known = ~np.isnan(table)
+        means = np.where(known, table, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)  # 0 where nobody has one
+        low, high = interval(bootstrap_means(np.where(known, table, means)))
+        facts: dict[str, Any] = {
+            figure: {"mean": float(means[at]), "low": float(low[at]), "high": float(high[at])}
+            for at, figure in enumerate(names)
+        }
+        shown = each.lists[:, :10]
+        facts["coverage@10"] = len(np.unique(shown[shown >= 0])) / int(split.candidates.sum())
+        facts["scored"] = float(each.values["scored"].mean())
+        facts |= {"fit_seconds": each.seconds, "score_seconds": each.score_seconds, "peak_memory_bytes": each.memory}
+        models[name] = facts
+    best = max(models, key=lambda name: models[name]["ndcg@10"]["mean"])
+    gaps = {}
+    for name in models:
+        if name != best:
+            gap = judged[best].values["ndcg@10"] - judged[name].values["ndcg@10"]
+            low, high = interval(bootstrap_means(gap[:, None]))
+            gaps[name] = {"mean": float(gap.mean()), "low": float(low[0]), "high": float(high[0])}
+    return {"models": models, "best": best, "best_less_other": gaps}
+
+
+def export_lists(path: Path, judged: Mapping[str, Judged], problem: Problem, raw: Mapping[str, str]) -> None:
+    """Write every model's lists (model, user_id, item_id, rank, score) in the dataset's own identifiers (``raw``)."""
+    tables = []
+    for name, each in judged.items():
+        user, place = np.nonzero(each.lists >= 0)
+        columns = _named(problem, raw, user, each.lists[user, place])
+        columns |= {"rank": pa.array(place + 1), "score": pa.array(each.scores[user, place])}
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
+    _write(path, pa.concat_tables(tables))
+
+
+def export_scores(path: Path, judged: Mapping[str, Judged], problem: Problem, raw: Mapping[str, str]) -> None:
+    """Write the full scores of the sampled users (model, user_id, item_id, score); no row: no candidate."""
+    tables = []
+    for name, each in judged.items():
+        user, item = np.nonzero(each.sample > -np.inf)
+        columns = _named(problem, raw, user, item) | {"score": pa.array(each.sample[user, item])}
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
+    _write(path, pa.concat_tables(tables))
+
+
+def _named(problem: Problem, raw: Mapping[str, str], user: Integers, item: Integers) -> dict[str, pa.Array]:
+    split = problem.split
+    ids = pa.array([raw[split.log.user_ids[index]] for index in split.user])
+    items = pa.array(problem.context.catalogue.item_ids)
+    return {USER_ID: ids.take(pa.array(user)), ITEM_ID: items.take(pa.array(item))}
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as temporary:
+        if path.suffix == ".csv":
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(table, temporary)
+        else:
+            pq.write_table(table, temporary)
+
+
+@contextmanager
+def _peak_memory() -> "Any":
+    """Yields a function that says the most bytes this process held since; sampled 20 times a second."""
+    process, stop = psutil.Process(), threading.Event()
+    peak = [process.memory_info().rss]
+
+    def watch() -> None:
+        while not stop.wait(0.05):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    said: Callable[[], int] = lambda: peak[0]  # noqa: E731
+    try:
+        yield said
+    finally:
+        stop.set()
+        watcher.join()

@@ -1,0 +1,83 @@
+"""The whole recommender on a protocol: its generators, and a ranker that learned on earlier questions of the log."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.evaluation.models import Options, Problem, fit_peer
+from training.evaluation.protocols import Split
+from training.ranker import fit_ranker
+from training.ranking_set import RankingLessons
+from zhiyin.recommender.candidates.base import Generator
+from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.features import propose
+from zhiyin.recommender.history import History
+from zhiyin.recommender.ranker import Ranker
+from zhiyin.recommender.users import Users
+from zhiyin.settings import Settings
+
+USERS_AT_ONCE = 256
+PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity")
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Generators propose, the ranker orders; what none proposed is not listed."""
+
+    generators: list[Generator]
+    ranker: Ranker | None  # None: as the first generator orders
+    catalogue: Catalogue
+    repeats: bool
+
+    def score(self, users: Users, items: ItemState) -> Floats:
+        if self.ranker is None:
+            return self.generators[0].score(users, items)
+        candidates = propose(self.generators, users, self.catalogue, items, self.repeats)
+        scores = np.full((len(users), len(self.catalogue)), -np.inf, np.float32)
+        scores[candidates.user, candidates.item] = self.ranker.score(candidates)
+        return scores
+
+
+def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
+    """Fit on ``problem.split.log``.
+
+    ``options``: ``generators`` (name: settings, with ``quota``, and ``model`` where the name is a second one's),
+    ``questions`` (how many earlier ones the ranker learns from; 0: no ranker, the first generator orders), ``refit``
+    (generators anew for each question, or once before the earliest) and ``ranker`` (parameters of LightGBM, ``trees``).
+    """
+    chosen: dict[str, dict[str, Any]] = options.get("generators", {name: {} for name in PRODUCTION})
+    if not options.get("questions", 1):
+        generators = _fit_generators(problem.split.log, problem, chosen)
+        return Hybrid(generators, None, problem.context.catalogue, problem.split.repeats)
+    splits: list[Split] = []
+    log = problem.split.log
+    for _ in range(options.get("questions", 1)):
+        splits.append(problem.protocol.within.split(log, problem.context.catalogue))
+        log = splits[-1].log
+    lessons = RankingLessons()
+    teachers = None if options.get("refit", True) else _fit_generators(log, problem, chosen)
+    for number, split in enumerate(splits):
+        models = teachers or _fit_generators(split.log, problem, chosen)
+        items = problem.items(split)
+        for start in range(0, len(split), USERS_AT_ONCE):
+            users = problem.users(split, start, start + USERS_AT_ONCE)
+            candidates = propose(models, users, problem.context.catalogue, items, split.repeats)
+            n = len(problem.context.catalogue)
+            true = (split.true_user - start) * n + split.true_item
+            lessons.add(candidates, np.isin(candidates.user * n + candidates.item, true))
+        problem.context.progress("ranking set", (number + 1) / len(splits), f"question {number + 1}")
+    settings = Settings(seed=problem.context.seed, threads=problem.context.threads)  # type: ignore[call-arg]
+    ranker = fit_ranker(lessons.gathered(), settings, problem.context.progress, **options.get("ranker", {}))
+    generators = _fit_generators(problem.split.log, problem, chosen)
+    return Hybrid(generators, ranker, problem.context.catalogue, problem.split.repeats)
+
+
+def _fit_generators(log: History, problem: Problem, chosen: dict[str, dict[str, Any]]) -> list[Generator]:
+    models = []
+    for name, options in chosen.items():
+        settings = {key: value for key, value in options.items() if key not in ("quota", "model")}
+        model: Any = fit_peer(options.get("model", name), log, problem.context, settings)
+        model.name, model.quota = name, options.get("quota", model.quota)
+        models.append(model)
+    return models
