@@ -4,6 +4,7 @@ Kept by run, so that the next one need not learn again: ``<as_of>/basis.safetens
 ``<as_of>/<cut>/`` (the encoder, and the items of its catalogue) and ``<as_of>/manifest.json``.
 """
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,12 +40,20 @@ class Kept:
 class Encoders:
     """Fits the encoders of one run.
 
+    ``unfinished``: folder of the checkpoints, from which a run that was killed goes on; they leave with ``save``.
     ``basis``: of the text vectors that they read. ``origin``: digest of the earlier run's encoders from which these go
     on, None where they start from nothing; with the data it decides what they learn.
     """
 
-    def __init__(self, basis: TextBasis, origin: str | None = None, earlier: dict[str, Kept] | None = None) -> None:
+    def __init__(
+        self,
+        basis: TextBasis,
+        origin: str | None = None,
+        earlier: dict[str, Kept] | None = None,
+        unfinished: Path | None = None,
+    ) -> None:
         self.basis = basis
+        self._unfinished = unfinished
         self.origin = origin
         self._earlier = earlier or {}  # by the day of the cut
         self._fitted: dict[str, Kept] = {}
@@ -57,17 +66,18 @@ class Encoders:
         another text encoder (digest ``text_encoder``) or its encoders had another shape. ``vectors``: float32
         [items, d], the documents' vectors of now.
         """
+        unfinished = _unfinished(settings, clock)
         runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
         if not settings.warm_start or not runs:
-            return cls(TextBasis.of(vectors))
+            return cls(TextBasis.of(vectors), unfinished=unfinished)
         folder = runs[-1]
         manifest = verify_manifest(folder)
         basis = TextBasis.load(folder / BASIS)
         earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
         if manifest["text_encoder"] != text_encoder or not same_shape:
-            return cls(TextBasis.of(vectors))
-        return cls(basis, manifest["digest"], earlier)
+            return cls(TextBasis.of(vectors), unfinished=unfinished)
+        return cls(basis, manifest["digest"], earlier, unfinished)
 
     def fit(self, history: History, context: Context) -> InterestEncoder:
         """An encoder of the log, started from the latest that saw nothing at or after its cut."""
@@ -76,7 +86,8 @@ class Encoders:
         if earlier := [day for day in known if day < cut]:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
-        encoder = train_encoder(history, context, start=start)
+        checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
+        encoder = train_encoder(history, context, start=start, checkpoint=checkpoint)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 
@@ -89,6 +100,11 @@ class Encoders:
                 kept.encoder.save(folder / cut)
                 write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
             write_manifest(folder, cuts=list(self._fitted), text_encoder=text_encoder, origin=self.origin)
+        shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
+
+
+def _unfinished(settings: Settings, clock: Clock) -> Path:
+    return settings.encoders / f".{clock.date}.unfinished"
 
 
 def _load(folder: Path, basis: TextBasis) -> Kept:
