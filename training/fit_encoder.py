@@ -68,9 +68,9 @@ class Log:
         print(f"\r{step} {done:4.0%} {note}", end="" if done < 1 else "\n", file=sys.stderr, flush=True)
 
 
-def write_log(path: Path, history: History, text: Floats) -> None:
-    """``text``: float32 [items, d], standardised document vectors."""
-    write_arrays(path, {name: getattr(history, name) for name in COLUMNS} | {"text": text})
+def write_log(path: Path, history: History, text: Floats, **others: Integers) -> None:
+    """``text``: float32 [items, d], standardised document vectors; ``others``: further columns."""
+    write_arrays(path, {name: getattr(history, name) for name in COLUMNS} | {"text": text} | others)
 
 
 def main() -> None:

@@ -79,20 +79,21 @@ class _Normaliser(torch.autograd.Function):
         kind = interests.device.type
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else vectors.dtype
         total = torch.zeros((), dtype=vectors.dtype, device=vectors.device)
-        d_interests, d_vectors, d_bias = torch.empty_like(interests), torch.zeros_like(vectors), torch.zeros_like(bias)
+        # The bias is one more column: a product adds it to the scores, and another makes its gradient.
+        vectors = torch.cat([vectors, bias.unsqueeze(1)], dim=1)
+        rows = functional.pad(interests, (0, 1), value=1.0)
+        d_interests, d_vectors = torch.empty_like(interests), torch.zeros_like(vectors)
         with torch.autocast(kind, enabled=False):
             table = vectors.to(low)
-            for start in range(0, len(interests), chunk := max(SCORES_AT_ONCE[kind] // len(vectors), 16)):
-                rows, share = interests[start : start + chunk], weight[start : start + chunk].unsqueeze(1)
-                scores = (rows.to(low) @ table.T).to(vectors.dtype) + bias
-                first = scores[:, :1].clone()
-                chances = torch.log_softmax(scores, dim=1)
-                total += ((first - chances[:, :1]) * share).sum()
-                chances = chances.exp_()
-                d_bias.addmv_(chances.T, share.squeeze(1))
+            for start in range(0, len(rows), chunk := max(SCORES_AT_ONCE[kind] // len(vectors), 16)):
+                some, share = rows[start : start + chunk], weight[start : start + chunk].unsqueeze(1)
+                scores = (some.to(low) @ table.T).to(vectors.dtype)
+                chances = torch.softmax(scores, dim=1)
+                total += ((scores.amax(dim=1) - chances.amax(dim=1).log()) * share.squeeze(1)).sum()
                 chances = chances.to(low)
-                d_interests[start : start + chunk] = (chances @ table) * share
-                d_vectors += chances.T @ (rows * share).to(low)
+                d_interests[start : start + chunk] = (chances @ table[:, :-1]) * share
+                d_vectors += chances.T @ (some * share).to(low)
+        d_vectors, d_bias = d_vectors[:, :-1], d_vectors[:, -1]
         ctx.save_for_backward(d_interests, d_vectors, d_bias)
         return total
 

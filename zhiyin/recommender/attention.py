@@ -23,6 +23,7 @@ class EncoderConfig:
     width: int = 64  # of an item vector and of every layer; wider learns no better from a few thousand users
     layers: int = 2
     heads: int = 2
+    hidden: int = 128  # of the gated layer
     length: int = 256  # events read, the latest
     dropout: float = 0.1
     time: Literal["none", "fading", "buckets"] = "fading"  # how attention knows the time between two events
@@ -75,7 +76,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        width, hidden, heads = config.width, 2 * config.width, config.heads
+        width, hidden, heads = config.width, config.hidden, config.heads
         self.heads = heads
         self.norm_events, self.norm_baskets, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key_value, self.out = (
