@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,17 +81,17 @@ def text_tower(device: torch.device, shapes: Shapes, peaks: dict[str, float]) ->
     from transformers import BertConfig, BertModel
 
     width, layers, tokens = 384, shapes.text_layers, shapes.text_tokens
-    config = BertConfig(
-        hidden_size=width, num_hidden_layers=layers, num_attention_heads=12, intermediate_size=4 * width
-    )
+    sizes: Any = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": 4 * width}
+    config = BertConfig(**sizes, num_attention_heads=12)
     for name, kind in PRECISIONS.items():
-        plain = BertModel(config, add_pooling_layer=False).to(device, kind).eval()
+        plain: Any = BertModel(config, add_pooling_layer=False)
+        plain.eval().to(device, kind)
         for compiled in (False, True) if device.type == "cuda" else (False,):
             model: Any = torch.compile(plain) if compiled else plain
             for rows in shapes.text_rows:
                 ids = torch.randint(1, 30_000, (rows, tokens), device=device)
                 with torch.inference_mode():
-                    spent = seconds(lambda model=model, ids=ids: model(input_ids=ids), device, shapes.repeats)
+                    spent = seconds(partial(model, input_ids=ids), device, shapes.repeats)
                 flops = 2.0 * layers * rows * (12 * tokens * width**2 + 2 * tokens**2 * width)
                 yield {
                     "precision": name,

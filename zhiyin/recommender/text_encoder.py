@@ -106,7 +106,7 @@ class TextEncoder:
 def _quantized(model: nn.Module) -> nn.Module:
     """Linear layers with int8 weights; their inputs are quantized as they come, by each batch's range."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")  # this way to quantize leaves torch one day; until then it has no other here
         quantized: nn.Module = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)  # type: ignore[no-untyped-call]
     return quantized
 
