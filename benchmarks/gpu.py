@@ -125,7 +125,7 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
                 for rows in shapes.rows:
                     model = InterestEncoder(config, log.text, log.item_counts > 0).to(device).train()
                     read: Any = torch.compile(model) if compiled else model
-                    softmax = Softmax(counts, len(counts) if full else min(LoopConfig().negatives, len(counts) // 5))
+                    softmax = Softmax(counts, 0 if full else min(LoopConfig().negatives, len(counts)))
                     batch = sessions.rows(torch.arange(min(rows, len(sessions)), device=device))
                     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
                     generator = torch.Generator(device).manual_seed(0)
@@ -139,7 +139,7 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
                         generator: torch.Generator = generator,
                         low: bool = name == "bfloat16",
                     ) -> None:
-                        noise, sample = Noise.draw(batch, model.config, generator), softmax.draw(generator)
+                        noise, sample = Noise.draw(batch, model.config.width, 0.1, generator), softmax.draw(generator)
                         with torch.autocast(device.type, torch.bfloat16, enabled=low):
                             vectors = model.item_vectors()
                             interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)

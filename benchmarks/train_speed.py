@@ -76,8 +76,8 @@ def ours(path: str, threads: int, epochs: int) -> dict[str, Any]:
 
     tokens = BATCH * len(log) // n_windows
     object.__setattr__(log, "progress", progress)
-    config = EncoderConfig(width=64, layers=2, heads=2, hidden=43, length=LENGTH, dropout=0.3)
-    model = train_encoder(log, log, config, LoopConfig(epochs=epochs, least_steps=0, tokens=tokens, negatives=10_000))
+    config = EncoderConfig(width=64, layers=2, heads=2, hidden=43, length=LENGTH)
+    model = train_encoder(log, log, config, LoopConfig(epochs=epochs, least_steps=0, tokens=tokens, dropout=0.3))
     layers = sum(part.numel() for name, part in model.named_parameters() if name.startswith(("layers", "norm")))
     spans = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(marks)]
     return {"epochs": spans, "parameters": layers}

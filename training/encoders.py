@@ -27,6 +27,7 @@ from zhiyin.store import MANIFEST, atomic_folder, verify_manifest, write_manifes
 
 BASIS = "basis.safetensors"
 ITEMS = "items.arrow"
+FORMAT = 2  # of the network's parameters: encoders of another one are not gone on from
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Encoders:
             return cls(TextBasis.of(vectors), unfinished=unfinished)
         folder = runs[-1]
         manifest = verify_manifest(folder)
+        if manifest.get("format") != FORMAT:
+            return cls(TextBasis.of(vectors), unfinished=unfinished)
         basis = TextBasis.load(folder / BASIS)
         earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
@@ -99,7 +102,8 @@ class Encoders:
                 (folder / cut).mkdir()
                 kept.encoder.save(folder / cut)
                 write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
-            write_manifest(folder, cuts=list(self._fitted), text_encoder=text_encoder, origin=self.origin)
+            facts = {"cuts": list(self._fitted), "text_encoder": text_encoder, "origin": self.origin}
+            write_manifest(folder, format=FORMAT, **facts)
         shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
 
 

@@ -39,13 +39,16 @@ class LoopConfig:
     """How it learns."""
 
     epochs: int = 1
-    least_steps: int = 600  # a small log is read more often,
+    least_steps: int = 500  # about; a small log is read more often,
     most_epochs: int = 50  # but not until it is known by heart
+    dropout: float = 0.1
+    small_log_dropout: float = 0.3  # of a log that is read more than four times
     tokens: int = 4096  # events of a batch, padding counted
     learning_rate: float = 4e-3
     warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
     weight_decay: float = 0.01
-    negatives: int = 1024  # shared by a step; a catalogue of at most 4x this gets the full softmax
+    whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
+    negatives: int = 4096  # past that, shared by a step
     precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products; weights stay float32
     compiled: bool = False  # torch.compile, on a GPU
     held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
@@ -92,7 +95,7 @@ def train_encoder(
         model.popularity.copy_(torch.log1p(counts) - torch.log1p(counts).mean())
     sessions, rate = training_sessions(history, config.length), loop.learning_rate
     steps_an_epoch = max(-(-int((sessions.item >= 0).sum()) // loop.tokens), 1)
-    epochs = max(loop.epochs, min(-(-loop.least_steps // steps_an_epoch), loop.most_epochs))
+    epochs = max(loop.epochs, min(round(loop.least_steps / steps_an_epoch), loop.most_epochs))
     made_by: list[object] = [asdict(config), asdict(loop), context.seed, history.cut, history.user, history.item]
     made_by += [history.basket, history.type, history.at, context.text]
     if start is not None:
@@ -122,10 +125,11 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay, fused=True)
     read = torch.compile(model, dynamic=True) if loop.compiled else model
     precision = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
-    softmax = Softmax(counts.to(device), loop.negatives)
+    softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives)
     judge = Judge(sessions, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed)
     lengths = (sessions.item >= 0).sum(dim=1).numpy()
     sessions = sessions.to(device)
+    dropout = loop.dropout if epochs <= 4 else loop.small_log_dropout
     meter = Meter(model, softmax.n_scored, loop.precision, context.progress)
     meter.opens(len(lengths), int(lengths.sum()), epochs)
 
@@ -146,12 +150,12 @@ def fit(
             held = judge.held[rows].to(device)
             n_pairs = len(next_baskets(batch, held)[0])
             # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
-            noise = Noise.draw(batch, model.config, random)
+            noise = Noise.draw(batch, model.config.width, dropout, random)
             sample = softmax.draw(random)
             meter.counts(batch)
             if world() > 1:
                 mine = torch.arange(rank(), len(rows), world(), device=device)
-                batch, noise, held = batch.rows(mine), noise and noise.rows(mine), held[mine]
+                batch, noise, held = batch.rows(mine), noise.rows(mine), held[mine]
             with precision:
                 vectors = model.item_vectors()
                 interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)

@@ -13,14 +13,14 @@ SCORES_AT_ONCE = {"cpu": 2**20, "cuda": 2**27}  # floats of one chunk: what a co
 
 
 class Softmax:
-    """The loss of a run: over the whole catalogue where that fits, else over samples that a step shares."""
+    """The loss of a run: over the whole catalogue, or over samples that a step shares."""
 
     def __init__(self, counts: Tensor, negatives: int) -> None:
-        """``counts`` [items]: how often each was bought. A catalogue of at most 4 x ``negatives`` is scored whole."""
-        self.full = len(counts) <= 4 * negatives
+        """``counts`` [items]: how often each was bought. Without ``negatives`` the catalogue is scored whole."""
+        self.full = negatives == 0
         self.n_scored = len(counts) if self.full else negatives
         self._chance = counts.pow(0.75) / counts.pow(0.75).sum()
-        self._log_q = torch.log(negatives * self._chance)
+        self._log_q = torch.log(max(negatives, 1) * self._chance)
 
     def draw(self, random: torch.Generator) -> Tensor | None:
         """Items of a step's samples, by a power of their count; None where the whole catalogue is scored."""

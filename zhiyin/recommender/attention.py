@@ -25,9 +25,8 @@ class EncoderConfig:
     heads: int = 2
     hidden: int = 128  # of the gated layer
     length: int = 256  # events read, the latest
-    dropout: float = 0.1
     time: Literal["none", "fading", "buckets"] = "fading"  # how attention knows the time between two events
-    places: Literal["none", "fading", "buckets"] = "none"  # and how many baskets lie between them
+    places: Literal["none", "fading", "buckets"] = "fading"  # and how many baskets lie between them
 
 
 def half_octave(amount: Tensor, buckets: int) -> Tensor:

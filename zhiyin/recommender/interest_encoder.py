@@ -50,12 +50,10 @@ class Noise:
     baskets: Tensor
 
     @classmethod
-    def draw(cls, sessions: Sessions, config: EncoderConfig, random: torch.Generator) -> Noise | None:
-        """None where the network has no dropout."""
-        if not config.dropout:
-            return None
-        shapes = ((*sessions.item.shape, config.width), (*sessions.size.shape, config.width))
-        return cls(*(_dropout(shape, config.dropout, random) for shape in shapes))
+    def draw(cls, sessions: Sessions, width: int, rate: float, random: torch.Generator) -> Noise:
+        """Values are 0 at this ``rate``."""
+        shapes = ((*sessions.item.shape, width), (*sessions.size.shape, width))
+        return cls(*(_dropout(shape, rate, random) for shape in shapes))
 
     def rows(self, index: Tensor) -> Noise:
         return Noise(self.events[index], self.baskets[index])
