@@ -49,7 +49,7 @@ class LoopConfig:
     weight_decay: float = 0.01
     whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
     negatives: int = 4096  # past that, shared by a step
-    precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products; weights stay float32
+    precision: Literal["float32", "bfloat16"] = "float32"  # of products, for GPUs; weights stay float32
     compiled: bool = False  # torch.compile, on a GPU
     held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
     patience: int = 0  # epochs without a better loss on those before it stops; 0: all epochs, all baskets learn

@@ -82,6 +82,7 @@ class _Normaliser(torch.autograd.Function):
         # The bias is one more column: a product adds it to the scores, and another makes its gradient.
         vectors = torch.cat([vectors, bias.unsqueeze(1)], dim=1)
         rows = functional.pad(interests, (0, 1), value=1.0)
+        top = int(bias.argmax())
         d_interests, d_vectors = torch.empty_like(interests), torch.zeros_like(vectors)
         with torch.autocast(kind, enabled=False):
             table = vectors.to(low)
@@ -89,7 +90,8 @@ class _Normaliser(torch.autograd.Function):
                 some, share = rows[start : start + chunk], weight[start : start + chunk].unsqueeze(1)
                 scores = (some.to(low) @ table.T).to(vectors.dtype)
                 chances = torch.softmax(scores, dim=1)
-                total += ((scores.amax(dim=1) - chances.amax(dim=1).log()) * share.squeeze(1)).sum()
+                # Log-sum-exp from one column, that of the most popular item: its chance is never 0 in float32.
+                total += ((scores[:, top] - chances[:, top].clamp(min=1e-38).log()) * share.squeeze(1)).sum()
                 chances = chances.to(low)
                 d_interests[start : start + chunk] = (chances @ table[:, :-1]) * share
                 d_vectors += chances.T @ (some * share).to(low)
