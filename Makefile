@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PEERS := $(VENV)/peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format clean
+.PHONY: help setup run test lint format peers clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +39,11 @@ lint: $(READY)  ## ruff, mypy, sqlfluff
 format: $(READY)  ## rewrite the code in its house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# RecTools pins numpy below 2, so the peers have an environment of their own.
+peers:  ## the libraries that benchmarks compare with, in .venv/peers
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'rectools[torch]==0.19.0' sentence-transformers==6.2.0
 
 clean:  ## remove what the platform wrote (var/), not the environment
 	rm -rf var

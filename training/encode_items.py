@@ -77,7 +77,7 @@ def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) 
     texts = pc.fill_null(documents.cast(pa.string()), "").to_pylist()
     distinct = sorted(set(texts))
     digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in distinct}
-    encoder = TextEncoder(settings.text_encoder, settings.threads)
+    encoder = TextEncoder(settings.text_encoder, settings.threads, settings.text_precision)
     path = settings.encodings / f"{encoder.digest[:16]}.parquet"
     known: dict[str, int] = {}
     vectors = np.empty((0, encoder.dimensions), np.float32)

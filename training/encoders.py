@@ -4,6 +4,7 @@ Kept by run, so that the next one need not learn again: ``<as_of>/basis.safetens
 ``<as_of>/<cut>/`` (the encoder, and the items of its catalogue) and ``<as_of>/manifest.json``.
 """
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from zhiyin.store import MANIFEST, atomic_folder, verify_manifest, write_manifes
 
 BASIS = "basis.safetensors"
 ITEMS = "items.arrow"
+FORMAT = 2  # of the network's parameters: encoders of another one are not gone on from
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Kept:
 class Encoders:
     """Fits the encoders of one run.
 
+    ``unfinished``: folder of the checkpoints, from which a run that was killed goes on; they leave with ``save``.
     ``basis``: of the text vectors that they read. ``origin``: digest of the earlier run's encoders from which these go
     on, None where they start from nothing; with the data it decides what they learn.
     """
@@ -49,9 +52,11 @@ class Encoders:
         loop: LoopConfig,
         origin: str | None = None,
         earlier: dict[str, Kept] | None = None,
+        unfinished: Path | None = None,
     ) -> None:
         self.basis = basis
         self.loop = loop
+        self._unfinished = unfinished
         self.origin = origin
         self._earlier = earlier or {}  # by the day of the cut
         self._fitted: dict[str, Kept] = {}
@@ -64,18 +69,21 @@ class Encoders:
         another text encoder (digest ``text_encoder``) or its encoders had another shape. ``vectors``: float32
         [items, d], the documents' vectors of now.
         """
+        unfinished = _unfinished(settings, clock)
         runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
         loop = LoopConfig(least_steps=settings.encoder_steps)
         if not settings.warm_start or not runs:
-            return cls(TextBasis.of(vectors), loop)
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         folder = runs[-1]
         manifest = verify_manifest(folder)
+        if manifest.get("format") != FORMAT:
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         basis = TextBasis.load(folder / BASIS)
         earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
         if manifest["text_encoder"] != text_encoder or not same_shape:
-            return cls(TextBasis.of(vectors), loop)
-        return cls(basis, loop, manifest["digest"], earlier)
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        return cls(basis, loop, manifest["digest"], earlier, unfinished)
 
     def fit(self, history: History, context: Context) -> InterestEncoder:
         """An encoder of the log, started from the latest that saw nothing at or after its cut."""
@@ -84,7 +92,8 @@ class Encoders:
         if earlier := [day for day in known if day < cut]:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
-        encoder = train_encoder(history, context, loop=self.loop, start=start)
+        checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
+        encoder = train_encoder(history, context, loop=self.loop, start=start, checkpoint=checkpoint)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 
@@ -96,7 +105,13 @@ class Encoders:
                 (folder / cut).mkdir()
                 kept.encoder.save(folder / cut)
                 write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
-            write_manifest(folder, cuts=list(self._fitted), text_encoder=text_encoder, origin=self.origin)
+            facts = {"cuts": list(self._fitted), "text_encoder": text_encoder, "origin": self.origin}
+            write_manifest(folder, format=FORMAT, **facts)
+        shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
+
+
+def _unfinished(settings: Settings, clock: Clock) -> Path:
+    return settings.encoders / f".{clock.date}.unfinished"
 
 
 def _load(folder: Path, basis: TextBasis) -> Kept:

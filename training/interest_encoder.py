@@ -1,21 +1,37 @@
 """Train the interest encoder: every basket learns to name the items of the user's next one.
 
+In a pipeline ``Encoders`` calls it; on a bare machine (torch, numpy and safetensors) or on several GPUs::
+
+    torchrun --nproc-per-node 2 -m training.fit_encoder LOG.safetensors FOLDER
+
 Deterministic for a seed, a machine and a number of threads, whatever else the machine is doing.
 """
 
+from __future__ import annotations
+
 import math
 import os
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 
-from training.sequences import next_baskets, training_sessions
-from zhiyin.recommender.candidates import Context
-from zhiyin.recommender.catalogue import Integers
-from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder
+from training.checkpoint import Position, fingerprint, load_checkpoint, save_checkpoint
+from training.judge import Judge
+from training.meter import Meter
+from training.processes import rank, sum_gradients, world
+from training.sequences import next_baskets, pack, training_sessions
+from training.softmax import Softmax
+from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder, Noise
+from zhiyin.recommender.sessions import Sessions
+
+if TYPE_CHECKING:
+    from zhiyin.recommender.candidates import Context
+    from zhiyin.recommender.catalogue import Integers
+    from zhiyin.recommender.history import History
 
 
 @dataclass(frozen=True)
@@ -23,13 +39,21 @@ class LoopConfig:
     """How it learns."""
 
     epochs: int = 1
-    least_steps: int = 200  # a small log is read more often,
+    least_steps: int = 500  # about; a small log is read more often,
     most_epochs: int = 50  # but not until it is known by heart
-    batch: int = 32  # windows of up to 256 events: about 8,000 pairs of basket and item a step
+    dropout: float = 0.1
+    small_log_dropout: float = 0.3  # of a log that is read more than four times
+    tokens: int = 4096  # events of a batch, padding counted
     learning_rate: float = 4e-3
     warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
     weight_decay: float = 0.01
-    negatives: int = 1024  # shared by a step; a catalogue of at most 4x this gets the full softmax
+    whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
+    negatives: int = 4096  # past that, shared by a step
+    precision: Literal["float32", "bfloat16"] = "float32"  # of products, for GPUs; weights stay float32
+    compiled: bool = False  # torch.compile, on a GPU
+    held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
+    patience: int = 0  # epochs without a better loss on those before it stops; 0: all epochs, all baskets learn
+    save_every: int = 200  # steps between checkpoints
 
 
 @dataclass(frozen=True)
@@ -47,58 +71,119 @@ def train_encoder(
     config: EncoderConfig | None = None,
     loop: LoopConfig | None = None,
     start: Start | None = None,
+    checkpoint: Path | None = None,
 ) -> InterestEncoder:
-    """Fit an encoder on a log; the result is in evaluation mode.
+    """Fit an encoder on a log; the result is on the CPU and in evaluation mode.
 
-    With ``start`` it keeps what the earlier encoder knew and reads only the windows that hold events since.
+    With ``start`` it keeps what the earlier encoder knew and reads only the windows that hold events since. With
+    ``checkpoint`` (a file) it goes on from there after a kill, and ends with the same weights. In a process group
+    (torch.distributed) each process takes its share of every batch, and all end with the same weights.
     """
     config, loop = config or EncoderConfig(), loop or LoopConfig()
-    torch.manual_seed(context.seed)
     torch.set_num_threads(context.threads)
     # Scattered sums add in the order in which threads come; on a busy machine that differs from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    random = torch.Generator().manual_seed(context.seed)
+    # What it fills with NaN is never read; it would take a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(context.seed)
 
-    counts = torch.from_numpy(history.item_counts).float()
     model = InterestEncoder(config, context.text, history.item_counts > 0)
-    sessions = training_sessions(history, config.length)
-    steps_an_epoch = max(-(-len(sessions) // loop.batch), 1)
-    epochs = max(loop.epochs, min(-(-loop.least_steps // steps_an_epoch), loop.most_epochs))
-    rate = loop.learning_rate
+    counts = torch.from_numpy(history.item_counts).float()
     # The output bias starts at what is popular: the network learns what differs from it.
     with torch.no_grad():
         model.popularity.copy_(torch.log1p(counts) - torch.log1p(counts).mean())
+    sessions, rate = training_sessions(history, config.length), loop.learning_rate
+    steps_an_epoch = max(-(-int((sessions.item >= 0).sum()) // loop.tokens), 1)
+    epochs = max(loop.epochs, min(round(loop.least_steps / steps_an_epoch), loop.most_epochs))
+    made_by: list[object] = [asdict(config), asdict(loop), context.seed, history.cut, history.user, history.item]
+    made_by += [history.basket, history.type, history.at, context.text]
     if start is not None:
         model.adopt(start.encoder, torch.from_numpy(start.items))
-        sessions = training_sessions(history, config.length, start.cut)
-        rate = loop.warm_learning_rate
-    steps = epochs * -(-len(sessions) // loop.batch)
-    n_tokens = int((sessions.item >= 0).sum())
-    context.progress("encoder", 0.0, f"{len(sessions):,} sequences, {n_tokens:,} events an epoch, {steps:,} steps")
+        sessions, rate = training_sessions(history, config.length, start.cut), loop.warm_learning_rate
+        made_by += [start.cut, *(value.numpy() for value in model.state_dict().values())]
+    if len(sessions):
+        fit(model, sessions, counts, context, loop, epochs, rate, checkpoint, fingerprint(*made_by))
+    return model.cpu().eval()
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / max(steps, 1)))
 
-    started, done, step, running = time.perf_counter(), 0, 0, 0.0
-    for _ in range(epochs if len(sessions) else 0):
-        for rows in torch.randperm(len(sessions), generator=random).split(loop.batch):  # type: ignore[no-untyped-call]
-            batch = sessions.rows(rows)
-            basket, target = next_baskets(batch)
-            if not len(basket):
-                continue
-            loss = _loss(model, model(batch).flatten(0, 1), basket, target, counts, loop.negatives, random)
+def fit(
+    model: InterestEncoder,
+    sessions: Sessions,
+    counts: Tensor,
+    context: Context,
+    loop: LoopConfig,
+    epochs: int,
+    rate: float,
+    checkpoint: Path | None = None,
+    made_by: str = "",
+) -> None:
+    """The loop itself. ``counts`` [items]: how often each was bought; ``rate``: the highest learning rate."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    random = torch.Generator(device).manual_seed(context.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay, fused=True)
+    read = torch.compile(model, dynamic=True) if loop.compiled else model
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
+    softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives)
+    judge = Judge(sessions, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed)
+    lengths = (sessions.item >= 0).sum(dim=1).numpy()
+    sessions = sessions.to(device)
+    dropout = loop.dropout if epochs <= 4 else loop.small_log_dropout
+    meter = Meter(model, softmax.n_scored, loop.precision, context.progress)
+    meter.opens(len(lengths), int(lengths.sum()), epochs)
+
+    at, best = Position(), dict[str, Tensor]()
+    if checkpoint is not None and (found := load_checkpoint(checkpoint, made_by, model, optimizer, random)):
+        at, best = found
+    running = torch.tensor(at.loss, device=device)
+
+    def keep() -> None:
+        if checkpoint is not None and rank() == 0:
+            save_checkpoint(checkpoint, made_by, model, optimizer, random, best, at)
+
+    while at.epoch < epochs and not (loop.patience and at.waited >= loop.patience):
+        batches = pack(lengths, loop.tokens, context.seed, at.epoch)
+        for rows in batches[at.batch :]:
+            optimizer.param_groups[0]["lr"] = rate * one_cycle((at.epoch + at.batch / len(batches)) / epochs)
+            batch = sessions.rows(rows.to(device))
+            held = judge.held[rows].to(device)
+            n_pairs = len(next_baskets(batch, held)[0])
+            # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
+            noise = Noise.draw(batch, model.config.width, dropout, random)
+            sample = softmax.draw(random)
+            meter.counts(batch)
+            if world() > 1:
+                mine = torch.arange(rank(), len(rows), world(), device=device)
+                batch, noise, held = batch.rows(mine), noise.rows(mine), held[mine]
+            with precision:
+                vectors = model.item_vectors()
+                interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
+                pairs = next_baskets(batch, held)
+                loss = softmax(interests, vectors, model.popularity, *pairs, sample) / max(n_pairs, 1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            total = loss.detach()
+            sum_gradients(list(model.parameters()), total)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
-            step, done = step + 1, done + len(rows)
-            running = float(loss.detach()) if step == 1 else 0.98 * running + 0.02 * float(loss.detach())
-            if step % 10 == 0 or step == steps:
-                speed = done / (time.perf_counter() - started)
-                context.progress("encoder", step / steps, f"loss {running:.3f}, {speed:,.0f} sequences/s")
-    return model.eval()
+            running = total if at.step == 0 else running.lerp(total, 0.02)
+            at.batch, at.step = at.batch + 1, at.step + 1
+            if at.step % 10 == 0:
+                meter.says((at.epoch + at.batch / len(batches)) / epochs, float(running))
+            if at.step % loop.save_every == 0 and at.batch < len(batches):
+                at.loss = float(running)
+                keep()
+        at.epoch, at.batch, at.loss = at.epoch + 1, 0, float(running)
+        if loop.patience:
+            judged = judge.loss(model, sessions)
+            at.waited = 0 if judged < at.best else at.waited + 1
+            if judged < at.best:
+                at.best, best = judged, {name: value.clone() for name, value in model.state_dict().items()}
+        meter.says(at.epoch / epochs, at.loss, at.best)
+        keep()
+    if best:
+        model.load_state_dict(best)
 
 
 def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
@@ -107,34 +192,3 @@ def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
     if share < rise:
         return low + (1 - low) * (1 - math.cos(math.pi * climb)) / 2
     return (1 + math.cos(math.pi * min(fall, 1.0))) / 2
-
-
-def _loss(
-    model: InterestEncoder,
-    interests: Tensor,
-    basket: Tensor,
-    target: Tensor,
-    counts: Tensor,
-    negatives: int,
-    random: torch.Generator,
-) -> Tensor:
-    """Softmax cross-entropy of the pairs, over the catalogue or over shared samples with the log-Q correction.
-
-    ``interests`` [baskets, width]; a pair is a row of it and a target item. Samples are drawn by count; taking log Q
-    off each score makes the sampled softmax an unbiased stand-in for the full one (Bengio and Senecal 2008). The
-    normaliser is computed once per basket; a pair's own target joins it.
-    """
-    asking, basket = torch.unique(basket, return_inverse=True)
-    interests = interests[asking]
-    right = (interests[basket] * model.item_vectors(target)).sum(dim=1) + model.popularity[target]
-    if len(counts) <= 4 * negatives:
-        everything = torch.arange(len(counts))
-        scores = interests @ model.item_vectors(everything).T + model.popularity
-        return (torch.logsumexp(scores, dim=1)[basket] - right).mean()
-    chance = counts.pow(0.75) / counts.pow(0.75).sum()
-    sample = torch.multinomial(chance, negatives, replacement=True, generator=random)
-    log_q = torch.log(negatives * chance)
-    wrong = interests @ model.item_vectors(sample).T + (model.popularity - log_q)[sample]
-    return (
-        torch.logaddexp(torch.logsumexp(wrong, dim=1)[basket], right - log_q[target]) - right + log_q[target]
-    ).mean()

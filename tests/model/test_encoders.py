@@ -70,6 +70,10 @@ def test_an_encoder_never_starts_from_one_that_saw_later_events(settings, world)
     context = Context(world.catalogue, encoders.basis.standardise(text()), seed=1)
     encoders.fit(world.history, context)
     assert same(encoders.fit(before, context), train_encoder(before, context))
+    # A kill before the end would have lost nothing: both have their checkpoint, until they are kept.
+    assert len([*settings.encoders.glob(".*.unfinished/*.safetensors")]) == 2
+    encoders.save(settings, TODAY, "minilm")
+    assert not [*settings.encoders.glob(".*.unfinished")]
 
 
 def test_known_items_keep_their_vectors_and_new_ones_start_from_their_text(world):

