@@ -100,6 +100,10 @@ def test_files_of_three_kinds_become_marts_and_the_summary_accounts_for_every_ro
     workplace: Workplace, shop: subprocess.CompletedProcess[str]
 ) -> None:
     assert shop.returncode == 0, shop.stdout + shop.stderr
+    assert "full refresh" in shop.stderr
+    assert "\x1b" not in shop.stderr
+    assert (workplace.home / "run/dbt/dbt.log").is_file()
+    assert not (workplace.project / "dbt_project/logs").exists()
     said = {
         cells[0].strip(): cells[1].strip()
         for line in shop.stdout.splitlines()
