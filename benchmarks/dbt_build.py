@@ -44,7 +44,7 @@ class Build:
 
 def own_home(scratch: str) -> Settings:
     """Settings of an empty home in a scratch folder."""
-    os.environ |= {"ZHIYIN_HOME": scratch, "DBT_LOG_PATH": f"{scratch}/logs"}
+    os.environ["ZHIYIN_HOME"] = scratch
     return get_settings()
 
 

@@ -12,6 +12,7 @@ SCHEMAS = "#/components/schemas/{model}"
 
 REFUSALS = {
     "400": "A field is missing, of the wrong type or out of range: the answer names it and the cure.",
+    "405": "The method is not POST.",
     "413": "The body is too large.",
     "415": "The content type is not application/json.",
     "503": "No model is promoted yet.",

@@ -105,4 +105,4 @@ def _problem(detail: Any) -> Problem:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else f"{text[:40]}…"
+    return text if len(text) <= 40 else f"{text[:40]}…" + text[0] * (text[0] == '"')

@@ -69,11 +69,8 @@ def _places(settings: Settings, person: Person, files: dict[Path, int]) -> Count
     """Rows by place: what belongs together is one line."""
     places: Counter[str] = Counter()
     for path, count in files.items():
-        if path.is_relative_to(settings.home):
-            parts = path.relative_to(settings.home).parts
-            places["/".join(parts[: 3 if parts[0] == settings.dataset else 1])] += count
-        else:
-            places["dbt's log"] += count
+        parts = path.relative_to(settings.home).parts
+        places["/".join(parts[: 3 if parts[0] == settings.dataset else 1])] += count
     if settings.online_store:
         from feature_repo.online_store import online_store
 

@@ -49,10 +49,15 @@ def onboard(
     places = {"events": events, "items": items} | ({"users": users} if users else {})
     settings = Settings(**(get_settings().model_dump() | {"dataset": name}))
     try:
+        clock = SourceClock(time_format, time_zone, epoch, step)
+        if as_of is not None:
+            as_of = Clock.parse(as_of, settings.label_days).date
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
         profiles = look(settings, places, _pairs(option, "--option"))
         for table, found in profiles.items():
             _show_source(table, found)
-        clock = SourceClock(time_format, time_zone, epoch, step)
         proposal = write(name, profiles, _pairs(mapping, "--map"), clock)
     except (UnclearError, FileExistsError) as error:
         raise typer.BadParameter(str(error)) from None

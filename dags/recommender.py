@@ -16,7 +16,8 @@ from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavi
 
 from cli.steps import STEPS, run_step
 from zhiyin.clock import Clock
-from zhiyin.settings import PROJECT, get_settings
+from zhiyin.settings import get_settings
+from zhiyin.warehouse import DBT_PROJECT
 
 # The one clock of a run: the end of its data interval, unless a run by hand names another day.
 AS_OF = "{{ params.as_of or (data_interval_end | ds) }}"
@@ -24,7 +25,6 @@ AS_OF = "{{ params.as_of or (data_interval_end | ds) }}"
 # One slot: DuckDB allows one writing process.
 WAREHOUSE_POOL = "warehouse"
 
-DBT_PROJECT = PROJECT / "dbt_project"
 settings = get_settings()
 
 

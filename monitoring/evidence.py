@@ -21,10 +21,11 @@ from evidently.metrics import (
 )
 from evidently.presets import DataDriftPreset, DataSummaryPreset
 
-from monitoring.frames import Comparison, connect
+from monitoring.frames import Comparison
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.settings import Settings
+from zhiyin.warehouse import connect
 
 # Effect sizes, whatever the number of rows; a p-value calls every change significant at this size.
 # Wasserstein distance over the reference's standard deviation, and Jensen-Shannon distance (0 to 1).

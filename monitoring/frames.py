@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, USER_ID
 from zhiyin.settings import Settings
-from zhiyin.warehouse import Marts
+from zhiyin.warehouse import Marts, connect
 
 WINDOW = timedelta(days=28)
 ROWS = 20_000  # of one window
@@ -41,12 +40,6 @@ class Comparison:
     @property
     def has_reference(self) -> bool:
         return len(self.reference) > 0
-
-
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
-    connection.execute("set timezone = 'UTC'")
-    return connection
 
 
 def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:

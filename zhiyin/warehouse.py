@@ -104,6 +104,13 @@ class Marts:
         return self.folder / f"{name}.parquet"
 
 
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """DuckDB in memory, with our threads and memory limit, for reading files; timestamps are UTC."""
+    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
 def dbt_environment(settings: Settings) -> dict[str, str]:
     """Environment of a dbt process but for ``ZHIYIN_AS_OF``: where the data lies, how the plugin finds its key."""
     return {
@@ -114,6 +121,8 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "ZHIYIN_LABEL_DAYS": str(settings.label_days),
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
+        "DBT_LOG_PATH": str(settings.run / "dbt"),
+        "DBT_USE_COLORS": "false",
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the SQL, not the day's data: `make test` runs them

@@ -1,21 +1,11 @@
 """Households of the real dataset through land, dbt build and publish, once for all tests of the data."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.data.homes import EARLY, LATE, WITHOUT_TESTS, Warehouse
 from zhiyin.landing import land
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, current, publish
-
-
-@pytest.fixture(scope="session", autouse=True)
-def dbt_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """dbt's log goes to a folder of the tests, not to the project's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
-        yield
 
 
 @pytest.fixture(scope="session")

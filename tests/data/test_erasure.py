@@ -139,7 +139,7 @@ def test_an_erasure_that_breaks_off_is_completed_by_the_next(shop: Settings, mon
 
 def test_an_identifier_that_tells_is_found_in_texts_and_a_number_only_where_users_stand(shop: Settings) -> None:
     log = shop.run / "service.log"
-    log.parent.mkdir(parents=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("c0000003 asked; c00000031 did not; 3 did\n")
     person = Person.of(shop, "c0000003")
     assert search(shop, person)[log] == 1

@@ -100,6 +100,10 @@ def test_files_of_three_kinds_become_marts_and_the_summary_accounts_for_every_ro
     workplace: Workplace, shop: subprocess.CompletedProcess[str]
 ) -> None:
     assert shop.returncode == 0, shop.stdout + shop.stderr
+    assert "full refresh" in shop.stderr
+    assert "\x1b" not in shop.stderr
+    assert (workplace.home / "run/dbt/dbt.log").is_file()
+    assert not (workplace.project / "dbt_project/logs").exists()
     said = {
         cells[0].strip(): cells[1].strip()
         for line in shop.stdout.splitlines()
@@ -246,6 +250,29 @@ def test_the_catalogue_tells_which_column_names_the_item(tmp_path: Path) -> None
     proposal = propose(profiles, {})
     assert proposal.columns["events"]["item_id"].name == "what"
     assert proposal.reasons["events.item_id"] == "its values are ids of the catalogue"
+
+
+def test_a_column_may_be_named_by_a_word_of_sql(tmp_path: Path) -> None:
+    found = profile(write(tmp_path / "items.csv", "select 1 as sku, 'Lamp' as \"desc\", 'x' as \"when\""))
+    assert [column.sql for column in found.columns] == ["sku", '"desc"', '"when"']
+    assert [column.samples for column in found.columns] == [("1",), ("Lamp",), ("x",)]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("time_zone", "Mars/Base"), ("step", "1 parsec"), ("epoch", "never")],
+)
+def test_a_clock_that_cannot_be_is_refused_with_the_flag(flag: str, value: str) -> None:
+    with pytest.raises(UnclearError, match=f"--{flag.replace('_', '-')} '{value}' is not known; say "):
+        SourceClock(**{flag: value})
+
+
+def test_a_wrong_as_of_is_refused_before_anything_is_written(workplace: Workplace, files: Path) -> None:
+    places = ("--events", f"{files}/ordered.csv", "--items", f"{files}/items.jsonl", "--map", "events.event_type=view")
+    refused = workplace.zhiyin("onboard", "late", *places, "--as-of", "tomorrow")
+    assert refused.returncode == 2
+    assert "as_of must be a date" in refused.stderr
+    assert not (workplace.project / "dbt_project/datasets/late").exists()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(home=tmp_path_factory.mktemp("home"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warehouse, "DBT_PROJECT", project)
-        patch.setenv("DBT_LOG_PATH", str(project / "logs"))
         land(settings, CLOCK)
         warehouse.build(settings, CLOCK, "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
     warehouse.publish(settings, CLOCK)

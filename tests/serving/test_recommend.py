@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from bento.schemas import RecommendRequest, refusal_of
 from feature_repo import OnlineStates
 from tests.conftest import free_port
 from tests.serving.running import Service, borrow, point, ready, serve
@@ -154,6 +156,7 @@ def test_probes_metrics_and_documentation_answer(service: Service) -> None:
     assert 'zhiyin_answers_total{missing="unknown_user"}' in service.http.get("/metrics").text
     document = service.http.get("/docs.json").json()
     assert document["info"]["title"] == "Zhiyin"
+    assert "405" in document["paths"]["/recommend"]["post"]["responses"]
     assert set(document["components"]["schemas"]["RecommendRequest"]["properties"]) == {"user_id", "k", "explain"}
 
 
@@ -198,3 +201,9 @@ def test_no_usage_statistics_leave_the_machine_however_it_is_started() -> None:
     environment = {"PATH": "/usr/bin"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_long_id_is_shown_cut_and_closed() -> None:
+    with pytest.raises(ValidationError) as refused:
+        RecommendRequest(user_id="x" * 300)
+    assert f'"{"x" * 39}…" is not accepted.' in refusal_of(refused.value).error

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.data import eligibility, eligible_at, read_data
+from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import METRICS, Values, bootstrap_means, interval, list_metrics, user_auc
 from training.evaluation.page import leaderboard_page
 from training.evaluation.splits import Truth, truth_between
@@ -27,7 +28,6 @@ from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import Marts
 
 K = 10
-WHOLE = "zhiyin"
 
 
 def evaluate(

@@ -15,12 +15,13 @@ import duckdb
 import pyarrow.parquet as pq
 
 from zhiyin import warehouse
-from zhiyin.erasure.search import PARQUET, TEXT, connect, holds, kind_of, mentions, parquet, user_columns
+from zhiyin.erasure.search import PARQUET, TEXT, holds, kind_of, mentions, parquet, user_columns
 from zhiyin.landing.forgotten import Person, raw_user, remember
 from zhiyin.landing.lake import LANDED
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, file_digest, read_json, write_json, write_manifest
+from zhiyin.warehouse import connect
 
 
 def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:

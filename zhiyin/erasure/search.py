@@ -6,7 +6,6 @@ an item or a count, so it is looked for in the lake's user columns; one that is 
 """
 
 import mmap
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +17,7 @@ from zhiyin.landing.datasets import known_datasets, raw_tables
 from zhiyin.landing.forgotten import Person, raw_user
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
-from zhiyin.warehouse import DBT_PROJECT
+from zhiyin.warehouse import connect
 
 TELLING = 8  # characters from which on an identifier that is no number means one person wherever it stands
 PARQUET, DUCKDB, SQLITE, TEXT = "parquet", "duckdb", "sqlite", "text"
@@ -46,17 +45,10 @@ def search(settings: Settings, person: Person) -> dict[Path, int]:
     return dict(sorted(found.items()))
 
 
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
-    connection.execute("set timezone = 'UTC'")
-    return connection
-
-
 def _files(settings: Settings) -> Iterator[Path]:
-    """Those below the home, and dbt's log, which lies in its project."""
+    """Those below the home."""
     others = [settings.home / name for name in known_datasets() if name != settings.dataset]
-    logs = Path(os.environ.get("DBT_LOG_PATH", DBT_PROJECT / "logs"))
-    for path in sorted([*settings.home.rglob("*"), *logs.glob("dbt.log*")]):
+    for path in sorted(settings.home.rglob("*")):
         if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(other) for other in others):
             yield path
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -25,6 +26,7 @@ class Column:
     def sql(self) -> str:
         """Its name as SQL: quoted where it must be."""
         plain = self.name.isidentifier() and self.name.islower() and self.name.isascii()
+        plain = plain and self.name not in _keywords()
         return self.name if plain else '"' + self.name.replace('"', '""') + '"'
 
 
@@ -43,6 +45,14 @@ class Profile:
     @property
     def names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+
+@cache
+def _keywords() -> frozenset[str]:
+    """Words that SQL keeps for itself."""
+    with duckdb.connect() as connection:
+        words = connection.execute("select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'")
+        return frozenset(word for (word,) in words.fetchall())
 
 
 def typed(source: Source) -> Source:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import yaml
 
 from zhiyin.landing.mapping import Proposal, UnclearError
@@ -18,12 +19,28 @@ EPOCHS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # largest number of seco
 
 @dataclass(frozen=True)
 class SourceClock:
-    """How the moments of a source are to be read."""
+    """How the moments of a source are to be read.
+
+    Raises:
+        UnclearError: DuckDB knows no such zone, moment or interval.
+    """
 
     time_format: str | None = None  # of strptime
     time_zone: str = "UTC"  # of moments that carry none
     epoch: str = "2000-01-01"  # where positions begin
     step: str = "1 day"  # from one position to the next
+
+    def __post_init__(self) -> None:
+        for flag, value, sql, cure in (
+            ("--time-zone", self.time_zone, "timestamp '2000-01-01' at time zone {}", "a zone such as Europe/Berlin"),
+            ("--epoch", self.epoch, "timestamp {}", "a moment such as 2000-01-01"),
+            ("--step", self.step, "interval {}", "an interval such as '12 hours'"),
+        ):
+            try:
+                with duckdb.connect() as connection:
+                    connection.execute(f"select {sql.format(quote(value))}")
+            except duckdb.Error:
+                raise UnclearError(f"{flag} {value!r} is not known; say {cure}") from None
 
 
 def moment(source: Source, column: Column, clock: SourceClock, part: str) -> str:
