@@ -36,7 +36,7 @@ async function load() {
   document.body.classList.toggle("nobody", !household);
   if (!household) return showNothing();
   document.title = `${household} · Zhiyin`;
-  $("list-title").textContent = `Recommended to household ${household}`;
+  $("list-title").textContent = `Recommended to user ${household}`;
   $("curl").textContent = curl(household, k);
   $("code").hidden = false;
   $("notices").replaceChildren();
@@ -77,7 +77,7 @@ async function showProfile(household, signal) {
     if (signal.aborted) return;
     $("known-note").textContent = known.summary
       ? `Shopping here since ${date(known.summary.first_at)}`
-      : "Nothing was ever bought under this id";
+      : "Nothing is known under this id";
     $("profile").replaceChildren(...profile(known));
   } catch (error) {
     if (signal.aborted) return;

@@ -7,10 +7,10 @@ import { h, money, percent, plural, tidy, weekday } from "./words.js";
 const ITEMS_SHOWN = 6; // of one basket, before "more"
 
 const MISSING = {
-  unknown_user: ["New here", "Nothing is known of this household, so the list is what is popular now."],
-  no_history: ["No purchases yet", "Without a history the list is what is popular now."],
+  unknown_user: ["New here", "Nothing is known of this user, so the list is what is popular now."],
+  no_history: ["No history yet", "Without a history the list is what is popular now."],
   user_state_unavailable: ["Not personal", "The store of user features did not answer, so the list is what is popular now."],
-  stale_features: ["Features are old", "The user features are older than the model: recent purchases may be missing."],
+  stale_features: ["Features are old", "The user features are older than the model: recent events may be missing."],
   impression_not_logged: ["Not logged", "This list could not be written to the log of impressions."],
 };
 
@@ -29,7 +29,7 @@ export function failure(error, again) {
 }
 
 export const emptyList = () =>
-  notice("search", "Choose a household", "Type an id above to see what it bought, what it likes and what we recommend.");
+  notice("search", "Choose a user", "Type an id above to see its history, what it likes and what we recommend.");
 
 function notice(kind, title, text, ...more) {
   return h("div", { class: `notice ${kind}` }, icon(kind), h("div", {}, h("b", {}, title), h("p", {}, text)), ...more);
