@@ -124,9 +124,10 @@ def standing(slice_home: Slice, tmp_path_factory: pytest.TempPathFactory) -> Ite
             time.sleep(0.5)
         yield printed
     finally:
-        stopped = slice_home.zhiyin("down")
-        process.wait(timeout=60)
-    assert "airflow-scheduler" in stopped.stdout
+        down = subprocess.Popen([tool("zhiyin"), "down"], env=slice_home.environment, stdout=subprocess.PIPE, text=True)
+        process.wait(timeout=60)  # first: a process that has ended and is not waited for counts as alive
+        stopped, _ = down.communicate(timeout=60)
+    assert "airflow-scheduler" in stopped
     facts = json.loads(slice_home.zhiyin("status", "--json").stdout)
     assert {server["state"] for server in facts["servers"].values()} == {"down"}
 
