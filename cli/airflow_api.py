@@ -117,9 +117,9 @@ class AirflowApi:
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
-    def runs(self, dag_id: str, limit: int = 100) -> list[dict[str, Any]]:
-        """Newest first."""
-        answer = self.call("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": "-run_after", "limit": limit})
+    def runs(self, dag_id: str, order_by: str = "-run_after", limit: int = 100) -> list[dict[str, Any]]:
+        """By default the newest first, queued ones among them."""
+        answer = self.call("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": order_by, "limit": limit})
         return list(answer["dag_runs"])
 
     def tasks(self, dag_id: str) -> list[str]:

@@ -191,10 +191,10 @@ class Platform:
                 f"`zhiyin up --dataset {self.settings.dataset}`."
             )
 
-    def _runs(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Runs of this dataset, newest first; those of a schedule do not say theirs."""
+    def _runs(self, order_by: str = "-run_after") -> list[dict[str, Any]]:
+        """Runs of this dataset; those of a schedule do not say theirs."""
         ours = self.settings.dataset
-        return [run for run in self.api.runs(DAG_ID, limit) if (run["conf"] or {}).get("dataset", ours) == ours]
+        return [run for run in self.api.runs(DAG_ID, order_by) if (run["conf"] or {}).get("dataset", ours) == ours]
 
     def _run_unless_done(self, clock: Clock) -> None:
         runs = [run for run in self._runs() if _as_of(run) == clock.date]
@@ -246,7 +246,7 @@ class Platform:
         last = None
         if facts["airflow-api"]["state"] == "up":
             try:
-                runs = self._runs()
+                runs = self._runs("-start_date")  # a backfill's day is long past, its run is not
             except AirflowError:
                 runs = []
             for run in runs[:1]:
