@@ -15,61 +15,15 @@
     "age_band", "gender", "region", "income_band", "occupation", "household_size", "kids_count", "home_ownership",
     "marital_status", "attributes"
 ] %}
-with known as ( -- noqa: ST03
+with delivered as ( -- noqa: ST03
 
     select * replace (coalesce(valid_from, {{ undated() }}) as valid_from)
     from {{ ref('contract_users') }}
 
 ),
 
-{% if is_incremental() and takes_in() %}
-earlier as (
+{{ versions_of("user_id", attributes) }}
 
-    select * from {{ this }}
-    where recorded_at < {{ as_of() }}
-    qualify row_number() over (partition by user_id order by valid_from desc) = 1
-
-),
-
-versions as (
-
-    select
-        known.* replace (
-            case
-                when earlier.user_id is null or known.valid_from > earlier.valid_from then known.valid_from
-                else greatest({{ as_of() }}, earlier.valid_from)
-            end as valid_from
-        ),
-        {{ as_of() }} as recorded_at
-    from known
-    left join earlier on known.user_id = earlier.user_id
-    where
-        earlier.user_id is null
-        {%- for attribute in attributes %}
-        or known.{{ attribute }} is distinct from earlier.{{ attribute }}
-        {%- endfor %}
-
-)
-
-{% elif is_incremental() %}
-versions as (
-
-    select * from {{ this }}
-    where recorded_at = {{ as_of() }}
-
-)
-
-{% else %}
-versions as (
-
-    select
-        *,
-        {{ as_of() }} as recorded_at
-    from known
-
-)
-
-{% endif %}
 select
     -- ids
     user_id,
