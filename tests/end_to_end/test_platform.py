@@ -87,6 +87,7 @@ def test_a_user_s_mistake_is_no_traceback(slice_home):
         (("run", "--as-of", AS_OF, "--dataset", "nowhere"), "complete_journey"),
         (("step", "dance", "--as-of", AS_OF), "evaluate"),
         (("run", "--as-of", AS_OF), "zhiyin up"),
+        (("rollback",), "no earlier champion"),
     ):
         refused = slice_home.zhiyin(*arguments, check=False)
         assert refused.returncode != 0
