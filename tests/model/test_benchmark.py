@@ -12,7 +12,7 @@ from cli.benchmark import _overrides
 from cli.main import app
 from training.evaluation.benchmark import export_lists, export_scores, judge, summarise
 from training.evaluation.hybrid import fit_hybrid
-from training.evaluation.models import Problem
+from training.evaluation.peers import Problem
 from training.evaluation.protocols import LeaveOneOut
 from training.evaluation.states import read_users
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.model.checkerboard import N_ITEMS, NOW, left_out
-from training.evaluation.models import PEERS
+from training.evaluation.peers import PEERS
 from training.evaluation.states import read_items, read_users
 from zhiyin.recommender.candidates import Content, Ials, ItemKnn, ItemToItem, KindDemand, TifuKnn
 from zhiyin.recommender.candidates.base import recency

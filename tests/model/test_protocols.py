@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.model.checkerboard import catalogue, interactions
-from training.evaluation.models import Problem
+from training.evaluation.peers import Problem
 from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays
 from training.evaluation.states import read_users
 from zhiyin.recommender.candidates import Context

@@ -24,7 +24,8 @@ from training.evaluation.metrics import (
     list_metrics,
     user_auc,
 )
-from training.evaluation.models import Facts, Options, Problem, Scorer, fit_model
+from training.evaluation.models import fit_model
+from training.evaluation.peers import Facts, Options, Problem, Scorer
 from training.evaluation.protocols import NextDays, Protocol, Split
 from training.interest_encoder import train_encoder
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.models import Options, Problem, fit_peer
+from training.evaluation.peers import Options, Problem, fit_peer
 from training.evaluation.protocols import Split
 from training.ranker import fit_ranker
 from training.ranking_set import RankingLessons

@@ -1,0 +1,79 @@
+"""One question of a protocol, and the models that answer it alone: our generators, and peers behind their interface."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from training.evaluation.protocols import Protocol as EvaluationProtocol
+from training.evaluation.protocols import Split
+from training.evaluation.states import read_items, read_users
+from zhiyin.recommender.candidates import (
+    Bpr,
+    Content,
+    Context,
+    Ials,
+    Interest,
+    ItemKnn,
+    ItemToItem,
+    KindDemand,
+    Lstm,
+    PersonalFrequency,
+    Popularity,
+    TextNeighbours,
+    TifuKnn,
+)
+from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.history import History
+from zhiyin.recommender.users import Users
+
+Options = Mapping[str, Any]
+Facts = Callable[[float], Mapping[str, Floats]]  # columns of items that a log does not tell, at a moment
+
+
+class Scorer(Protocol):
+    """A fitted model."""
+
+    def score(self, users: Users, items: ItemState) -> Floats:
+        """Float32 [users, items], higher is better, -inf for what it does not list."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a model is given: one question, and what is known besides the log."""
+
+    protocol: EvaluationProtocol
+    split: Split
+    context: Context
+    facts: Facts
+    length: int = 2_000  # events that a user's sequence holds
+
+    def users(self, split: Split, start: int, stop: int) -> Users:
+        """States of some of the users that a question asks for."""
+        rows = slice(start, stop)
+        return read_users(split.log, split.user[rows], split.at[rows], self.context.catalogue, self.length)
+
+    def items(self, split: Split) -> ItemState:
+        """The items' states at the end of a question's log."""
+        at = float(split.log.cut if self.protocol.name == "next_days" else split.log.at.max())
+        return read_items(split.log, at, split.candidates, self.facts(at))
+
+
+PEERS: dict[str, Callable[..., Scorer]] = {
+    "popularity": Popularity.fit,
+    "personal_frequency": PersonalFrequency.fit,
+    "tifu_knn": TifuKnn.fit,
+    "item_knn": ItemKnn.fit,
+    "ease": ItemToItem.fit,
+    "ials": Ials.fit,
+    "bpr": Bpr.fit,
+    "lstm": Lstm.fit,
+    "interest": Interest.fit,
+    "text_neighbours": TextNeighbours.fit,
+    "content": Content.fit,
+    "kind_demand": KindDemand.fit,
+}
+
+
+def fit_peer(name: str, log: History, context: Context, options: Options) -> Scorer:
+    """Fit one with settings that are not its defaults."""
+    return PEERS[name](log, context, **options)
