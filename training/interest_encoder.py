@@ -25,6 +25,7 @@ from training.meter import Meter
 from training.processes import rank, sum_gradients, world
 from training.sequences import next_baskets, pack, training_sessions
 from training.softmax import Softmax
+from zhiyin.recommender.hardware import fast_bfloat16
 from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder, Noise
 from zhiyin.recommender.sessions import Sessions
 
@@ -50,6 +51,7 @@ class LoopConfig:
     whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
     negatives: int = 4096  # past that, shared by a step
     precision: Literal["float32", "bfloat16"] = "float32"  # of products, for GPUs; weights stay float32
+    softmax: Literal["auto", "float32", "bfloat16"] = "auto"  # its products; auto: as the rest, or what a CPU has
     compiled: bool = False  # torch.compile, on a GPU
     held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
     patience: int = 0  # epochs without a better loss on those before it stops; 0: all epochs, all baskets learn
@@ -125,7 +127,11 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay, fused=True)
     read = torch.compile(model, dynamic=True) if loop.compiled else model
     precision = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
-    softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives)
+    kind = loop.softmax
+    if kind == "auto":
+        kind = "bfloat16" if device.type == "cpu" and fast_bfloat16() else loop.precision
+    low = torch.bfloat16 if kind == "bfloat16" else torch.float32
+    softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives, low)
     judge = Judge(sessions, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed)
     lengths = (sessions.item >= 0).sum(dim=1).numpy()
     sessions = sessions.to(device)

@@ -31,10 +31,13 @@ class RankingSet:
 class RankingLessons:
     """Gathers a ranking set batch by batch.
 
-    Users without a proposed item that they then took teach a ranker nothing and are left out.
+    Users without a proposed item that they then took teach a ranker nothing and are left out. Of the candidates that
+    were not taken a random share ``negatives`` is kept; all of what was taken is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, negatives: float = 1.0, seed: int = 0) -> None:
+        self._negatives = negatives
+        self._random = np.random.default_rng(seed)
         self._names: list[str] = []
         self._blocks: list[tuple[Floats, npt.NDArray[np.int8], npt.NDArray[np.int64]]] = []
 
@@ -42,6 +45,8 @@ class RankingLessons:
         """A batch of users' candidates, and whether each was taken."""
         self._names = self._names or sorted(candidates.columns)
         keep = (np.bincount(candidates.user, label) > 0)[candidates.user]
+        if self._negatives < 1:
+            keep &= label | (self._random.random(len(label)) < self._negatives)
         features = matrix(candidates, self._names)[keep]
         self._blocks.append((features, label[keep].astype(np.int8), np.bincount(candidates.user[keep])))
 

@@ -1,18 +1,20 @@
 """The whole recommender on a protocol: its generators, and a ranker that learned on earlier questions of the log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from training.evaluation.peers import Options, Problem, fit_peer
-from training.evaluation.protocols import Split
+from training.evaluation.protocols import NextDays, Split
+from training.interest_encoder import Start, train_encoder
 from training.ranker import fit_ranker
 from training.ranking_set import RankingLessons
-from zhiyin.recommender.candidates.base import Generator
+from zhiyin.recommender.candidates.base import Context, Generator
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.features import propose
 from zhiyin.recommender.history import History
+from zhiyin.recommender.interest_encoder import InterestEncoder
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.users import Users
 from zhiyin.settings import Settings
@@ -44,8 +46,11 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
 
     ``options``: ``generators`` (name: settings, with ``quota``, and ``model`` where the name is a second one's),
     ``questions`` (how many earlier ones the ranker learns from; 0: no ranker, the first generator orders), ``refit``
-    (generators anew for each question, or once before the earliest) and ``ranker`` (parameters of LightGBM, ``trees``).
+    (generators anew for each question, or once before the earliest), ``negatives`` (share of the candidates not taken
+    that the ranker learns from) and ``ranker`` (parameters of LightGBM, ``trees``).
     """
+    if isinstance(problem.protocol, NextDays):
+        problem = replace(problem, context=replace(problem.context, fit_encoder=GoingOn()))
     chosen: dict[str, dict[str, Any]] = options.get("generators", {name: {} for name in PRODUCTION})
     if not options.get("questions", 1):
         generators = _fit_generators(problem.split.log, problem, chosen)
@@ -55,9 +60,9 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     for _ in range(options.get("questions", 1)):
         splits.append(problem.protocol.within.split(log, problem.context.catalogue))
         log = splits[-1].log
-    lessons = RankingLessons()
+    lessons = RankingLessons(options.get("negatives", 1.0), problem.context.seed)
     teachers = None if options.get("refit", True) else _fit_generators(log, problem, chosen)
-    for number, split in enumerate(splits):
+    for number, split in enumerate(reversed(splits)):
         models = teachers or _fit_generators(split.log, problem, chosen)
         items = problem.items(split)
         for start in range(0, len(split), USERS_AT_ONCE):
@@ -71,6 +76,18 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     ranker = fit_ranker(lessons.gathered(), settings, problem.context.progress, **options.get("ranker", {}))
     generators = _fit_generators(problem.split.log, problem, chosen)
     return Hybrid(generators, ranker, problem.context.catalogue, problem.split.repeats)
+
+
+class GoingOn:
+    """Fits interest encoders of ever later logs, each going on from the one before."""
+
+    def __init__(self) -> None:
+        self._latest: Start | None = None
+
+    def __call__(self, history: History, context: Context) -> InterestEncoder:
+        encoder = train_encoder(history, context, start=self._latest)
+        self._latest = Start(encoder, np.arange(history.n_items), history.cut)
+        return encoder
 
 
 def _fit_generators(log: History, problem: Problem, chosen: dict[str, dict[str, Any]]) -> list[Generator]:

@@ -18,12 +18,13 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
                 "kind_demand": {"quota": 30},
                 "popularity": {"quota": 40},
             },
-            "questions": 3,
-            "refit": False,
+            "questions": 6,
+            "refit": True,
+            "negatives": 0.3,
             "ranker": {"trees": 250},
         },
     },
-    "complete_journey/next_days_new": {  # the whole's by judgement: no validation run of it ended
+    "complete_journey/next_days_new": {
         "item_knn": {"itself": False, "decay": 0.8},
         "ials": GROCERY_FACTORS,
         "zhiyin": {
@@ -35,8 +36,9 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
                 "popularity": {"quota": 100},
                 "text_neighbours": {},
             },
-            "questions": 3,
-            "refit": False,
+            "questions": 5,
+            "refit": True,
+            "negatives": 0.2,
         },
     },
     "movielens_100k/leave_one_out": {

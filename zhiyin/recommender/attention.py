@@ -36,38 +36,37 @@ def half_octave(amount: Tensor, buckets: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Relation:
-    """What a basket's attention knows of an event besides its content: each [rows, 1, baskets, events].
+    """What a basket's attention knows of an event besides its content.
 
-    ``blocked``: 0, or very low where the event is later; ``forms``: amounts whose weights a head learns; ``buckets``:
-    indices into its table of biases.
+    ``forms`` [forms, rows, baskets, events]: first 0, or very low where the event is later; then amounts whose weights
+    a head learns. ``buckets``: each [rows, baskets, events], indices into a head's table of biases.
     """
 
-    blocked: Tensor
-    forms: tuple[Tensor, ...]
+    forms: Tensor
     buckets: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, sessions: Sessions, config: EncoderConfig, dtype: torch.dtype) -> Relation:
-        days = (sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2)).clamp(min=0).to(dtype).unsqueeze(1)
+        days = (sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
         places = torch.arange(sessions.size.shape[1], device=days.device).view(1, -1, 1)
-        back = (places - sessions.place.unsqueeze(1)).unsqueeze(1)
+        back = places - sessions.place.unsqueeze(1)
         blocked = (back < 0).to(dtype) * BLOCKED
         back = back.clamp(min=0).to(dtype)
         amounts = ((config.time, days, TIME_BUCKETS), (config.places, back, PLACE_BUCKETS))
         # Attention fades as a power law and exponentially (in months, or in tens of baskets).
         faded = [amount for way, amount, _ in amounts if way == "fading"]
-        forms = tuple(form for amount in faded for form in (torch.log1p(amount), amount / 30))
+        forms = torch.stack([blocked, *(form for amount in faded for form in (torch.log1p(amount), amount / 30))])
         buckets = tuple(half_octave(amount, n) for way, amount, n in amounts if way == "buckets")
-        return cls(blocked, forms, buckets)
+        return cls(forms, buckets)
 
     def at(self, places: Tensor) -> Relation:
         """Of some baskets [rows, n] alone."""
 
         def pick(values: Tensor) -> Tensor:
-            index = places.view(len(places), 1, -1, 1)
-            return values.gather(2, index.expand(-1, 1, -1, values.shape[3]))
+            index = places.unsqueeze(-1).expand(-1, -1, values.shape[-1])
+            return values.gather(-2, index.expand(*values.shape[:-2], -1, -1))
 
-        return Relation(pick(self.blocked), tuple(map(pick, self.forms)), tuple(map(pick, self.buckets)))
+        return Relation(pick(self.forms), tuple(map(pick, self.buckets)))
 
 
 class Layer(nn.Module):
@@ -99,11 +98,10 @@ class Layer(nn.Module):
             .view(rows, events.shape[1], 2, self.heads, -1)
             .permute(2, 0, 3, 1, 4)
         )
-        bias = relation.blocked
-        for rate, form in zip(self.fading, relation.forms, strict=True):
-            bias = torch.addcmul(bias, form, rate.view(1, -1, 1, 1))
+        rates = functional.pad(self.fading, (0, 0, 1, 0), value=1.0)
+        bias = (rates.T @ relation.forms.flatten(1)).view(self.heads, rows, m, -1).transpose(0, 1)
         for table, bucket in zip(self.biases, relation.buckets, strict=True):
-            bias = bias + functional.embedding(bucket.squeeze(1), table).permute(0, 3, 1, 2)
+            bias = bias + functional.embedding(bucket, table).permute(0, 3, 1, 2)
         x = baskets + self.out(attend(q, k, v, bias).transpose(1, 2).reshape(rows, m, width))
         gate, up = self.gate(self.norm_forward(x)).chunk(2, dim=-1)
         out: Tensor = x + self.down(functional.silu(gate) * up)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
 from zhiyin.recommender.catalogue import Floats
+from zhiyin.recommender.hardware import fast_bfloat16
 from zhiyin.store import file_digest, json_digest, read_json
 
 TOKENS_A_BATCH = 8_192  # padded; keeps activations in cache-sized pieces on a CPU and is plenty for a small GPU job
@@ -46,7 +47,7 @@ class TextEncoder:
         folder = model_folder(name)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "auto":
-            precision = "bfloat16" if self.device == "cuda" or _fast_bfloat16() else "float32"
+            precision = "bfloat16" if self.device == "cuda" or fast_bfloat16() else "float32"
         if precision == "int8" and self.device != "cpu":
             raise ValueError("precision int8 is for CPUs; on a GPU take bfloat16")
         self.precision: Precision = precision
@@ -109,12 +110,3 @@ def _quantized(model: nn.Module) -> nn.Module:
         warnings.simplefilter("ignore")  # this way to quantize leaves torch one day; until then it has no other here
         quantized: nn.Module = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)  # type: ignore[no-untyped-call]
     return quantized
-
-
-def _fast_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    capabilities = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
-    if capabilities != "AVX512":
-        return False
-    info = Path("/proc/cpuinfo")
-    return info.is_file() and "avx512_bf16" in info.read_text()
