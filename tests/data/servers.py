@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,9 @@ def folder_of(user: str) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 @contextmanager
-def running(command: list[str], log: Path, answers: Callable[[], bool], **identity: Any) -> Iterator[None]:
+def running(
+    command: list[str], log: Path, answers: Callable[[], bool], end: int = signal.SIGTERM, **identity: Any
+) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent, **identity)
     try:
@@ -71,7 +74,7 @@ def running(command: list[str], log: Path, answers: Callable[[], bool], **identi
             time.sleep(0.1)
         yield
     finally:
-        process.terminate()
+        process.send_signal(end)
         process.wait()
 
 
@@ -150,6 +153,7 @@ def object_store() -> Iterator[Bucket]:
         command += [f"-{role}.port={port}" for role, port in ports.items()]
         command += [f"-{role}.port.grpc={free_port()}" for role in ports]
         command += [f"-s3.config={folder}/keys.json", "-volume.max=5", "-master.volumeSizeLimitMB=64"]
+        command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
 
         def answers() -> bool:
             try:
@@ -159,7 +163,7 @@ def object_store() -> Iterator[Bucket]:
             except httpx.TransportError:
                 return False
 
-        with running(command, folder / "log", answers):
+        with running(command, folder / "log", answers, signal.SIGKILL):  # it waits for minutes otherwise
             yield Bucket(
                 f"http://127.0.0.1:{filer}/buckets/lake",
                 {
