@@ -1,0 +1,103 @@
+"""Live sessions in the online store: brought up to date by events, and read at a request.
+
+The row of a session holds its events, so a push needs the new ones only; whoever pushes keeps nothing. One writer per
+store at a time: of two that push for the same user at once, the later row holds.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast import FeatureStore
+from feast.data_source import PushMode
+
+from feature_repo.online_store import online_store
+from feature_repo.point_in_time import connect
+from feature_repo.session import PUSH, SESSION_FEATURES, USER_SESSION, session_states
+from feature_repo.store import open_store
+from zhiyin.contract import FEATURE_AT, ITEM_ID, OCCURRED_AT, USER_ID
+from zhiyin.settings import Settings
+
+EVENTS = pa.schema(
+    {
+        USER_ID: pa.string(),
+        ITEM_ID: pa.string(),
+        "category": pa.string(),
+        "event_type": pa.string(),
+        "amount": pa.float64(),
+        OCCURRED_AT: pa.timestamp("us", tz="UTC"),
+    }.items()
+)
+_PARALLEL = ("session_item_ids", "session_categories", "session_types", "session_amounts", "session_at")
+
+
+class Sessions:
+    """Construction touches nothing; the store is opened by the first call. Used by one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: FeatureStore | None = None
+
+    @property
+    def _store(self) -> FeatureStore:
+        if self._opened is None:
+            online_store(self._settings).prepare()
+            self._opened = open_store(self._settings)
+        return self._opened
+
+    def push(self, events: pa.Table) -> int:
+        """Bring the sessions of some users up to date; returns how many users.
+
+        ``events``: new events in the columns ``EVENTS``; one that the session holds already changes nothing.
+        """
+        before = self._rows(pc.unique(events[USER_ID]).to_pylist())
+        table = pa.concat_tables([events.select(EVENTS.names).cast(EVENTS), _events_of(before)])
+        with connect(self._settings) as connection:
+            connection.register("delivered", table)
+            known = "select distinct * replace (coalesce(category, '') as category, coalesce(amount, 0) as amount)"
+            states = session_states(connection, f"{known} from delivered")
+            latest = states.to_arrow_table().sort_by(FEATURE_AT).to_pandas().groupby(USER_ID, as_index=False).last()
+        # A session that goes on began where it began, also when its first events are kept no more.
+        began = [
+            old["session_started_at"] if old and started <= old["session_last_event_at"] else started
+            for old, started in zip(map(before.get, latest[USER_ID]), latest["session_started_at"], strict=True)
+        ]
+        latest["session_started_at"] = began
+        self._store.push(PUSH, latest, to=PushMode.ONLINE)
+        return len(latest)
+
+    def latest(self, user_id: str) -> dict[str, Any] | None:
+        """The columns of the user's latest session, None where there is none."""
+        return self._rows([user_id]).get(user_id)
+
+    def read(self, user_id: str, requested_at: datetime) -> dict[str, Any]:
+        """The user's latest session and what the request's moment makes of it, None for what is unknown."""
+        service = self._store.get_feature_service(USER_SESSION)
+        row = {USER_ID: user_id, "requested_at": int(requested_at.timestamp())}
+        answer = self._store.get_online_features(service, [row]).to_dict()
+        return {name: values[0] for name, values in answer.items()}
+
+    def _rows(self, users: list[str]) -> dict[str, dict[str, Any]]:
+        """The latest session of each user that has one."""
+        names = [f"{USER_SESSION}:{name}" for name in SESSION_FEATURES]
+        answer = self._store.get_online_features(names, [{USER_ID: user} for user in users]).to_dict()
+        rows = (dict(zip(answer, values, strict=True)) for values in zip(*answer.values(), strict=True))
+        return {row[USER_ID]: row for row in rows if row["session_item_ids"]}
+
+
+def _events_of(rows: dict[str, dict[str, Any]]) -> pa.Table:
+    """The events that the rows of sessions hold."""
+    events = [
+        {
+            USER_ID: user,
+            ITEM_ID: item,
+            "category": category,
+            "event_type": kind,
+            "amount": amount,
+            OCCURRED_AT: datetime.fromtimestamp(at, UTC),
+        }
+        for user, row in rows.items()
+        for item, category, kind, amount, at in zip(*(row[name] for name in _PARALLEL), strict=True)
+    ]
+    return pa.Table.from_pylist(events, EVENTS)
