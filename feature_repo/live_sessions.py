@@ -68,7 +68,13 @@ class Sessions:
         return len(latest)
 
     def latest(self, user_id: str) -> dict[str, Any] | None:
-        """The columns of the user's latest session, None where there is none."""
+        """The columns of the user's latest session, None where there is none.
+
+        Raises:
+            LookupError: there is no online store.
+        """
+        if self._opened is None and online_store(self._settings).token() is None:  # writing makes one, reading does not
+            raise LookupError(f"no online store of {self._settings.dataset}")
         return self._rows([user_id]).get(user_id)
 
     def read(self, user_id: str, requested_at: datetime) -> dict[str, Any]:
