@@ -33,17 +33,25 @@ _PARALLEL = ("session_item_ids", "session_categories", "session_types", "session
 
 
 class Sessions:
-    """Construction touches nothing; the store is opened by the first call. Used by one thread at a time."""
+    """Construction touches nothing; the store is opened by the first call. Used by one thread at a time.
+
+    Every call raises LookupError where there is no online store, and what the store raises where it fails.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: FeatureStore | None = None
+        self._opened: FeatureStore
+        self._token: str | None = None
 
     @property
     def _store(self) -> FeatureStore:
-        if self._opened is None:
-            online_store(self._settings).prepare()
+        """The store as it is now: opened anew after it was lost and made again."""
+        token = online_store(self._settings).token()
+        if token is None:
+            raise LookupError(f"no online store of {self._settings.dataset}; materialize the features")
+        if token != self._token:
             self._opened = open_store(self._settings)
+            self._token = token
         return self._opened
 
     def push(self, events: pa.Table) -> int:
@@ -68,13 +76,7 @@ class Sessions:
         return len(latest)
 
     def latest(self, user_id: str) -> dict[str, Any] | None:
-        """The columns of the user's latest session, None where there is none.
-
-        Raises:
-            LookupError: there is no online store.
-        """
-        if self._opened is None and online_store(self._settings).token() is None:  # writing makes one, reading does not
-            raise LookupError(f"no online store of {self._settings.dataset}")
+        """The columns of the user's latest session, None where there is none."""
         return self._rows([user_id]).get(user_id)
 
     def read(self, user_id: str, requested_at: datetime) -> dict[str, Any]:
