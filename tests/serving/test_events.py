@@ -5,10 +5,16 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from bento import events
+from bento.impressions import ImpressionLog
 from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.recommender.live import with_session
 from zhiyin.recommender.recommender import Recommender
@@ -35,8 +41,8 @@ def bought(champion: tuple[Path, str]) -> list[str]:
     return [item for item, other in zip(catalogue.item_ids, catalogue.category, strict=True) if other == code][:6]
 
 
-def send(live: Service, user_id: str, *events: dict[str, Any]) -> dict[str, Any]:
-    response = live.http.post("/events", json={"user_id": user_id, "events": list(events)})
+def send(live: Service, user_id: str, *deeds: dict[str, Any]) -> dict[str, Any]:
+    response = live.http.post("/events", json={"user_id": user_id, "events": list(deeds)})
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -159,6 +165,25 @@ def test_a_wrong_body_is_refused_whole_with_the_field_and_the_cure(
 def test_other_methods_and_bodies_too_large_are_refused(live: Service) -> None:
     assert live.http.get("/events").status_code == 405
     assert live.http.post("/events", content=b" " * 300_000).status_code == 413
+
+
+def test_events_that_cannot_be_written_are_not_acknowledged_and_not_followed(tmp_path: Path) -> None:
+    """Law 9."""
+    (tmp_path / "events").write_text("a file where the folder should be, as good as a full disk")
+    pushed: list[Any] = []
+    app = Starlette(routes=[Route("/events", events.post, methods=["POST"])])
+    app.state.service = SimpleNamespace(
+        key=b"key",
+        events=ImpressionLog(tmp_path / "events"),
+        champions=SimpleNamespace(current=None),
+        live=SimpleNamespace(push=pushed.append),
+    )
+    body = {"user_id": "1", "events": purchases(["a"])}
+    answer = TestClient(app).post("/events", json=body)
+    assert answer.status_code == 503
+    assert "Send them again" in answer.json()["error"]
+    assert answer.headers["retry-after"]
+    assert not pushed
 
 
 def test_without_the_store_events_are_kept_and_lists_are_good(live: Service, shopper: str, bought: list[str]) -> None:
