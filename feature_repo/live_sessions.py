@@ -7,6 +7,7 @@ store at a time: of two that push for the same user at once, the later row holds
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureStore, FeatureView
@@ -44,6 +45,7 @@ class Sessions:
         self._opened: FeatureStore
         self._view: FeatureView
         self._token: str | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
 
     @property
     def _store(self) -> FeatureStore:
@@ -64,11 +66,13 @@ class Sessions:
         """
         before = self._rows(pc.unique(events[USER_ID]).to_pylist())
         table = pa.concat_tables([events.select(EVENTS.names).cast(EVENTS), _events_of(before)])
-        with connect(self._settings) as connection:
-            connection.register("delivered", table)
-            known = "select distinct * replace (coalesce(category, '') as category, coalesce(amount, 0) as amount)"
-            states = session_states(connection, f"{known} from delivered")
-            latest = states.query("states", f"from states {_LATEST}").to_arrow_table()
+        if self._connection is None:
+            self._connection = connect(self._settings)  # kept: opening one takes longer than the query
+        self._connection.register("delivered", table)
+        known = "select distinct * replace (coalesce(category, '') as category, coalesce(amount, 0) as amount)"
+        states = session_states(self._connection, f"{known} from delivered")
+        latest = states.query("states", f"from states {_LATEST}").to_arrow_table()
+        self._connection.unregister("delivered")
         # A session that goes on began where it began, also when its first events are kept no more.
         users, started = (latest[name].to_pylist() for name in (USER_ID, STARTED))
         began = [
