@@ -71,7 +71,9 @@ class Sessions:
         self._connection.register("delivered", table)
         known = "select distinct * replace (coalesce(category, '') as category, coalesce(amount, 0) as amount)"
         states = session_states(self._connection, f"{known} from delivered")
-        latest = states.query("states", f"from states {_LATEST}").to_arrow_table()
+        answer = states.query("states", f"from states {_LATEST}")
+        assert answer is not None  # only a statement without rows has none
+        latest = answer.to_arrow_table()
         self._connection.unregister("delivered")
         # A session that goes on began where it began, also when its first events are kept no more.
         users, started = (latest[name].to_pylist() for name in (USER_ID, STARTED))
