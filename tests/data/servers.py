@@ -87,11 +87,11 @@ def postgres() -> Iterator[Server]:
         (folder / "password").chmod(0o644)
         subprocess.run(
             [initdb, "-D", folder / "data", "-U", "shop", "--pwfile", folder / "password", "-A", "scram-sha-256",
-             "--no-sync", "--no-instructions"],
+             "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"],
             check=True, stdout=subprocess.DEVNULL, cwd=folder, **identity,
         )  # fmt: skip
         client = [psql, "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port), "-U", "shop", "postgres"]
-        variables = {"PGPASSWORD": PASSWORD}
+        variables = {"PGPASSWORD": PASSWORD, "PGCLIENTENCODING": "UTF8"}
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "timezone": "Japan"}
         command = [server, "-D", str(folder / "data"), "-p", str(port)]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
