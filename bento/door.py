@@ -29,14 +29,14 @@ class Door:
             await self.app(scope, receive, send)
             return
         body = b""
-        refused = _refuse_head(scope)
+        refused = refuse_head(scope, MAX_BODY)
         while refused is None:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
             body += message.get("body", b"")
             if len(body) > MAX_BODY:
-                refused = _too_large()
+                refused = too_large(MAX_BODY)
             if not message.get("more_body", False):
                 break
         refused = refused or _refuse_body(body)
@@ -46,7 +46,8 @@ class Door:
             await self.app(scope, _replay(body, receive), send)
 
 
-def _refuse_head(scope: Scope) -> Response | None:
+def refuse_head(scope: Scope, max_body: int) -> Response | None:
+    """The refusal that method, content type and length alone call for."""
     if scope["method"] != "POST":
         problem = Problem(field="method", problem=f"{scope['method']} is not supported.", cure="Send a POST.")
         return refuse(405, Refusal.of(problem), {"Allow": "POST"})
@@ -58,11 +59,11 @@ def _refuse_head(scope: Scope) -> Response | None:
         )
         return refuse(415, Refusal.of(problem))
     length = headers.get(b"content-length", b"0")
-    return _too_large() if length.isdigit() and int(length[:20]) > MAX_BODY else None
+    return too_large(max_body) if length.isdigit() and int(length[:20]) > max_body else None
 
 
-def _too_large() -> Response:
-    problem = Problem(field="body", problem=f"Larger than {MAX_BODY} bytes.", cure="Send one user_id, k and explain.")
+def too_large(max_body: int) -> Response:
+    problem = Problem(field="body", problem=f"Larger than {max_body} bytes.", cure="Send less at once.")
     return refuse(413, Refusal.of(problem), {"Connection": "close"})
 
 

@@ -1,8 +1,8 @@
-"""The durable log of impressions: which list was answered to whom, by which model.
+"""A durable log: of impressions (which list was answered to whom, by which model), and of events.
 
-JSON lines under ``feedback/impressions/day=YYYY-MM-DD/``; DuckDB and Arrow read the folder as it is. A line is on disk
-(synced) before the list is answered (law 9); lines that arrive while a sync runs share the next one, so under load the
-cost is one sync per group, not per request.
+JSON lines under a folder of ``feedback/``, by ``day=YYYY-MM-DD/``; DuckDB and Arrow read the folder as it is. A line is
+on disk (synced) before its request is answered (law 9); lines that arrive while a sync runs share the next one, so
+under load the cost is one sync per group, not per request.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ class ImpressionLog:
             file.flush()
             os.fdatasync(file.fileno())
         except Exception as error:
-            logger.error("impressions: %d lines not written to %s: %s", len(group), self._folder, error)
+            logger.error("%s: %d lines not written to %s: %s", self._folder.name, len(group), self._folder, error)
             self._end_file()  # it may end in a torn line: the next group starts a new one
             for _, future in waiting:
                 future.set_exception(error)

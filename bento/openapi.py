@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from bento.event_schemas import EventsRequest, EventsResponse
 from bento.schemas import RecommendRequest, RecommendResponse, Refusal
 from zhiyin import __version__
 
@@ -24,18 +25,36 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
     document = dict(bentoml_document)
     document["info"] = {"title": "Zhiyin", "version": __version__, "description": cleandoc(description)}
     _, definitions = models_json_schema(
-        [(RecommendRequest, "validation"), (RecommendResponse, "serialization"), (Refusal, "serialization")],
+        [
+            (RecommendRequest, "validation"),
+            (RecommendResponse, "serialization"),
+            (Refusal, "serialization"),
+            (EventsRequest, "validation"),
+            (EventsResponse, "serialization"),
+        ],
         ref_template=SCHEMAS,
     )
     document["components"] = {"schemas": definitions["$defs"]}
     operation = dict(document["paths"]["/recommend"]["post"])
+    refusals = {status: {"description": words, **_json("Refusal")} for status, words in REFUSALS.items()}
     operation["requestBody"] = {"required": True, **_json("RecommendRequest")}
     operation["responses"] = {
         "200": {"description": "The list, best first.", **_json("RecommendResponse")},
-        **{status: {"description": words, **_json("Refusal")} for status, words in REFUSALS.items()},
+        **refusals,
+    }
+    events = {
+        "summary": "events",
+        "description": "What a user did: kept for the next run, and followed by the user's next list.",
+        "tags": ["Service APIs"],
+        "requestBody": {"required": True, **_json("EventsRequest")},
+        "responses": {
+            "200": {"description": "Every event is on disk.", **_json("EventsResponse")},
+            **refusals,
+            "503": {"description": "The events could not be written.", **_json("Refusal")},
+        },
     }
     document["tags"] = [{"name": "Service APIs"}, {"name": "Infrastructure"}]
-    document["paths"] = {**document["paths"], "/recommend": {"post": operation}}
+    document["paths"] = {**document["paths"], "/recommend": {"post": operation}, "/events": {"post": events}}
     return document
 
 

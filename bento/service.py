@@ -48,6 +48,7 @@ class Recommendations:
 
         from bento.champion import ChampionWatch
         from bento.impressions import ImpressionLog
+        from bento.live import LiveSessions
         from bento.ranking import Ranking
         from bento.user_states import UserStates
 
@@ -55,6 +56,8 @@ class Recommendations:
         self.key = load_key(self.settings.pseudonym_key)
         self.states = UserStates(self.settings)
         self.impressions = ImpressionLog(self.settings.feedback / "impressions")
+        self.events = ImpressionLog(self.settings.feedback / "events")  # bento/events.py
+        self.live = LiveSessions(self.settings)
         self.ranking = Ranking(self.settings.threads)
         self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])
         self.champions = ChampionWatch(self.settings, self.states.read_now, _packaged())
@@ -66,7 +69,9 @@ class Recommendations:
         self.champions.stop()
         self.ranking.close()
         self.states.close()
+        self.live.close()
         self.impressions.close()
+        self.events.close()
 
     def __is_ready__(self) -> bool:
         """Ready once a champion is loaded: before that there is no list to degrade to (the exception to law 8)."""
@@ -81,6 +86,7 @@ class Recommendations:
             return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
+        state, missing = await self.live.follow(state, missing, champion.recommender.manifest["event_types"])
         slate, more = await self.ranking.rank(champion.recommender, state, request.k, request.explain)
         missing += more
         # Who could not be looked up is not therefore unknown.

@@ -1,4 +1,4 @@
-"""The page at ``/``, the API's documentation at ``/docs``, and the helpers that only the page calls (``/page/…``)."""
+"""The page at ``/``, ``POST /events``, the API's documentation at ``/docs``, and the page's helpers (``/page/…``)."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from bento import households
+from bento import events, households
 from bento.openapi import describe
 from zhiyin.pseudonym import pseudonymise
 
@@ -23,6 +23,9 @@ logger = logging.getLogger("bentoml.zhiyin")
 FOLDER = Path(__file__).parent / "page"
 # Everything comes from this server and nothing is sent elsewhere (law 11).
 CSP = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"}
+
+# Those that are not POST are refused where the events are read, with the cure.
+METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -103,6 +106,7 @@ app = Starlette(
         Route("/", _index),
         Route("/docs", _docs),
         Route("/docs.json", _openapi),
+        Route("/events", events.post, methods=METHODS),
         Route("/page/status", _status),
         Route("/page/households", _samples),
         Route("/page/household", _household),

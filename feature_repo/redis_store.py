@@ -12,7 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from feature_repo.online_store import CHUNK, TOKEN, key_of, serialized
+from feature_repo.keys import CHUNK, TOKEN, key_of, serialized
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 10.0  # a batch of long histories takes its time; the service waits less (bento/user_states.py)

@@ -6,22 +6,19 @@ the basket so far) by one function, which Feast runs online and in training.
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from feast import FeatureService, FeatureStore, FeatureView, Field, FileSource, PushSource, RequestSource
+from feast import FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource
 from feast.data_format import ParquetFormat
-from feast.data_source import PushMode
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.types import Array, FeastType, Float64, Int64, String, UnixTimestamp
 
 from feature_repo.definitions import USER
-from feature_repo.online_store import online_store
 from feature_repo.point_in_time import connect, quoted
-from feature_repo.store import open_store
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, OCCURRED_AT, USER_ID
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
@@ -37,8 +34,11 @@ LONGEST = 50  # events of a session that are kept, the latest
 SESSION_FEATURES: dict[str, tuple[FeastType, str]] = {
     "session_item_ids": (Array(String), f"Items of the session's events, oldest first, the latest {LONGEST}."),
     "session_categories": (Array(String), "The category of each, empty where unknown."),
-    "session_basket_item_ids": (Array(String), "Items put into the basket or bought in the session, oldest first."),
-    "session_basket_amounts": (Array(Float64), "Money of each, 0 where unknown."),
+    "session_types": (Array(String), "The type of each event."),
+    "session_amounts": (Array(Float64), "Money of each, 0 where unknown."),
+    "session_at": (Array(Float64), "The moment of each, in epoch seconds."),
+    "session_basket_item_ids": (Array(String), "Of these, the items put into the basket or bought."),
+    "session_basket_amounts": (Array(Float64), "Money of each of them."),
     "session_started_at": (UnixTimestamp, "First event of the session."),
     "session_last_event_at": (UnixTimestamp, "Latest event of the session."),
 }
@@ -48,11 +48,10 @@ _STATES = f"""
 with steps as (
     select
         {USER_ID}, {OCCURRED_AT}::timestamptz as moment,
-        list({ITEM_ID} order by {ITEM_ID}) as items,
-        list(coalesce(category, '') order by {ITEM_ID}) as categories,
-        coalesce(list({ITEM_ID} order by {ITEM_ID}) filter (where event_type in ('cart', 'purchase')), []) as basket,
-        coalesce(list(coalesce(amount, 0)::double order by {ITEM_ID})
-            filter (where event_type in ('cart', 'purchase')), []) as amounts
+        list({{
+            'item': {ITEM_ID}, 'category': coalesce(category, ''), 'type': event_type,
+            'amount': coalesce(amount, 0)::double, 'at': epoch({OCCURRED_AT}::timestamptz)
+        }} order by {ITEM_ID}, event_type, amount) as events
     from events
     group by all
 ),
@@ -64,17 +63,27 @@ paused as (
 ),
 numbered as (
     select *, count(*) filter (where pause) over (partition by {USER_ID} order by moment) as session from paused
+),
+kept as (
+    select
+        {USER_ID}, moment,
+        flatten(list(events) over so_far)[-{LONGEST}:] as events,
+        min(moment) over so_far as started
+    from numbered
+    window so_far as (partition by {USER_ID}, session order by moment rows unbounded preceding)
 )
 select
     {USER_ID}, moment as {FEATURE_AT},
-    flatten(list(items) over so_far)[-{LONGEST}:] as session_item_ids,
-    flatten(list(categories) over so_far)[-{LONGEST}:] as session_categories,
-    flatten(list(basket) over so_far) as session_basket_item_ids,
-    flatten(list(amounts) over so_far) as session_basket_amounts,
-    min(moment) over so_far as session_started_at,
+    [event.item for event in events] as session_item_ids,
+    [event.category for event in events] as session_categories,
+    [event.type for event in events] as session_types,
+    [event.amount for event in events] as session_amounts,
+    [event.at for event in events] as session_at,
+    [event.item for event in events if event.type in ('cart', 'purchase')] as session_basket_item_ids,
+    [event.amount for event in events if event.type in ('cart', 'purchase')] as session_basket_amounts,
+    started as session_started_at,
     moment as session_last_event_at
-from numbered
-window so_far as (partition by {USER_ID}, session order by moment rows unbounded preceding)
+from kept
 """
 
 
@@ -172,36 +181,3 @@ def write_session_history(settings: Settings) -> Path:
         states = session_states(connection, events).order(f"{USER_ID}, {FEATURE_AT}")
         states.write_parquet(str(temporary), compression="zstd")
     return path
-
-
-class Sessions:
-    """Live sessions in the online store. Construction touches nothing; the store is opened by the first call."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._opened: FeatureStore | None = None
-
-    @property
-    def _store(self) -> FeatureStore:
-        if self._opened is None:
-            online_store(self._settings).prepare()
-            self._opened = open_store(self._settings)
-        return self._opened
-
-    def push(self, events: pa.Table) -> int:
-        """Bring the sessions of some users up to date; returns how many.
-
-        ``events`` are all events of each user's present session, in the columns that ``session_states`` reads.
-        """
-        with connect(self._settings) as connection:
-            states = session_states(connection, events).to_arrow_table().sort_by(FEATURE_AT).to_pandas()
-        latest = states.groupby(USER_ID, as_index=False).last()
-        self._store.push(PUSH, latest, to=PushMode.ONLINE)
-        return len(latest)
-
-    def read(self, user_id: str, requested_at: datetime) -> dict[str, Any]:
-        """The user's latest session and what the request's moment makes of it, None for what is unknown."""
-        service = self._store.get_feature_service(USER_SESSION)
-        row = {USER_ID: user_id, "requested_at": int(requested_at.timestamp())}
-        answer = self._store.get_online_features(service, [row]).to_dict()
-        return {name: values[0] for name, values in answer.items()}

@@ -7,7 +7,8 @@ from feast import FeatureService, FeatureStore, FeatureView, RepoConfig
 from feast.repo_config import RegistryConfig
 
 from feature_repo.definitions import SERVICES, versioned
-from feature_repo.online_store import KEY_VERSION, online_store, project_name
+from feature_repo.keys import KEY_VERSION
+from feature_repo.online_store import online_store, project_name
 from feature_repo.point_in_time import file_source
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings

@@ -9,8 +9,9 @@ import pytest
 
 from zhiyin.clock import Clock
 from zhiyin.landing import datasets
-from zhiyin.landing.lake import RawTable, land_table
+from zhiyin.landing.lake import land_table
 from zhiyin.landing.source import Database, Files
+from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 
 AS_OF = Clock.parse("2017-03-04")

@@ -8,8 +8,9 @@ import pytest
 
 from zhiyin.clock import Clock
 from zhiyin.landing import land, raw_tables
-from zhiyin.landing.lake import RawTable, land_table
+from zhiyin.landing.lake import land_table
 from zhiyin.landing.source import Files
+from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 
 AS_OF = Clock.parse("2017-03-04")

@@ -1,55 +1,36 @@
-"""Serving: the online store holds what training read, follows each materialization, and fails by one clear error.
+"""Serving: the online store holds what training read, readers follow it, and it fails by one clear error.
 
 In SQLite and, where nothing else is said, in a real Redis.
 """
 
 import json
 import sqlite3
-from contextlib import closing
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from feast import FeatureStore, FeatureView
 from pydantic import ValidationError
 from redis import Redis
 
 import feature_repo
-from feature_repo import OnlineStates, OnlineStoreError, ParityError, materialization
-from feature_repo.online_store import online_path, online_store
+from feature_repo import OnlineStates, OnlineStoreError, ParityError
+from feature_repo.online_store import online_path
 from feature_repo.store import open_store, watermark_path
 from tests.features.conftest import filled, redis_server
 from tests.features.marts import (
     AS_OF,
     SHAPES,
-    START,
     USERS,
     clock,
-    histories,
     make_tables,
     manifest,
     publish,
     write_manifest,
 )
-from zhiyin.clock import Clock
+from tests.features.runs import NEXT, advance, expect_parity, without
 from zhiyin.settings import Settings
 from zhiyin.store import read_json
-
-NEXT = clock(81)
-
-
-def advance(settings: Settings, dbt_manifest: Path, to: Clock, version: str, **changes: pa.Table) -> dict[str, str]:
-    """Publish the marts of a later (or earlier) moment, and bring the features there."""
-    publish(settings, to, make_tables(to, changes), version)
-    feature_repo.apply(settings, dbt_manifest)
-    return feature_repo.materialize(settings, to)
-
-
-def expect_parity(settings: Settings, at: Clock) -> None:
-    assert feature_repo.verify_parity(settings, at, n=100) == len(USERS)
 
 
 def test_every_online_row_is_the_offline_row_of_as_of(store: Settings) -> None:
@@ -65,125 +46,6 @@ def test_every_online_row_is_the_offline_row_of_as_of(store: Settings) -> None:
 
 def test_an_unknown_user_is_none(store: Settings) -> None:
     assert OnlineStates(store).user("nobody") is None
-
-
-def test_first_all_of_a_view_then_increments_by_the_watermark(store: Settings, dbt_manifest: Path) -> None:
-    assert feature_repo.materialize(store, AS_OF) == dict.fromkeys(
-        ("user_activity", "user_item_repeats", "users"), "current"
-    )
-    done = advance(store, dbt_manifest, NEXT, "b")
-    assert done["user_activity"] == "increment"
-    assert open_store(store).get_feature_view("user_activity").most_recent_end_time == NEXT.as_of
-    intervals = open_store(store).get_feature_view("user_activity").materialization_intervals
-    assert intervals[-1] == (AS_OF.as_of, NEXT.as_of)
-    expect_parity(store, NEXT)
-
-
-def test_an_old_history_is_materialized_although_now_is_years_later(store: Settings) -> None:
-    """Feast's own first increment would start at now minus the time to live and write nothing."""
-    assert AS_OF.as_of < datetime.now(AS_OF.as_of.tzinfo) - timedelta(days=365)
-    assert OnlineStates(store).user(USERS[0]) is not None
-
-
-def test_a_late_event_below_the_watermark_is_not_missed(store: Settings, dbt_manifest: Path) -> None:
-    rows = histories()["user_activity"].to_pylist()
-    latest = max(
-        (row for row in rows if row["user_id"] == USERS[0] and row["feature_at"] <= AS_OF.as_of.replace(tzinfo=None)),
-        key=lambda row: row["feature_at"],
-    )
-    latest["events_7d"] += 1
-    late = pa.Table.from_pylist(rows, schema=histories()["user_activity"].schema)
-    done = advance(store, dbt_manifest, NEXT, "b", user_activity=late)
-    assert done["user_activity"] == "full"
-    expect_parity(store, NEXT)
-
-
-def test_an_earlier_as_of_takes_the_store_back(store: Settings, dbt_manifest: Path) -> None:
-    """A user whose first event is later is unknown again."""
-    newcomer = {"user_id": "newcomer", "feature_at": START + timedelta(days=80), "events_7d": 1}
-    schema = histories()["user_activity"].schema
-    grown = pa.concat_tables([histories()["user_activity"], pa.Table.from_pylist([newcomer], schema=schema)])
-    advance(store, dbt_manifest, AS_OF, "b", user_activity=grown)
-    assert OnlineStates(store).user("newcomer") is not None
-
-    done = advance(store, dbt_manifest, clock(79), "c", user_activity=grown)
-    assert set(done.values()) == {"full"}
-    assert OnlineStates(store).user("newcomer") is None
-    expect_parity(store, clock(79))
-
-
-def without(tables: dict[str, pa.Table], user: str, *marts: str) -> dict[str, pa.Table]:
-    """The tables, with a user erased from some marts."""
-    return tables | {mart: tables[mart].filter(pc.not_equal(tables[mart]["user_id"], user)) for mart in marts}
-
-
-def test_a_user_who_left_one_mart_leaves_its_view(store: Settings, dbt_manifest: Path) -> None:
-    publish(store, NEXT, without(make_tables(NEXT), USERS[2], "user_item_repeats"), "b")
-    feature_repo.apply(store, dbt_manifest)
-    feature_repo.materialize(store, NEXT)
-    row = OnlineStates(store).user(USERS[2])
-    assert row is not None
-    assert row["repeat_item_ids"] is None
-    assert row["events_7d"] is not None
-    expect_parity(store, NEXT)
-
-
-def test_an_erased_user_leaves_nothing_behind(store: Settings, dbt_manifest: Path) -> None:
-    """Also what no mart holds: the session, the interest vector, and every byte of the pseudonym."""
-    person, other = "erased-person", USERS[0]
-    schema = histories()["user_activity"].schema
-    row = {"user_id": person, "feature_at": START, "events_7d": 1}
-    grown = pa.concat_tables([histories()["user_activity"], pa.Table.from_pylist([row], schema=schema)])
-    advance(store, dbt_manifest, AS_OF, "b", user_activity=grown)
-    vectors = pa.table({"user_id": [person, other], "user_interest": [[0.5, 1.0], [1.5, 2.0]]})
-    interest = feature_repo.write_user_interest(store, AS_OF, vectors)
-    event = {"item_id": "item001", "category": "A", "event_type": "cart", "amount": 2.0, "occurred_at": AS_OF.as_of}
-    sessions = feature_repo.Sessions(store)
-    sessions.push(pa.Table.from_pylist([event | {"user_id": person}, event | {"user_id": other}]))
-    assert traces(store, person)
-
-    advance(store, dbt_manifest, NEXT, "c")
-    assert OnlineStates(store).user(person) is None
-    assert not traces(store, person)
-    assert pq.read_table(interest)["user_id"].to_pylist() == [other]
-    assert sessions.read(other, AS_OF.as_of)["session_item_ids"] == ["item001"]
-    expect_parity(store, NEXT)
-
-
-def test_a_forgotten_user_leaves_every_view_at_once_while_readers_are_open(store: Settings) -> None:
-    states, online = OnlineStates(store), online_store(store)
-    row = states.user(USERS[1])
-    assert states.user(USERS[0]) is not None
-    assert online.count(USERS[0]) > 0
-    online.erase(USERS[0])
-    assert online.count(USERS[0]) == 0
-    assert not traces(store, USERS[0])
-    assert states.user(USERS[0]) is None
-    assert states.user(USERS[1]) == row
-
-
-@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
-def test_rows_that_were_dropped_before_leave_no_copy_in_free_space(store: Settings) -> None:
-    """Not every build of SQLite overwrites what it deletes, and Feast replaces rows at each materialization."""
-    with closing(sqlite3.connect(online_path(store))) as connection, connection:
-        connection.execute("pragma secure_delete = off")
-        for (table,) in connection.execute("select name from sqlite_master where name like 'zhiyin_comp%'").fetchall():
-            if table.endswith(("_users", "_user_activity")):
-                connection.execute(f'delete from "{table}" where instr(entity_key, ?)', [USERS[0].encode()])
-    online = online_store(store)
-    online.erase(USERS[0])
-    assert not traces(store, USERS[0])
-
-
-def traces(settings: Settings, user: str) -> list[str]:
-    """Where the online store and the files of features hold a user's id, byte by byte."""
-    name = user.encode()
-    files = [path for path in settings.features.rglob("*") if path.is_file() and path.suffix != ".parquet"]
-    found = [str(path) for path in files if name in path.read_bytes()]
-    if settings.online_store:
-        with Redis.from_url(settings.online_store) as client:
-            found += [str(key) for key in client.scan_iter("*") if name in key]
-    return found
 
 
 def test_a_model_goes_on_reading_the_features_it_was_trained_with(store: Settings, tmp_path: Path) -> None:
@@ -226,42 +88,6 @@ def test_features_are_stale_past_the_time_to_live_of_their_mart(store: Settings,
     assert states.stale(clock(80 + 31).as_of) == ["user_activity", "user_item_repeats", "users"]
 
 
-def test_a_materialization_holds_a_few_rows_at_a_time(
-    store: Settings, dbt_manifest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(materialization, "ROWS", 5)
-    monkeypatch.setattr("feature_repo.online_store.CHUNK", 3)
-    monkeypatch.setattr("feature_repo.redis_store.CHUNK", 3)
-    sizes = []
-    write = materialization.write_rows
-
-    def watched(store: FeatureStore, view: FeatureView, batch: pa.RecordBatch, timestamp: str) -> None:
-        sizes.append(batch.num_rows)
-        write(store, view, batch, timestamp)
-
-    monkeypatch.setattr(materialization, "write_rows", watched)
-    advance(store, dbt_manifest, NEXT, "b")
-    assert len(sizes) > 3
-    assert max(sizes) <= 5
-    expect_parity(store, NEXT)
-
-
-def test_another_store_is_filled_anew(store: Settings, dbt_manifest: Path, redis_url: str) -> None:
-    """Marks are those of one store: turning the setting, or losing what was in it, starts over."""
-    other = None if store.online_store else redis_url
-    if other:
-        with Redis.from_url(other) as client:
-            client.flushall()
-    turned = store.model_copy(update={"online_store": other})
-    states = OnlineStates(turned)
-    with pytest.raises(OnlineStoreError, match="does not hold what was materialized"):
-        states.user(USERS[0])
-    feature_repo.apply(turned, dbt_manifest)
-    assert set(feature_repo.materialize(turned, AS_OF).values()) == {"full"}
-    assert states.user(USERS[0]) is not None
-    expect_parity(turned, AS_OF)
-
-
 def test_readers_follow_a_materialization(store: Settings, dbt_manifest: Path) -> None:
     states = OnlineStates(store)
     before = states.user(USERS[1])
@@ -299,16 +125,6 @@ def test_a_new_column_reaches_view_training_and_serving_without_another_edit(sto
     assert row is not None
     assert len(row["loyalty"]) == 2
     assert row == expected
-
-
-def test_a_mart_that_leaves_the_manifest_leaves_the_store(store: Settings, tmp_path: Path) -> None:
-    shapes = {name: shape for name, shape in SHAPES.items() if name != "users"}
-    assert "users" not in feature_repo.apply(store, write_manifest(tmp_path / "edited.json", shapes))
-    assert "users" not in [view.name for view in open_store(store).list_feature_views()]
-    feature_repo.materialize(store, AS_OF)
-    row = OnlineStates(store).user(USERS[1])
-    assert row is not None
-    assert "age_band" not in row
 
 
 @pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)

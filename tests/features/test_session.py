@@ -126,10 +126,31 @@ def test_a_user_without_a_session_has_an_empty_basket(sessions: Sessions) -> Non
     assert (row["request_hour"], row["basket_size"], row["basket_value"]) == (12, 0, 0.0)
 
 
-def test_a_later_push_replaces_the_session(sessions: Sessions) -> None:
+def test_a_later_push_goes_on_with_the_session_and_a_pause_ends_it(sessions: Sessions) -> None:
     sessions.push(LIVE)
-    sessions.push(pa.concat_tables([LIVE, events(("bob", 6, "c2", "cart", 1.0))]))
+    cart = events(("bob", 6, "c2", "cart", 1.0))
+    for _ in range(2):  # a second delivery of an event is no second event
+        sessions.push(cart)
     assert sessions.read("bob", NOON + timedelta(minutes=7))["session_item_ids"] == ["c1", "c2"]
+    sessions.push(events(("bob", 90, "c3", "view", None)))
+    assert sessions.read("bob", NOON + timedelta(minutes=91))["session_item_ids"] == ["c3"]
+
+
+def test_events_pushed_as_they_come_make_the_session_of_the_whole_log(settings: Settings, sessions: Sessions) -> None:
+    """A long one, whose first events are kept no more, with two that arrive late."""
+    log = pa.concat_tables(
+        [LIVE.slice(0, 3), events(*(("ann", 21 + n / 6, f"d{n:03d}", "cart", n) for n in range(LONGEST + 5)))]
+    )
+    late = [1, 40]
+    order = [n for n in range(log.num_rows) if n not in late] + late
+    for start in range(0, len(order), 7):
+        sessions.push(log.take(pa.array(order[start : start + 7])))
+    row = sessions.latest("ann")
+    wanted = states(settings, log)[-1]
+    assert row is not None
+    assert row["session_started_at"].timestamp() == wanted["session_started_at"].timestamp()
+    lists = [name for name in SESSION_FEATURES if not name.endswith(("started_at", "event_at"))]
+    assert {name: row[name] for name in lists} == {name: wanted[name] for name in lists}
 
 
 def test_a_run_leaves_live_sessions_alone(store: Settings, sessions: Sessions, dbt_manifest: Path) -> None:

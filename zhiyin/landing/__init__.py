@@ -4,7 +4,8 @@ from typing import Any
 
 from zhiyin.clock import Clock
 from zhiyin.landing.datasets import check_dataset, known_datasets, raw_tables
-from zhiyin.landing.lake import RawTable, land_table
+from zhiyin.landing.lake import land_table
+from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 
 __all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", "raw_tables"]

@@ -1,19 +1,15 @@
 """What a raw table must be before a row of it enters the lake: readable, not empty, with the columns staging reads."""
 
-from typing import TYPE_CHECKING
-
 import duckdb
 
 from zhiyin.landing.source import Files, Source
-
-if TYPE_CHECKING:
-    from zhiyin.landing.lake import RawTable
+from zhiyin.landing.table import RawTable
 
 # Above this share of unreadable values a column has changed; below, its rows go on and are set aside by the rules.
 BROKEN_SHARE = 0.05
 
 
-def check(connection: duckdb.DuckDBPyConnection, table: "RawTable") -> None:
+def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
     """Refuse a source that is not as its definition says.
 
     Raises:
@@ -25,8 +21,8 @@ def check(connection: duckdb.DuckDBPyConnection, table: "RawTable") -> None:
         delivered = {name: kind for name, kind, *_ in columns}
         rows = _count(connection, relation)
     except duckdb.Error as error:
-        broken = _broken_lines(connection, table.source) or f"cannot be read: {_first_lines(error)}"
-        raise ValueError(f"{where}: {broken}; deliver the file again, whole") from None
+        broken = _broken_lines(connection, table.source) or f"cannot be read: {table.source.explain(error)}"
+        raise ValueError(f"{where}: {broken}; {table.source.cure}") from None
     if not rows:
         raise ValueError(f"{where}: has no rows; deliver it again, or take the table out of the source definition")
     if missing := [name for name in table.columns if name not in delivered]:
@@ -42,7 +38,7 @@ def check(connection: duckdb.DuckDBPyConnection, table: "RawTable") -> None:
 
 
 def _check_type(
-    connection: duckdb.DuckDBPyConnection, table: "RawTable", name: str, wanted: str, delivered: str, rows: int
+    connection: duckdb.DuckDBPyConnection, table: RawTable, name: str, wanted: str, delivered: str, rows: int
 ) -> None:
     """Values of another type pass where they can be cast; too many that cannot are refused."""
     relation, column = table.source.relation(), '"' + name.replace('"', '""') + '"'
@@ -58,7 +54,7 @@ def _check_type(
 
 
 def _check_day(
-    connection: duckdb.DuckDBPyConnection, table: "RawTable", where: str, rows: int, delivered: list[str]
+    connection: duckdb.DuckDBPyConnection, table: RawTable, where: str, rows: int, delivered: list[str]
 ) -> None:
     try:
         undated = _count(connection, f"{table.source.relation()} where ({table.day})::date is null")
@@ -68,7 +64,9 @@ def _check_day(
             "the source definition"
         ) from None
     except duckdb.Error as error:
-        raise ValueError(f"{where}: day is {table.day}: {_first_lines(error)}; mend those rows or day") from None
+        raise ValueError(
+            f"{where}: day is {table.day}: {table.source.explain(error)}; mend those rows or day"
+        ) from None
     if undated:
         raise ValueError(f"{where}: {undated} of {rows} rows have no {table.day}; date them or drop them")
 
@@ -89,8 +87,3 @@ def _broken_lines(connection: duckdb.DuckDBPyConnection, source: Source) -> str 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     return int(connection.execute(f"select count(*) from {relation}").fetchall()[0][0])
-
-
-def _first_lines(error: duckdb.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3]).rstrip(".")

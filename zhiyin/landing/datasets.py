@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from zhiyin.landing.lake import RawTable
 from zhiyin.landing.source import DATABASES, Database, Files, Source
+from zhiyin.landing.table import RawTable
 from zhiyin.settings import DATASETS, Settings
 
 SOURCES = "_sources.yml"
@@ -71,6 +71,8 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
     day = land.get("day", table["config"].get("event_time"))
     if land.get("events") and day is None:
         raise ValueError(f"{path}: {name}: events need event_time, the SQL of a row's moment (UTC)")
+    if "line" in land and "database" in land:
+        raise ValueError(f"{path}: {name}: meta.land.line is of files: the rows of a database's table have no order")
     columns = {column["name"]: column.get("data_type") for column in table.get("columns", [])}
     source = _source(path, name, land)
     return RawTable(name, source, day, columns, land.get("user"), land.get("events", False), land.get("line"))

@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,14 @@ import duckdb
 from zhiyin.clock import Clock
 from zhiyin.landing.checks import check
 from zhiyin.landing.forgotten import not_forgotten
-from zhiyin.landing.source import Source
+from zhiyin.landing.source import Database
+from zhiyin.landing.table import ALL_ROWS, RawTable
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write_json
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 PART = "part-0.parquet"
-ALL_ROWS = "true"
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """A table as a source delivers it.
-
-    ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
-    ``columns`` are those that staging reads, with the types that it counts on (None: any).
-    ``line`` names a column that is added, the row's place in the source: where the order of events of one moment tells.
-    ``rows`` is the SQL condition on the rows that are taken: all, or those of a sample of users.
-    """
-
-    name: str
-    source: Source
-    day: str | None = None
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    user: str | None = None
-    events: bool = False
-    line: str | None = None
-    rows: str = ALL_ROWS
 
 
 @dataclass(frozen=True)
@@ -127,25 +107,19 @@ def _split(
         connection.execute(f"set partitioned_write_max_open_files = {MAX_OPEN_DAYS}")
         for other in tables:
             other.source.prepare(connection)
+        if isinstance(table.source, Database):
+            connection.begin()  # what is checked is what lands, whatever is written there meanwhile
         check(connection, table)
         source = table.source.relation()
         if table.line:
             source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: as they come
         rows = f"({table.rows}) and {not_forgotten(connection, settings, table.user, source)}"
-        if table.day is None:
-            connection.execute(
-                f"copy (select * from {source} where {rows}) to '{staging / PART}' (format parquet, compression zstd)"
-            )
-        else:
-            day = f"({table.day})::date"
-            days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
-            landed = f" and {day} not in ({days})" if days else ""
-            connection.execute(
-                f"copy (select *, {day} as day from {source}"
-                f" where {rows} and {day} < date '{clock.date}'{landed})"
-                f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
-                " overwrite_or_ignore)"
-            )
+        try:
+            connection.execute(_copy(table, source, rows, clock, known, staging))
+        except duckdb.Error as error:
+            raise ValueError(
+                f"{table.source} ({table.name}): cannot be landed: {table.source.explain(error)}; {table.source.cure}"
+            ) from None
         files = sorted(staging.rglob("*.parquet"))
         if any(file.name != PART for file in files):
             raise RuntimeError(f"{table.source}: a day of {table.name} came in several files; raise MAX_OPEN_DAYS")
@@ -155,3 +129,17 @@ def _split(
             "select file_name, num_rows from parquet_file_metadata($1)", [list(map(str, files))]
         )
         return {str(Path(name).relative_to(staging)): rows for name, rows in counted.fetchall()}
+
+
+def _copy(table: RawTable, source: str, rows: str, clock: Clock, known: set[str], staging: Path) -> str:
+    """SQL that writes the ``rows`` of ``source``: whole, or a folder for each day that is not ``known``."""
+    if table.day is None:
+        return f"copy (select * from {source} where {rows}) to '{staging / PART}' (format parquet, compression zstd)"
+    day = f"({table.day})::date"
+    days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
+    landed = f" and {day} not in ({days})" if days else ""
+    return (
+        f"copy (select *, {day} as day from {source} where {rows} and {day} < date '{clock.date}'{landed})"
+        f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
+        " overwrite_or_ignore)"
+    )

@@ -89,7 +89,7 @@ def profile(source: Source) -> Profile:
                 f"select count(*), (select count(*) from (select distinct * from {relation})) from {relation}",
             )[0].values()
         except duckdb.Error as error:
-            raise ValueError(f"{source}: cannot be read: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"{source}: cannot be read: {source.explain(error)}") from None
         if not rows:
             raise ValueError(f"{source}: has no rows")
         columns = []

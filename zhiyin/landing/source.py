@@ -6,10 +6,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 
+from zhiyin.landing.extensions import load_extension
+from zhiyin.landing.messages import one_line, without_secrets
 from zhiyin.store import file_digest, json_digest
 
 PACKAGE = "package:"  # location of a file that an installed package carries
@@ -19,6 +21,13 @@ SUFFIXES = {
     ".json": "json", ".jsonl": "json", ".ndjson": "json",
 }  # fmt: skip
 DATABASES = ("postgres", "mysql", "sqlite")
+SHOWN_TABLES = 8
+
+# MySQL gives a TIMESTAMP in the session's time zone, which by default is the server's; and DuckDB takes a TINYINT(1)
+# for true or false, whatever number it holds.
+SESSION: dict[str, dict[str, Any]] = {
+    "mysql": {"mysql_session_time_zone": "+00:00", "mysql_tinyint1_as_boolean": False}
+}
 
 # A CSV file has no types: its values land as they are written, and staging casts them.
 DEFAULTS: dict[str, dict[str, Any]] = {"csv": {"header": True, "all_varchar": True}}
@@ -48,8 +57,10 @@ class Files:
     format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    cure: ClassVar[str] = "deliver the file again, whole"
+
     def __str__(self) -> str:
-        return self.location
+        return without_secrets(self.location)
 
     @property
     def path(self) -> str:
@@ -75,7 +86,8 @@ class Files:
         Raises:
             ValueError: the suffix tells none.
         """
-        suffixes = [suffix for suffix in Path(self.location).suffixes if suffix not in (".gz", ".zst")]
+        path = self.location.partition("?")[0] if "://" in self.location else self.location
+        suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
         kind = self.format or SUFFIXES.get(suffixes[-1].lower() if suffixes else "")
         if kind not in READERS:
             raise ValueError(f"{self}: not a file of a known kind; give its format: {', '.join(READERS)}")
@@ -90,7 +102,11 @@ class Files:
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the rows readable on a connection."""
         if self.remote:
-            _load(connection, "httpfs", self.location)
+            load_extension(connection, "httpfs", str(self))
+
+    def explain(self, error: duckdb.Error) -> str:
+        """What went wrong in reading it, in one line."""
+        return one_line(error, self.location)
 
     def fingerprint(self) -> str | None:
         """What the content follows from; None where only reading would tell (a remote file).
@@ -110,40 +126,69 @@ class Files:
 
 @dataclass(frozen=True)
 class Database:
-    """A table of a PostgreSQL, MySQL or SQLite database; ``connect`` is a file or a connection string."""
+    """A table of a PostgreSQL, MySQL or SQLite database; ``connect`` is a file or a connection string.
+
+    ``table`` may name its schema, ``sales.orders``; a name that holds a dot stands in double quotes.
+    """
 
     kind: str
     connect: str
     table: str
 
+    cure: ClassVar[str] = "see that the server answers, that its user may read the table, and what the table holds"
+
     def __str__(self) -> str:
-        return f"{self.kind}: {self.table}"  # a connection string may hold a password
+        return f"{self.kind}: {self.table}"
 
     @property
     def alias(self) -> str:
         return f"{self.kind}_{json_digest(self.connect)[:8]}"
 
     def relation(self) -> str:
-        return f"{self.alias}.{self.table}"
+        names = self.table if '"' in self.table else ".".join(f'"{name}"' for name in self.table.split("."))
+        return f"{self.alias}.{names}"
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Attach the database, for reading only.
+        """Attach the database, for reading only, and see that the table is there.
 
         Raises:
             FileNotFoundError: DuckDB's extension or the SQLite file is not there.
-            ValueError: the database cannot be reached.
+            ValueError: the database cannot be reached, or has no such table.
         """
         connect = os.path.expandvars(self.connect)
         if self.kind == "sqlite" and not Path(connect).is_file():
             raise FileNotFoundError(f"{connect}: not found")
-        _load(connection, self.kind, str(self))
+        load_extension(connection, self.kind, str(self))
         try:
+            for setting, value in SESSION.get(self.kind, {}).items():
+                connection.execute(f"set {setting} = {quote(value)}")
             connection.execute(f"attach if not exists {quote(connect)} as {self.alias} (type {self.kind}, read_only)")
         except duckdb.Error as error:
-            raise ValueError(f"{self}: cannot be attached: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"{self}: cannot be attached: {self.explain(error)}") from None
+        try:
+            connection.execute(f"select * from {self.relation()} limit 0")
+        except duckdb.CatalogException:
+            raise ValueError(f"{self}: there is no such table; there are {self._tables(connection)}") from None
+        except duckdb.Error as error:
+            raise ValueError(f"{self}: cannot be read: {self.explain(error)}; {self.cure}") from None
+
+    def explain(self, error: duckdb.Error) -> str:
+        """What went wrong in reading it, in one line; a password in the connection string is not shown."""
+        return one_line(error, self.connect)
 
     def fingerprint(self) -> str | None:
         return None
+
+    def _tables(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """Names of some tables that could have been meant."""
+        tables = connection.execute(
+            "select if(schema_name in ('main', 'public'), '', schema_name || '.') || table_name as name"
+            " from duckdb_tables() where database_name = ? and schema_name not in"
+            " ('information_schema', 'pg_catalog', 'mysql', 'performance_schema', 'sys')"
+            " order by jaro_winkler_similarity(lower(name), lower(?)) desc, name limit ?",
+            [self.alias, self.table, SHOWN_TABLES],
+        ).fetchall()
+        return ", ".join(name for (name,) in tables) or "none that its user sees"
 
 
 Source = Files | Database
@@ -158,20 +203,3 @@ def _package_folder(name: str) -> Path:
     if unpacked.is_dir():
         return unpacked
     raise FileNotFoundError(f"package {name} not found; install it (`make setup` does)")
-
-
-def _load(connection: duckdb.DuckDBPyConnection, extension: str, needed_by: str) -> None:
-    """Load one of DuckDB's extensions, installing it where it is missing.
-
-    Raises:
-        FileNotFoundError: it is not installed and cannot be downloaded; the message says how to bring it.
-    """
-    try:
-        connection.execute(f"install {extension}")
-        connection.execute(f"load {extension}")
-    except duckdb.Error:
-        raise FileNotFoundError(
-            f"{needed_by}: DuckDB's extension {extension} is needed, and is neither installed nor can be downloaded; "
-            f"run `INSTALL {extension}` once with DuckDB {duckdb.__version__} where the internet is reached and copy "
-            "~/.duckdb/extensions, or export the table to Parquet"
-        ) from None

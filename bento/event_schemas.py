@@ -1,0 +1,95 @@
+"""What goes over HTTP at ``POST /events``."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bento.schemas import Problem, RecommendRequest, Refusal
+
+MAX_EVENTS = 100
+TEXT = 1024  # characters
+
+ItemId = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+class Event(BaseModel):
+    """Something that a user did."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    event_type: Literal["view", "search", "click", "cart", "purchase", "rating"]
+    item_id: ItemId | None = Field(None, min_length=1, max_length=256, description="your own id of the item")
+    query_text: str | None = Field(None, min_length=1, max_length=TEXT, description="what was searched for")
+    value: float | None = Field(None, ge=0, allow_inf_nan=False, description="pieces, or the grade of a rating")
+    amount: float | None = Field(None, ge=0, allow_inf_nan=False, description="money")
+    basket_id: str | None = Field(None, min_length=1, max_length=256)
+    session_id: str | None = Field(None, min_length=1, max_length=256)
+    request_id: str | None = Field(
+        None, min_length=1, max_length=64, description="of the list that the item was chosen from"
+    )
+    event_id: str | None = Field(None, min_length=1, max_length=64, description="your own id; made where there is none")
+    occurred_at: AwareDatetime | None = Field(
+        None, description="ISO 8601 with a time zone; the moment of arrival where there is none"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.event_type == "search" and self.query_text is None:
+            raise ValueError("a search needs query_text")
+        if self.event_type != "search" and self.item_id is None:
+            raise ValueError(f"a {self.event_type} needs item_id")
+        if self.event_type == "rating" and self.value is None:
+            raise ValueError("a rating needs value")
+        return self
+
+
+class EventsRequest(BaseModel):
+    """The body of ``POST /events``: what one user did, in any order."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"user_id": "1609", "events": [{"event_type": "purchase", "item_id": "819063"}]}},
+    )
+
+    user_id: Annotated[str, *RecommendRequest.model_fields["user_id"].metadata] = Field(
+        description="your own id of the user, as in POST /recommend"
+    )
+    events: list[Event] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+class EventsResponse(BaseModel):
+    """The answer: every event is on disk."""
+
+    accepted: int
+    event_ids: list[str] = Field(description="In the order of the events; send one again under its id, if you must.")
+    missing: list[str] = Field(
+        description="session_not_updated: the events are kept, but lists do not follow them yet; empty: nothing."
+    )
+
+
+def events_refusal(error: ValidationError) -> Refusal:
+    """Say of each field what is wrong, and what is expected."""
+    return Refusal.of(*(_problem(detail) for detail in error.errors(include_url=False, include_context=False)))
+
+
+def _problem(detail: Any) -> Problem:
+    place = ".".join(str(part) for part in detail["loc"])[:256] or "body"
+    fields = Event.model_fields if place.startswith("events.") else EventsRequest.model_fields
+    known = fields.get(str(detail["loc"][-1])) if detail["loc"] else None
+    cure = f"Expected {known.description}." if known and known.description else f"The fields are {', '.join(fields)}."
+    return Problem(field=place, problem=f"{detail['msg'].removeprefix('Value error, ')}.", cure=cure)
+
+
+def future(events: list[Event], now: datetime) -> Refusal | None:
+    """The refusal of events that have not happened yet."""
+    problems = [
+        Problem(
+            field=f"events.{place}.occurred_at",
+            problem=f"{event.occurred_at.isoformat()} lies in the future.",
+            cure=f"It is {now.isoformat(timespec='seconds')}: send the moment of the event.",
+        )
+        for place, event in enumerate(events)
+        if event.occurred_at is not None and event.occurred_at > now
+    ]
+    return Refusal.of(*problems) if problems else None

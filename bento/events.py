@@ -1,0 +1,93 @@
+"""``POST /events``: what users do, pseudonymised at the door, on disk before it is acknowledged, then in the session.
+
+JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, in the contract's columns and written as
+impressions are.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bento.door import refuse, refuse_head, too_large
+from bento.event_schemas import Event, EventsRequest, EventsResponse, events_refusal, future
+from bento.schemas import Problem, Refusal
+from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
+from zhiyin.pseudonym import pseudonymise
+
+MAX_BODY = 256 * 1024  # bytes
+SLOW_CLOCK = timedelta(minutes=5)  # what a caller's clock may be ahead
+
+
+async def post(request: Request) -> Response:
+    """Keep the events and let the session follow them."""
+    service = request.app.state.service
+    if refused := refuse_head(request.scope, MAX_BODY):
+        return refused
+    body = b""
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                return too_large(MAX_BODY)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    try:
+        given = EventsRequest.model_validate_json(body)
+    except ValidationError as error:
+        return refuse(400, events_refusal(error))
+    received = datetime.now(UTC)
+    if refusal := future(given.events, received + SLOW_CLOCK):
+        return refuse(400, refusal)
+    user_id = pseudonymise(service.key, given.user_id)
+    records = [_record(user_id, event, received) for event in given.events]
+    try:
+        await asyncio.gather(*(asyncio.wrap_future(service.events.append(record)) for record in records))
+    except Exception:  # logged where it happened
+        problem = Problem(field="log", problem="The events could not be written to disk.", cure="Send them again.")
+        return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
+    pushed = _of_session([record for record in records if record[ITEM_ID] is not None], service.champions.current)
+    answer = EventsResponse(
+        accepted=len(records),
+        event_ids=[record["event_id"] for record in records],
+        missing=await service.live.push(pushed) if pushed else [],
+    )
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _record(user_id: str, event: Event, received: datetime) -> dict[str, Any]:
+    """A line of the log: the contract's columns, and the list that the event goes back to."""
+    moment = event.occurred_at or received
+    return {
+        "event_id": event.event_id or uuid4().hex,
+        USER_ID: user_id,
+        ITEM_ID: event.item_id,
+        "event_type": event.event_type,
+        "value": event.value,
+        "amount": event.amount,
+        "query_text": event.query_text,
+        "basket_id": event.basket_id,
+        "session_id": event.session_id,
+        "request_id": event.request_id,
+        OCCURRED_AT: moment.astimezone(UTC).isoformat(timespec="microseconds"),
+        "ingested_at": received.isoformat(timespec="microseconds"),
+        "source": "service",
+    }
+
+
+def _of_session(records: list[dict[str, Any]], champion: Any) -> list[dict[str, Any]]:
+    """What the sessions' states are made from; the category of an item is the champion's."""
+    items = [record[ITEM_ID] for record in records]
+    categories = champion.recommender.catalogue.categories_of(items) if champion and items else [None] * len(items)
+    return [
+        {
+            **{name: record[name] for name in (USER_ID, ITEM_ID, "event_type", "amount")},
+            "category": category,
+            OCCURRED_AT: datetime.fromisoformat(record[OCCURRED_AT]),
+        }
+        for record, category in zip(records, categories, strict=True)
+    ]

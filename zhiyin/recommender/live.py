@@ -1,0 +1,43 @@
+"""A user's row with what the user did since it was written: the live session behind the stored sequence."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from zhiyin.contract import FEATURE_AT
+
+
+def with_session(row: dict[str, Any], session: Mapping[str, Any], types: Collection[str]) -> dict[str, Any]:
+    """The row whose sequence goes on with the session's events at or after ``feature_at``.
+
+    ``session``: parallel lists ``session_item_ids``, ``session_types`` and ``session_at`` (epoch seconds), oldest
+    first. ``types``: those of the log that the models learned from. Others are left out: what they mean was not
+    learned, and a reason would say that the user did what the user did not do (law 6). Events of one moment are one
+    basket.
+    """
+    since = row[FEATURE_AT].timestamp() if row.get(FEATURE_AT) else float("-inf")
+    events = [
+        (item, kind, at)
+        for item, kind, at in zip(
+            session["session_item_ids"], session["session_types"], session["session_at"], strict=True
+        )
+        if at >= since and kind in types
+    ]
+    if not events:
+        return row
+    baskets = list(row.get("sequence_baskets") or [])
+    basket, moment = max(baskets, default=-1), float("-inf")
+    for _, _, at in events:
+        basket += at > moment
+        moment = at
+        baskets.append(basket)
+    added = {
+        "sequence_item_ids": [item for item, _, _ in events],
+        "sequence_types": [kind for _, kind, _ in events],
+        "sequence_at": [int(at) for _, _, at in events],
+        "sequence_values": [1.0] * len(events),
+    }
+    return {
+        **row,
+        **{name: [*(row.get(name) or []), *values] for name, values in added.items()},
+        "sequence_baskets": baskets,
+    }
