@@ -23,6 +23,7 @@ from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.rules import read_rules
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import Marts
@@ -49,7 +50,8 @@ def evaluate(
     Raises:
         ValueError: the bundle's models were fitted on events of the window.
     """
-    recommender = Recommender.load(bundle)
+    rules = read_rules(settings.rules)
+    recommender = Recommender.load(bundle, rules)
     if recommender.manifest["evaluation_cut"] > clock.evaluation_cut.isoformat():
         raise ValueError(
             f"{bundle.name[:12]} was fitted on events before {recommender.manifest['evaluation_cut']}; "
@@ -60,6 +62,7 @@ def evaluate(
     truth = truth_between(data.interactions, clock.evaluation_cut, clock.as_of, eligible)
     mask = eligibility(recommender.catalogue, eligible)
     recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
+    mask = recommender.item_state.eligible
     rows = truth.rows_of(data.users_at(clock.evaluation_cut))
 
     judged, lists = _judge(recommender, rows, truth, progress, alone)
@@ -67,6 +70,7 @@ def evaluate(
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
         "window": [clock.evaluation_cut.isoformat(), clock.as_of.isoformat()],
+        "rules": rules.digest,
         "k": K,
         "users": rows.num_rows,
         "pairs": truth.table.num_rows,

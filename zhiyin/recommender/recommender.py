@@ -14,11 +14,13 @@ from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
-from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
+from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.explanation import Deed, Evidence, gather_evidence, say
 from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.item_rules import ItemRules
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.recommender.slate import pick
+from zhiyin.recommender.rules import SlateRules
+from zhiyin.recommender.slate import Picked, pick
 from zhiyin.recommender.users import Users
 
 USERS_AT_ONCE = 256  # dense scores of one generator for so many users and 20,000 items: 20 MB
@@ -47,13 +49,21 @@ class Slate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of a batch as arrays: the candidates, the positions of the chosen ones, and their scores and ranks."""
+    """Lists of a batch as arrays: the candidates, their scores, and which of them were picked."""
 
     users: Users
     candidates: Candidates
-    chosen: Integers
-    rank: Integers
     score: npt.NDArray[np.float64]
+    picked: Picked
+
+    @property
+    def chosen(self) -> Integers:
+        """Positions of the picked candidates."""
+        return self.picked.position
+
+    @property
+    def rank(self) -> Integers:
+        return self.picked.rank
 
 
 @dataclass(frozen=True)
@@ -66,17 +76,21 @@ class Recommender:
     item_state: ItemState
     generators: dict[str, CandidateGenerator]
     ranker: Ranker
+    text: Floats
+    rules: ItemRules
 
     @classmethod
-    def load(cls, bundle: Path) -> "Recommender":
-        """Verify and load a bundle.
+    def load(cls, bundle: Path, rules: SlateRules | None = None) -> "Recommender":
+        """Verify and load a bundle; without ``rules`` the defaults hold.
 
         Raises:
             FileNotFoundError, ValueError: no bundle there, or one that was changed.
         """
         parts, manifest = load_bundle(bundle)
         state = ItemState.of(parts.item_state, parts.catalogue, datetime.fromisoformat(manifest["as_of"]))
-        return cls(manifest["digest"], manifest, parts.catalogue, state, parts.generators, parts.ranker)
+        over = ItemRules.of(rules or SlateRules(), parts.catalogue)
+        models = parts.generators, parts.ranker
+        return cls(manifest["digest"], manifest, parts.catalogue, state, *models, parts.text, over)
 
     @property
     def deed(self) -> Deed:
@@ -92,6 +106,10 @@ class Recommender:
         """The same models with the items' state of another moment."""
         return replace(self, item_state=item_state)
 
+    def under(self, rules: SlateRules) -> "Recommender":
+        """The same models under other rules."""
+        return replace(self, rules=ItemRules.of(rules, self.catalogue))
+
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
         """User states as this recommender reads them; a column that a row lacks is unknown."""
         users = Users.of(rows, self.catalogue, self.item_state.at)
@@ -103,14 +121,14 @@ class Recommender:
         """Ranked lists in batches of users, in the order given."""
         for start in range(0, len(rows), USERS_AT_ONCE):
             users = self.users(rows[start : start + USERS_AT_ONCE])
-            candidates = propose(list(self.generators.values()), users, self.catalogue, self.item_state)
+            models = list(self.generators.values())
+            candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
             # Of someone without a history the ranker knows nothing: what is popular now, in that order.
             stranger = ~users.with_history[candidates.user]
             popular = candidates.columns["popularity_score"]
             scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
-            category = self.catalogue.category[candidates.item]
-            chosen, rank = pick(candidates.user, candidates.item, scores, category, k)
-            yield Ranked(users, candidates, chosen, rank, scores)
+            picked = pick(candidates, scores, self.catalogue, self.text, self.rules, k)
+            yield Ranked(users, candidates, scores, picked)
 
     def recommend(
         self, users: pa.Table | list[dict[str, Any]], k: int = 10, explain: Literal["none", "text"] = "none"
@@ -132,6 +150,8 @@ class Recommender:
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
             for place, position in enumerate(ranked.chosen):
                 item, facts = int(ranked.candidates.item[position]), evidence[place]
+                moved = self.rules.facts(item, int(ranked.picked.pin[place]), int(ranked.picked.by_score[place]))
+                facts = sorted([*facts, *moved], key=lambda fact: fact.get("action") != "pin")
                 reason = say(facts, self.deed) if explain == "text" else None
                 lists[ranked.candidates.user[position]].append(
                     self._recommendation(item, int(ranked.rank[place]), float(ranked.score[position]), reason, facts)
