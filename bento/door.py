@@ -62,7 +62,9 @@ def _refuse_head(scope: Scope) -> Response | None:
 
 
 def _too_large() -> Response:
-    problem = Problem(field="body", problem=f"Larger than {MAX_BODY} bytes.", cure="Send one user_id, k and explain.")
+    problem = Problem(
+        field="body", problem=f"Larger than {MAX_BODY} bytes.", cure="Send one user_id and the fields beside it."
+    )
     return refuse(413, Refusal.of(problem), {"Connection": "close"})
 
 

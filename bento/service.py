@@ -84,7 +84,9 @@ class Recommendations:
             return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
-        slate, more = await self.ranking.rank(champion.recommender, state, request.k, request.explain)
+        slate, more = await self.ranking.rank(
+            champion.recommender, state, request.k, request.explain, request.contributions
+        )
         missing += more
         # Who could not be looked up is not therefore unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]

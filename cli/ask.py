@@ -4,7 +4,8 @@ from pathlib import Path
 
 from zhiyin import registry
 from zhiyin.pseudonym import load_key, pseudonymise
-from zhiyin.recommender.recommender import Recommender, Slate
+from zhiyin.recommender.lists import Slate
+from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.rules import read_rules
 from zhiyin.settings import Settings
 

@@ -17,6 +17,7 @@ from training.data import eligibility, eligible_at, read_data
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import METRICS, Values, bootstrap_means, interval, list_metrics, user_auc
 from training.evaluation.page import leaderboard_page
+from training.evaluation.reliability import measure_reliability
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
@@ -63,7 +64,8 @@ def evaluate(
     mask = eligibility(recommender.catalogue, eligible)
     recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
     mask = recommender.item_state.eligible
-    rows = truth.rows_of(data.users_at(clock.evaluation_cut))
+    everyone = data.users_at(clock.evaluation_cut)
+    rows = truth.rows_of(everyone)
 
     judged, lists = _judge(recommender, rows, truth, progress, alone)
     report = {
@@ -77,6 +79,7 @@ def evaluate(
         "candidates": len(eligible),
         "models": _summary(judged, mask),
         "differences": _differences(judged),
+        "reliability": measure_reliability(recommender, everyone, truth, K),
     }
     folder = folder or settings.reports / clock.date
     name = recommender.version[:12]

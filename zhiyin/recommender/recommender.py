@@ -7,63 +7,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
+from zhiyin.recommender.calibration import Calibration
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
-from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
-from zhiyin.recommender.explanation import Deed, Evidence, gather_evidence, say
-from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.explanation import Deed, gather_evidence, say
+from zhiyin.recommender.features import propose
 from zhiyin.recommender.item_rules import ItemRules
+from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.rules import SlateRules
-from zhiyin.recommender.slate import Picked, pick
+from zhiyin.recommender.slate import pick
 from zhiyin.recommender.users import Users
 
 USERS_AT_ONCE = 256  # dense scores of one generator for so many users and 20,000 items: 20 MB
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One place of a list. ``score`` compares within the list only; ``evidence`` is ready for JSON."""
-
-    item_id: str
-    title: str
-    rank: int
-    score: float
-    reason: str | None
-    evidence: list[Evidence]
-
-
-@dataclass(frozen=True)
-class Slate:
-    """A user's list, and labels of what was missing when it was made."""
-
-    user_id: str
-    items: list[Recommendation]
-    missing: list[str]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Lists of a batch as arrays: the candidates, their scores, and which of them were picked."""
-
-    users: Users
-    candidates: Candidates
-    score: npt.NDArray[np.float64]
-    picked: Picked
-
-    @property
-    def chosen(self) -> Integers:
-        """Positions of the picked candidates."""
-        return self.picked.position
-
-    @property
-    def rank(self) -> Integers:
-        return self.picked.rank
 
 
 @dataclass(frozen=True)
@@ -76,6 +37,7 @@ class Recommender:
     item_state: ItemState
     generators: dict[str, CandidateGenerator]
     ranker: Ranker
+    calibration: Calibration | None
     text: Floats
     rules: ItemRules
 
@@ -89,7 +51,7 @@ class Recommender:
         parts, manifest = load_bundle(bundle)
         state = ItemState.of(parts.item_state, parts.catalogue, datetime.fromisoformat(manifest["as_of"]))
         over = ItemRules.of(rules or SlateRules(), parts.catalogue)
-        models = parts.generators, parts.ranker
+        models = parts.generators, parts.ranker, parts.calibration
         return cls(manifest["digest"], manifest, parts.catalogue, state, *models, parts.text, over)
 
     @property
@@ -128,12 +90,21 @@ class Recommender:
             popular = candidates.columns["popularity_score"]
             scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
             picked = pick(candidates, scores, self.catalogue, self.text, self.rules, k)
-            yield Ranked(users, candidates, scores, picked)
+            chance = np.full(len(scores), np.nan)
+            if self.calibration:
+                chance[~stranger] = self.calibration(scores[~stranger])
+            yield Ranked(users, candidates, scores, chance, picked)
 
     def recommend(
-        self, users: pa.Table | list[dict[str, Any]], k: int = 10, explain: Literal["none", "text"] = "none"
+        self,
+        users: pa.Table | list[dict[str, Any]],
+        k: int = 10,
+        explain: Literal["none", "text"] = "none",
+        contributions: bool = False,
     ) -> list[Slate]:
         """A list for each row of user state (columns of users.parquet; ``{"user_id": …}`` alone: popular now).
+
+        ``contributions``: with what each feature added to the score.
 
         Raises:
             ValueError: ``k`` is below 1, ``explain`` is unknown, or a row has no user_id.
@@ -144,21 +115,37 @@ class Recommender:
             raise ValueError(f"explain must be none or text, got {explain!r}")
         slates: list[Slate] = []
         for ranked in self.rank(users, k):
-            evidence = gather_evidence(
-                ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators
-            )
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
-            for place, position in enumerate(ranked.chosen):
-                item, facts = int(ranked.candidates.item[position]), evidence[place]
-                moved = self.rules.facts(item, int(ranked.picked.pin[place]), int(ranked.picked.by_score[place]))
-                facts = sorted([*facts, *moved], key=lambda fact: fact.get("action") != "pin")
-                reason = say(facts, self.deed) if explain == "text" else None
-                lists[ranked.candidates.user[position]].append(
-                    self._recommendation(item, int(ranked.rank[place]), float(ranked.score[position]), reason, facts)
-                )
+            for row, recommendation in self._explained(ranked, explain, contributions):
+                lists[row].append(recommendation)
             for row, user_id in enumerate(ranked.users.ids):
                 slates.append(Slate(user_id, lists[row], self._missing(ranked.users, row)))
         return slates
+
+    def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
+        """Every place of a batch's lists, with the row of its user."""
+        evidence = gather_evidence(
+            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators
+        )
+        shares = self.ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
+        for place, position in enumerate(ranked.chosen):
+            row, item = int(ranked.candidates.user[position]), int(ranked.candidates.item[position])
+            moved = self.rules.facts(item, int(ranked.picked.pin[place]), int(ranked.picked.by_score[place]))
+            facts = sorted([*evidence[place], *moved], key=lambda fact: fact.get("action") != "pin")
+            chance = float(ranked.probability[position])
+            yield (
+                row,
+                Recommendation(
+                    self.catalogue.item_ids[item],
+                    self.catalogue.titles[item],
+                    int(ranked.rank[place]),
+                    float(ranked.score[position]),
+                    None if np.isnan(chance) else chance,
+                    say(facts, self.deed) if explain == "text" else None,
+                    facts,
+                    shares[place] if shares and ranked.users.with_history[row] else None,
+                ),
+            )
 
     def interests(self, rows: pa.Table) -> pa.Table:
         """``user_id`` and ``user_interest`` (float32 vector) of every row of user state that has a sequence."""
@@ -172,11 +159,6 @@ class Recommender:
             part = pa.table({USER_ID: pa.array(users.ids, pa.string()), "user_interest": column})
             parts.append(part.filter(pa.array(np.bincount(users.sequence.user, minlength=len(users)) > 0)))
         return pa.concat_tables(parts)
-
-    def _recommendation(
-        self, item: int, rank: int, score: float, reason: str | None, evidence: list[Evidence]
-    ) -> Recommendation:
-        return Recommendation(self.catalogue.item_ids[item], self.catalogue.titles[item], rank, score, reason, evidence)
 
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:
