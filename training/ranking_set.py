@@ -15,12 +15,11 @@ from zhiyin.contract import USER_ID
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.features import Candidates, propose, users_at_once
 from zhiyin.recommender.ranker import matrix
 from zhiyin.recommender.users import Users
 
-USERS_AT_ONCE = 256
-HELD_OUT = 10  # one user in so many is kept from the ranker, to calibrate it
+HELD_OUT = 20  # one user in so many is kept from the ranker, to calibrate it
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ def build_ranking_set(
     The ranker's lessons, and all rows of the users that are held out from it: of those, too, who then took nothing.
     """
     lessons, trial = RankingLessons(), RankingLessons()
+    size = users_at_once(len(data.catalogue))
     for number, cut in enumerate(cuts):
         eligible = eligible_at(data.interactions, cut)
         items = ItemState.of(data.items, data.catalogue, cut, eligibility(data.catalogue, eligible))
@@ -84,8 +84,8 @@ def build_ranking_set(
         apart = pa.array(held_out(everyone[USER_ID].to_pylist()))
         taught, tried = truth.rows_of(everyone.filter(pc.invert(apart))), everyone.filter(apart)
         for gathered, rows in ((lessons, taught), (trial, tried)):
-            for start in range(0, rows.num_rows, USERS_AT_ONCE):
-                users = Users.of(rows[start : start + USERS_AT_ONCE], data.catalogue, cut.timestamp())
+            for start in range(0, rows.num_rows, size):
+                users = Users.of(rows[start : start + size], data.catalogue, cut.timestamp())
                 candidates = propose(generators, users, data.catalogue, items)
                 label = truth.holds(users.ids, candidates.user, candidates.item, data.catalogue)
                 gathered.add(candidates, label, users.with_history if gathered is trial else None)

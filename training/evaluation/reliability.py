@@ -25,7 +25,9 @@ def measure_reliability(recommender: Recommender, users: pa.Table, truth: Truth,
     if recommender.calibration is None:
         return None
     drawn = np.argsort([zlib.crc32(user.encode()) for user in users[USER_ID].to_pylist()], kind="stable")[:USERS]
-    promised, taken, listed = [], [], []
+    promised: list[Values] = []
+    taken: list[npt.NDArray[np.bool_]] = []
+    listed: list[npt.NDArray[np.bool_]] = []
     for ranked in recommender.rank(users.take(pa.array(np.sort(drawn))), k):
         known = ~np.isnan(ranked.probability)
         pairs = ranked.candidates.user, ranked.candidates.item
@@ -33,7 +35,7 @@ def measure_reliability(recommender: Recommender, users: pa.Table, truth: Truth,
         promised.append(ranked.probability[known])
         taken.append(truth.holds(ranked.users.ids, *pairs, recommender.catalogue)[known])
         listed.append(place[known])
-    chance, came, shown = (np.concatenate(parts) for parts in (promised, taken, listed))
+    chance, came, shown = np.concatenate(promised), np.concatenate(taken), np.concatenate(listed)
     return {
         "users": len(drawn),
         "candidates": reliability(chance, came),

@@ -11,6 +11,13 @@ from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.users import Users
 
+SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
+
+
+def users_at_once(n_items: int) -> int:
+    """How many users a batch may hold."""
+    return min(max(SCORES_AT_ONCE // max(n_items, 1), 1), 256)
+
 
 @dataclass(frozen=True)
 class Candidates:

@@ -11,20 +11,18 @@ import pyarrow as pa
 
 from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
-from zhiyin.recommender.calibration import Calibration
+from zhiyin.recommender.calibration import ACTIVITY, Calibration
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.explanation import Deed, gather_evidence, say
-from zhiyin.recommender.features import propose
+from zhiyin.recommender.features import propose, users_at_once
 from zhiyin.recommender.item_rules import ItemRules
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.rules import SlateRules
 from zhiyin.recommender.slate import pick
 from zhiyin.recommender.users import Users
-
-USERS_AT_ONCE = 256  # dense scores of one generator for so many users and 20,000 items: 20 MB
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,9 @@ class Recommender:
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""
-        for start in range(0, len(rows), USERS_AT_ONCE):
-            users = self.users(rows[start : start + USERS_AT_ONCE])
+        size = users_at_once(len(self.catalogue))
+        for start in range(0, len(rows), size):
+            users = self.users(rows[start : start + size])
             models = list(self.generators.values())
             candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
             # Of someone without a history the ranker knows nothing: what is popular now, in that order.
@@ -92,7 +91,8 @@ class Recommender:
             picked = pick(candidates, scores, self.catalogue, self.text, self.rules, k)
             chance = np.full(len(scores), np.nan)
             if self.calibration:
-                chance[~stranger] = self.calibration(scores[~stranger])
+                activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
+                chance[~stranger] = self.calibration(scores[~stranger], activity[~stranger])
             yield Ranked(users, candidates, scores, chance, picked)
 
     def recommend(
@@ -152,8 +152,9 @@ class Recommender:
         encoder = self.generators[Interest.name]
         assert isinstance(encoder, Interest)
         parts = []
-        for start in range(0, len(rows), USERS_AT_ONCE):
-            users = self.users(rows[start : start + USERS_AT_ONCE])
+        size = users_at_once(len(self.catalogue))
+        for start in range(0, len(rows), size):
+            users = self.users(rows[start : start + size])
             vectors = encoder.interests(users)
             column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             part = pa.table({USER_ID: pa.array(users.ids, pa.string()), "user_interest": column})
