@@ -21,8 +21,8 @@ class NearestItems:
     """Items of the largest inner products with a query: an inverted file (Jegou et al. 2011) of half-precision vectors.
 
     Inner products become distances by one more dimension (Bachrach et al. 2014). The lists that a search reads are
-    doubled until the recall on means of random items, as tastes are and harder, is ``RECALL``. The same vectors, seed and threads
-    give the same index.
+    doubled until the recall on means of random items, as tastes are and harder, is ``RECALL``. The same vectors, seed
+    and threads give the same index.
     """
 
     def __init__(self, index: Any) -> None:
