@@ -20,7 +20,7 @@ from zhiyin.recommender.candidates.base import top_items
 from zhiyin.recommender.catalogue import Floats
 from zhiyin.recommender.nearest import REACH, TOP, NearestItems, recall
 
-QUERIES, TIMED = 200, 40
+QUERIES, TIMED = 100, 20
 
 
 def clustered(items: int, width: int) -> Floats:

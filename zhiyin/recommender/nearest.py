@@ -39,7 +39,7 @@ class NearestItems:
         lengthened = _padded(vectors, longer)
         lists = max(min(int(4 * np.sqrt(len(vectors))), len(vectors) // ITEMS_A_LIST), 1)
         index: Any = faiss.index_factory(lengthened.shape[1], f"IVF{lists},SQfp16")
-        index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed, 8, 64
+        index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed, 5, 40
         index.train(lengthened)
         index.add(lengthened)
         random = np.random.default_rng(seed)
