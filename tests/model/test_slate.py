@@ -162,3 +162,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent\.toml: cannot be read .*ZHIYIN_RULES"):
         read_rules(tmp_path / "absent.toml")
     assert ItemRules.of(rules({"action": "bury", "items": ["i001", "gone"]}), ALL).unknown == {"r0": ["gone"]}
+
+
+def test_nobody_gets_nothing_and_a_list_may_be_short() -> None:
+    nobody = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), {}, {})
+    assert not len(pick(nobody, np.empty(0), ALL, TEXT, ItemRules.of(rules(diversity=0.5), ALL), 5).rank)
+    one_left = rules({"action": "exclude", "items": [f"i{item:03d}" for item in range(1, ITEMS)]}, diversity=0.5)
+    assert lists(one_left) == [[0], [0]]

@@ -34,18 +34,19 @@ def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floa
     """
     user, item = candidates.user, candidates.item
     kept = np.flatnonzero(~rules.excluded[item] & ~_resting(candidates, rules.rules.cooldown))
+    if not len(kept):
+        return Picked(*(np.empty(0, np.int64) for _ in range(4)))
     order = kept[np.lexsort((item[kept], -score[kept], user[kept]))]
     by_score = running_count(user[order])
     lift, buried = rules.lift[item[order]], rules.buried[item[order]]
     moved = np.lexsort((by_score, by_score - lift - 0.5 * (lift > 0), buried, user[order]))
     # Rectangles [users, width], -1 past the end of a user's candidates.
-    n_users = int(user.max(initial=-1)) + 1
-    shape = (n_users, int(by_score.max(initial=0)))
+    shape = (int(user.max()) + 1, int(by_score.max()))
     row, column = user[order][moved], running_count(user[order][moved]) - 1
     position, place = np.full(shape, -1), np.zeros(shape, np.int64)
     position[row, column], place[row, column] = order[moved], by_score[moved]
     there = position >= 0
-    items = np.where(there, item[position], -1) if len(item) else position
+    items = np.where(there, item[position], -1)
 
     greedy = _Greedy(there)
     for share, codes in ((rules.rules.category_share, catalogue.category), (rules.rules.brand_share, catalogue.brand)):
@@ -97,17 +98,17 @@ class _Greedy:
     def pin(self, number: int, place: int, holds: npt.NDArray[np.bool_]) -> None:
         """Reserve each user's first free candidate that the pin holds for."""
         fits = holds & self.free
-        column = np.where(fits.any(axis=1), fits.argmax(axis=1), -1) if fits.size else np.full(len(fits), -1)
+        column = np.where(fits.any(axis=1), fits.argmax(axis=1), -1)
         self.pins[place] = (number, column)
         some = np.flatnonzero(column >= 0)
         self.free[some, column[some]] = False
 
     def choose(self, k: int) -> tuple[Integers, Integers]:
         """Column of each place [users, k], -1 where nothing is left, and the row of its pin."""
-        n_users, width = self.free.shape
+        n_users = len(self.free)
         chosen, pinned = np.full((n_users, k), -1), np.full((n_users, k), -1)
         users = np.arange(n_users)
-        for place in range(k if width else 0):
+        for place in range(k):
             value = self.value if self.unlike is None else self.unlike.value(self.value)
             allowed = self.free & ~self.crowded
             allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, self.free)
