@@ -11,7 +11,7 @@ from training.evaluation.splits import Truth
 from zhiyin.contract import USER_ID
 from zhiyin.recommender.recommender import Recommender
 
-USERS = 400  # enough for a table; each costs a list
+USERS = 250  # enough for a table; each costs a list
 BINS = 10
 
 Values = npt.NDArray[np.float64]
