@@ -13,6 +13,7 @@ PACKAGES = (
     "dbt-core",
     "duckdb",
     "evidently",
+    "faiss-cpu",
     "feast",
     "lightgbm",
     "torch",

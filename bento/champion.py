@@ -4,13 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bento.rules import RulesWatch
 from bento.user_states import trained_with
 from zhiyin import registry
 from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.rules import SlateRules
 from zhiyin.settings import Settings
 
 logger = logging.getLogger("bentoml.zhiyin")
@@ -31,7 +33,8 @@ class Champion:
 class ChampionWatch:
     """Keeps ``current`` the bundle that the registry points at.
 
-    A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving.
+    A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving. So are
+    slate rules; until there are valid ones nothing is served, since they may keep items out of every list.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ChampionWatch:
         self._read_state = read_state
         self._refused: tuple[str, float] | None = None
         self._unreadable: str | None = None
+        self._rules = RulesWatch(settings.rules)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
         self.current: Champion | None = None
@@ -68,7 +72,14 @@ class ChampionWatch:
                 return
 
     def look(self) -> None:
-        """Read the pointer once and follow it."""
+        """Read the rules and the pointer once and follow them."""
+        rules = self._rules.look()
+        if rules is None:
+            return
+        if self.current and self.current.recommender.rules.rules is not rules:
+            recommender = self.current.recommender.under(rules)
+            self.current = replace(self.current, recommender=recommender)
+            self._rules.tell(recommender.rules.unknown)
         try:
             pointer = registry.champion(self._settings) or self._packaged
             if pointer is None:
@@ -84,12 +95,12 @@ class ChampionWatch:
             return
         if self._refused and self._refused[0] == digest and time.monotonic() < self._refused[1]:
             return
-        self._load(digest, bundle)
+        self._load(digest, bundle, rules)
 
-    def _load(self, digest: str, bundle: Path) -> None:
+    def _load(self, digest: str, bundle: Path, rules: SlateRules) -> None:
         serving = self.current.digest[:12] if self.current else "nothing"
         try:
-            recommender = Recommender.load(bundle)  # checks every file against the manifest
+            recommender = Recommender.load(bundle, rules)  # checks every file against the manifest
             if recommender.version != digest:
                 raise ValueError(f"{bundle} holds {recommender.version}, not {digest}")
             # The first list pays for lazy work (thread pools, page faults): not the first shopper.
@@ -103,4 +114,5 @@ class ChampionWatch:
             return
         self.current = Champion(digest, recommender, trained_with(self._settings, recommender.manifest))
         self._refused = None
+        self._rules.tell(recommender.rules.unknown)
         logger.info("champion: serving %s (before: %s)", digest[:12], serving)

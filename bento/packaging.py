@@ -18,6 +18,7 @@ ROOMS = ("bento", "feature_repo", "zhiyin")  # the code that serves
 PACKAGES = (
     "bentoml",
     "duckdb",
+    "faiss-cpu",
     "feast",
     "lightgbm",
     "numpy",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from bento.user_states import UNAVAILABLE
 
 if TYPE_CHECKING:
-    from zhiyin.recommender.recommender import Recommender, Slate
+    from zhiyin.recommender.lists import Slate
+    from zhiyin.recommender.recommender import Recommender
 
 logger = logging.getLogger("bentoml.zhiyin")
 
@@ -29,10 +30,15 @@ class _Request:
     state: dict[str, Any]
     k: int
     explain: Literal["none", "text"]
+    contributions: bool
     done: "asyncio.Future[Outcome]"
 
     def goes_with(self, other: "_Request") -> bool:
-        return self.recommender is other.recommender and (self.k, self.explain) == (other.k, other.explain)
+        return self.recommender is other.recommender and self.arguments == other.arguments
+
+    @property
+    def arguments(self) -> tuple[int, Literal["none", "text"], bool]:
+        return self.k, self.explain, self.contributions
 
 
 class Ranking:
@@ -44,11 +50,16 @@ class Ranking:
         self._waiting: deque[_Request] = deque()
 
     async def rank(
-        self, recommender: "Recommender", state: dict[str, Any], k: int, explain: Literal["none", "text"]
+        self,
+        recommender: "Recommender",
+        state: dict[str, Any],
+        k: int,
+        explain: Literal["none", "text"],
+        contributions: bool = False,
     ) -> Outcome:
         """A user's slate, and what was missing because the user's row could not be ranked."""
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(recommender, state, k, explain, done))
+        self._waiting.append(_Request(recommender, state, k, explain, contributions, done))
         self._start()
         return await done
 
@@ -82,11 +93,11 @@ def _rank(group: list[_Request]) -> list[Outcome]:
     """In a ranking thread. A row that breaks the call costs its own user the personal part, nobody else anything."""
     first = group[0]
     try:
-        slates = first.recommender.recommend([request.state for request in group], first.k, first.explain)
+        slates = first.recommender.recommend([request.state for request in group], *first.arguments)
         return [(slate, []) for slate in slates]
     except Exception:
         if len(group) > 1:
             return [outcome for request in group for outcome in _rank([request])]
         user_id = first.state["user_id"]
         logger.exception("recommend: the state of %s cannot be ranked; popular items stand in", user_id)
-        return [(first.recommender.recommend([{"user_id": user_id}], first.k, first.explain)[0], [UNAVAILABLE])]
+        return [(first.recommender.recommend([{"user_id": user_id}], *first.arguments)[0], [UNAVAILABLE])]

@@ -36,6 +36,9 @@ class RecommendRequest(BaseModel):
     explain: Literal["none", "text"] = Field(
         "none", description='"none", or "text" for a reason in words with every item'
     )
+    contributions: bool = Field(
+        False, strict=True, description="true, or false: whether to say what each feature added to an item's score"
+    )
 
 
 class RecommendedItem(BaseModel):
@@ -45,8 +48,16 @@ class RecommendedItem(BaseModel):
     title: str
     rank: int = Field(description="1 is the best.")
     score: float = Field(description="The ranker's score: comparable within one list only.")
+    probability: float | None = Field(
+        description="Chance that the user takes the item within the label window after as_of (14 days unless "
+        "ZHIYIN_LABEL_DAYS says otherwise); null where nothing is known of the user."
+    )
     reason: str | None = Field(description='In words when explain is "text", else null.')
     evidence: list[dict[str, Any]] = Field(description='Facts behind the item: {"kind": …, and what that kind states}.')
+    contributions: dict[str, float] | None = Field(
+        description='When asked for: what each feature added to the score, and "base", from which every score starts; '
+        "they sum to it. Null where the score is not the ranker's."
+    )
 
 
 class RecommendResponse(BaseModel):

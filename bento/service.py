@@ -3,7 +3,7 @@
 import asyncio
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import bentoml
@@ -15,6 +15,9 @@ from bento.schemas import Problem, RecommendedItem, RecommendRequest, RecommendR
 from bento.web import app as page
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import get_settings
+
+if TYPE_CHECKING:
+    from bento.champion import Champion
 
 # Law 11, also for who starts `bentoml serve` by hand: its command line asks before it imports us and caches the answer.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -87,7 +90,9 @@ class Recommendations:
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
         state, missing = await self.live.follow(state, missing, champion.recommender.manifest["event_types"])
-        slate, more = await self.ranking.rank(champion.recommender, state, request.k, request.explain)
+        slate, more = await self.ranking.rank(
+            champion.recommender, state, request.k, request.explain, request.contributions
+        )
         missing += more
         # Who could not be looked up is not therefore unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
@@ -99,7 +104,7 @@ class Recommendations:
             items=[RecommendedItem.model_validate(item, from_attributes=True) for item in slate.items],
         )
         try:
-            await asyncio.wrap_future(self.impressions.append(_impression(user_id, request, answer)))
+            await asyncio.wrap_future(self.impressions.append(_impression(user_id, request, answer, champion)))
         except Exception:  # logged where it happened; a shopper is served even when the disk is full
             answer.missing.append(NOT_LOGGED)
         for label in answer.missing or ["nothing"]:
@@ -116,13 +121,16 @@ def _packaged() -> dict[str, Any] | None:
     return {"digest": model.info.labels["digest"], "bundle": model.path}
 
 
-def _impression(user_id: str, request: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:
+def _impression(
+    user_id: str, request: RecommendRequest, answer: RecommendResponse, champion: "Champion"
+) -> dict[str, Any]:
     return {
         "request_id": answer.request_id,
         "served_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "user_id": user_id,
         "model_version": answer.model_version,
         "as_of": answer.as_of.isoformat(),
+        "rules": champion.recommender.rules.rules.digest[:12],
         "k": request.k,
         "explain": request.explain,
         "missing": answer.missing,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from zhiyin import registry
 from zhiyin.pseudonym import load_key, pseudonymise
-from zhiyin.recommender.recommender import Recommender, Slate
+from zhiyin.recommender.lists import Slate
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.rules import read_rules
 from zhiyin.settings import Settings
 
 
@@ -21,5 +23,6 @@ def recommend_for(settings: Settings, user: str, k: int) -> Slate:
         raise FileNotFoundError("there is no champion yet: run the pipeline first, with `zhiyin run --as-of DATE`")
     pseudonym = pseudonymise(load_key(settings.pseudonym_key), user)
     state = OnlineStates(settings).user(pseudonym) or {"user_id": pseudonym}
-    (slate,) = Recommender.load(Path(champion["bundle"])).recommend([state], k=k, explain="text")
+    recommender = Recommender.load(Path(champion["bundle"]), read_rules(settings.rules))
+    (slate,) = recommender.recommend([state], k=k, explain="text")
     return slate

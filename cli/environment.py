@@ -69,6 +69,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": str(settings.threads),
         **PATIENT,
     }
+    if settings.rules:
+        values["ZHIYIN_RULES"] = str(settings.rules)  # in full: our processes start in other folders
     if settings.host in LOOPBACK:
         values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
     else:

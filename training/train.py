@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from training.calibration import fit_calibration
 from training.data import read_data
 from training.encode_items import document_vectors
 from training.encoders import Encoders
@@ -52,13 +53,14 @@ def train(
     cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
 
     teachers = fit_generators(history.before(min(cuts)), context)
-    ranking_set = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
+    ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
     ranker = fit_ranker(ranking_set, settings, progress)
-    del ranking_set, teachers
+    calibration = fit_calibration(ranker, trial) if trial else None
+    del ranking_set, trial, teachers
     generators = fit_generators(history, context)
 
     state = item_rows(data.items, data.catalogue, clock.as_of)
-    bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker)
+    bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker, calibration)
     facts = {
         "as_of": clock.as_of.isoformat(),
         "evaluation_cut": clock.evaluation_cut.isoformat(),

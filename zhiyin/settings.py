@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     text_precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto", description="Of the sentence encoder; auto: bfloat16 where the hardware has it. int8 costs accuracy."
     )
+    rules: Path | None = Field(
+        None, description="TOML file of slate rules (see zhiyin/recommender/rules.py); empty: none but the defaults."
+    )
     schedule: str | None = Field(
         None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."
     )
@@ -65,6 +68,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _no_rules(cls, rules: str | Path | None) -> Path | None:
+        return Path(rules).expanduser().resolve() if rules else None
 
     @field_validator("online_store")
     @classmethod

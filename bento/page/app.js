@@ -51,7 +51,8 @@ async function load() {
 async function showList(household, k, signal) {
   const started = performance.now();
   try {
-    const answer = await ask("/recommend", { signal, body: { user_id: household, k, explain: "text" } });
+    const body = { user_id: household, k, explain: "text", contributions: true };
+    const answer = await ask("/recommend", { signal, body });
     const took = Math.round(performance.now() - started);
     const ids = answer.items.map((item) => ["id", item.item_id]);
     // Category and price are decoration: the list stands without them.

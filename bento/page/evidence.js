@@ -9,6 +9,7 @@ const KINDS = {
   favourite_category: ["heart", ({ category, share }) => [`${tidy(category)} ${percent(share)}`]],
   interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
   on_promotion: ["tag", ({ stores_share: share }) => [share < 1 ? `promoted in ${percent(share)} of stores` : "promoted"]],
+  rule: ["tag", ({ rule, action, rank_by_score: rank }) => [`${action}: ${rule}`, `no. ${rank} without`]],
   popular_now: ["trend", ({ rank }) => [`no. ${rank} of all`]],
 };
 

@@ -1,5 +1,6 @@
 // Elements for the page's data. No state, no fetching.
 
+import { contributions } from "./contributions.js";
 import { evidence } from "./evidence.js";
 import { icon } from "./icons.js";
 import { h, money, percent, plural, tidy, weekday } from "./words.js";
@@ -43,7 +44,8 @@ export function cards(items, details) {
   return items.map((item) => {
     const about = details[item.item_id] ?? {};
     const path = [about.department, about.category].filter(Boolean).map(tidy).join(" › ");
-    const kind = [path, about.brand && `${tidy(about.brand)} brand`].filter(Boolean).join(" · ");
+    const chance = item.probability !== null && `${percent(item.probability)} likely`;
+    const kind = [path, about.brand && `${tidy(about.brand)} brand`, chance].filter(Boolean).join(" · ");
     return h(
       "li",
       { class: "card" },
@@ -55,6 +57,7 @@ export function cards(items, details) {
         { class: "why" },
         item.reason ? h("p", {}, item.reason) : null,
         h("ul", { class: "evidence", "aria-label": "Evidence" }, ...item.evidence.map(evidence)),
+        contributions(item.contributions),
       ),
     );
   });

@@ -77,7 +77,7 @@ def test_ease_is_the_papers_closed_form(world, users, items, owned):
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     fitted = ItemToItem.fit(world.history, world.context, ridge=5.0)
-    np.testing.assert_allclose(fitted.weights, weights, atol=2e-3)  # kept in half precision
+    np.testing.assert_allclose(fitted.weights.weights, weights, atol=2e-3)  # kept in half precision
 
 
 def test_ials_minimises_its_weighted_square_error(world, users, items, owned):

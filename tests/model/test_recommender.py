@@ -15,6 +15,7 @@ from training.train import train
 from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.rules import SlateRules
 from zhiyin.store import read_json
 from zhiyin.warehouse import Marts, current
 
@@ -37,9 +38,13 @@ def users(slice_home):
     return states.filter(pc.equal(states["feature_at"], pa.scalar(CLOCK.as_of, states["feature_at"].type)))
 
 
-def test_one_user_alone_gets_the_list_it_gets_among_many(recommender, users):
+@pytest.mark.parametrize(
+    ("rules", "among"), [(SlateRules(), None), (SlateRules(diversity=0.3, brand_share=0.5, cooldown=0.3), 40)]
+)
+def test_one_user_alone_gets_the_list_it_gets_among_many(recommender, users, rules, among):
+    recommender, users = recommender.under(rules), users.slice(0, among)
     many = recommender.recommend(users, k=10, explain="text")
-    for row in range(0, users.num_rows, max(users.num_rows // 60, 1)):
+    for row in range(0, users.num_rows, max(users.num_rows // 60, 3)):
         (alone,) = recommender.recommend(users.slice(row, 1).to_pylist(), k=10, explain="text")
         assert alone == many[row]
 
@@ -83,6 +88,21 @@ def test_reasons_say_what_the_history_holds(recommender, users):
             if similar := facts.get("similar_to_chosen"):
                 assert similar["item_id"] in baskets
     assert checked > 100
+
+
+def test_probabilities_follow_the_scores_and_their_reliability_is_reported(slice_home, recommender, users):
+    slates = recommender.recommend(users.slice(0, 50), k=20, contributions=True)
+    for slate in slates:
+        in_order = sorted(slate.items, key=lambda item: item.score)
+        chances = [item.probability for item in in_order]
+        assert chances == sorted(chances)
+        assert 0 <= chances[0] < chances[-1] <= 1
+        for item in slate.items:
+            assert sum(item.contributions.values()) == pytest.approx(item.score, abs=1e-9)
+    report = read_json(slice_home.settings.reports / AS_OF / f"leaderboard-{recommender.version[:12]}.json")
+    for measured in (report["reliability"]["candidates"], report["reliability"]["listed"]):
+        assert measured["brier"] < measured["brier_of_base_rate"]
+        assert sum(row["rows"] for row in measured["table"]) == measured["rows"]
 
 
 def test_without_words_the_evidence_stays(recommender, users):

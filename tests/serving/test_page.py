@@ -103,6 +103,8 @@ def test_the_page_shows_the_list_and_fits(
     answer = service.recommend(user_id=shopper, explain="text")
     for selector, field in ((".card h3", "title"), (".why > p", "reason")):
         assert page.locator(selector).all_text_contents() == [item[field] for item in answer["items"]]
+    page.locator(".card summary").first.click()
+    assert page.locator(".card").first.locator(".shares li").count() > 1
     assert answer["model_version"][:12] in page.locator("#model").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert troubles == []

@@ -18,9 +18,9 @@ class Watched:
         self.recommender = recommender
         self.calls: list[int] = []
 
-    def recommend(self, users: list[dict[str, Any]], k: int, explain: Any) -> Any:
+    def recommend(self, users: list[dict[str, Any]], k: int, explain: Any, contributions: bool) -> Any:
         self.calls.append(len(users))
-        return self.recommender.recommend(users, k, explain)
+        return self.recommender.recommend(users, k, explain, contributions)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,19 @@ def test_a_list_has_k_ranked_items_with_their_evidence(
         assert all(fact["kind"] for fact in item["evidence"])
 
 
+def test_contributions_come_when_asked_for_and_sum_to_the_score(service: Service, shopper: str) -> None:
+    asked = service.recommend(user_id=shopper, contributions=True)["items"]
+    plain = service.recommend(user_id=shopper)["items"]
+    assert [{**item, "contributions": None} for item in asked] == plain
+    assert [sum(item["contributions"].values()) for item in asked] == pytest.approx([item["score"] for item in asked])
+    ordered = sorted(asked, key=lambda item: item["score"])
+    chances = [item["probability"] for item in ordered]
+    assert chances == sorted(chances)
+    assert 0 < chances[-1] < 1
+    (stranger,) = service.recommend(user_id="nobody we know", k=1, contributions=True)["items"]
+    assert (stranger["contributions"], stranger["probability"]) == (None, None)
+
+
 def test_the_defaults_are_ten_items_and_no_words(service: Service, shopper: str) -> None:
     answer = service.recommend(user_id=shopper)
     assert len(answer["items"]) == 10
@@ -85,6 +98,7 @@ def test_an_unknown_user_gets_what_is_popular_and_is_told_so(service: Service, s
         ('{"user_id": "1", "k": null}', "k"),
         ('{"user_id": "1", "explain": "poem"}', "explain"),
         ('{"user_id": "1", "explain": 1}', "explain"),
+        ('{"user_id": "1", "contributions": "yes"}', "contributions"),
         ('{"user_id": "1", "limit": 5}', "limit"),
         ("[]", "body"),
         ('"1"', "body"),
@@ -157,7 +171,12 @@ def test_probes_metrics_and_documentation_answer(service: Service) -> None:
     document = service.http.get("/docs.json").json()
     assert document["info"]["title"] == "Zhiyin"
     assert "405" in document["paths"]["/recommend"]["post"]["responses"]
-    assert set(document["components"]["schemas"]["RecommendRequest"]["properties"]) == {"user_id", "k", "explain"}
+    assert set(document["components"]["schemas"]["RecommendRequest"]["properties"]) == {
+        "user_id",
+        "k",
+        "explain",
+        "contributions",
+    }
 
 
 def test_what_is_lost_costs_its_own_part_of_the_list_only(

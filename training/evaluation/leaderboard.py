@@ -17,12 +17,14 @@ from training.data import eligibility, eligible_at, read_data
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import METRICS, Values, bootstrap_means, interval, list_metrics, user_auc
 from training.evaluation.page import leaderboard_page
+from training.evaluation.reliability import measure_reliability
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.rules import read_rules
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import Marts
@@ -49,7 +51,8 @@ def evaluate(
     Raises:
         ValueError: the bundle's models were fitted on events of the window.
     """
-    recommender = Recommender.load(bundle)
+    rules = read_rules(settings.rules)
+    recommender = Recommender.load(bundle, rules)
     if recommender.manifest["evaluation_cut"] > clock.evaluation_cut.isoformat():
         raise ValueError(
             f"{bundle.name[:12]} was fitted on events before {recommender.manifest['evaluation_cut']}; "
@@ -60,19 +63,23 @@ def evaluate(
     truth = truth_between(data.interactions, clock.evaluation_cut, clock.as_of, eligible)
     mask = eligibility(recommender.catalogue, eligible)
     recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
-    rows = truth.rows_of(data.users_at(clock.evaluation_cut))
+    mask = recommender.item_state.eligible
+    everyone = data.users_at(clock.evaluation_cut)
+    rows = truth.rows_of(everyone)
 
     judged, lists = _judge(recommender, rows, truth, progress, alone)
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
         "window": [clock.evaluation_cut.isoformat(), clock.as_of.isoformat()],
+        "rules": rules.digest,
         "k": K,
         "users": rows.num_rows,
         "pairs": truth.table.num_rows,
         "candidates": len(eligible),
         "models": _summary(judged, mask),
         "differences": _differences(judged),
+        "reliability": measure_reliability(recommender, everyone, truth, K),
     }
     folder = folder or settings.reports / clock.date
     name = recommender.version[:12]

@@ -41,8 +41,29 @@ intervals over users. The last column is the paired difference in NDCG of the wh
 <table><thead><tr><th>Model</th>{heads}<th>Coverage</th><th>Whole, paired</th></tr></thead>
 <tbody>
 {body}
-</tbody></table></body></html>
+</tbody></table>
+{_reliability(report)}</body></html>
 """
+
+
+def _reliability(report: dict[str, Any]) -> str:
+    if not (measured := report.get("reliability")):
+        return ""
+    parts = [f"<h2>Reliability of the probabilities</h2><p>Of {measured['users']:,} users, buying or not.</p>"]
+    for kind in ("listed", "candidates"):
+        facts = measured[kind]
+        if not facts["rows"]:
+            continue
+        bins = "".join(
+            f"<tr><td>{row['rows']:,}</td><td>{row['promised']:.4f}</td><td>{row['came']:.4f}</td></tr>"
+            for row in facts["table"]
+        )
+        parts.append(
+            f"<h3>{kind.capitalize()}</h3><p>Brier score {facts['brier']:.4f} (the base rate for all:"
+            f" {facts['brier_of_base_rate']:.4f}), expected calibration error {facts['ece']:.4f}.</p>"
+            f"<table><thead><tr><th>Rows</th><th>Promised</th><th>Came</th></tr></thead><tbody>{bins}</tbody></table>"
+        )
+    return "\n".join(parts)
 
 
 def _row(name: str, facts: dict[str, Any], gap: dict[str, float] | None) -> str:

@@ -1,8 +1,8 @@
 """The model bundle: one immutable folder with everything that makes a list, named by its digest.
 
 ``catalogue.arrow``, ``item_state.arrow`` (the items' state at as_of), ``text.safetensors`` (standardised document
-vectors), ``generators/<name>/``, ``ranker.txt`` and ``manifest.json``. No pickle, no wall clock: the same inputs give
-the same bytes.
+vectors), ``generators/<name>/``, ``ranker.txt``, ``calibration.json`` and ``manifest.json``. No pickle, no wall clock:
+the same inputs give the same bytes.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load_file
 
+from zhiyin.recommender.calibration import Calibration
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.catalogue import Catalogue, Floats
 from zhiyin.recommender.ranker import Ranker
@@ -28,6 +29,7 @@ class Bundle:
     text: Floats
     generators: dict[str, CandidateGenerator]
     ranker: Ranker
+    calibration: Calibration | None  # None: no user was held out for it
 
     def write(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Write into an existing empty folder; returns the manifest, whose ``digest`` names the bundle."""
@@ -39,6 +41,8 @@ class Bundle:
             place.mkdir(parents=True)
             generator.save(place)
         self.ranker.save(folder / "ranker.txt")
+        if self.calibration:
+            self.calibration.save(folder / "calibration.json")
         return write_manifest(folder, **facts)
 
 
@@ -57,7 +61,9 @@ def load_bundle(folder: Path) -> tuple[Bundle, dict[str, Any]]:
     context = Context(catalogue, text)
     generators = {kind.name: kind.load(folder / "generators" / kind.name, context) for kind in GENERATORS}
     ranker = Ranker.load(folder / "ranker.txt")
-    return Bundle(catalogue, read_table(folder / "item_state.arrow"), text, generators, ranker), manifest
+    calibration = Calibration.load(folder / "calibration.json") if "calibration.json" in manifest["files"] else None
+    state = read_table(folder / "item_state.arrow")
+    return Bundle(catalogue, state, text, generators, ranker, calibration), manifest
 
 
 def write_table(path: Path, table: pa.Table) -> None:

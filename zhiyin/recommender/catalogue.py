@@ -126,7 +126,7 @@ class ItemState:
     """What was true of every item of a catalogue at one moment.
 
     ``columns``: name -> float32 [items], NaN where nothing is known. ``eligible``: bool [items], which items may be
-    recommended at that moment.
+    recommended at that moment: never one that is not ``available``.
     """
 
     at: float
@@ -149,7 +149,8 @@ class ItemState:
         where = pc.index_in(catalogue._ids, value_set=rows[ITEM_ID].combine_chunks().cast(pa.string()))
         aligned = rows.drop_columns([ITEM_ID]).take(where)
         columns = numeric_columns(aligned, np.full(len(catalogue), moment))
-        return cls(moment, columns, np.ones(len(catalogue), bool) if eligible is None else eligible)
+        mask = np.ones(len(catalogue), bool) if eligible is None else eligible
+        return cls(moment, columns, mask & (columns["available"] != 0) if "available" in columns else mask)
 
     @property
     def moment(self) -> datetime:

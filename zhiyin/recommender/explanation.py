@@ -105,6 +105,11 @@ def _chosen_before(fact: Evidence, deed: Deed) -> str:
     return f"{often}{rhythm}, last on {_day(fact['last_chosen'])}"
 
 
+def _rule(fact: Evidence, deed: Deed) -> str:
+    verb = "placed here" if fact["action"] == "pin" else "favoured"
+    return f"{verb} by the shop ({fact['rule']})"
+
+
 WORDS: dict[str, Callable[[Evidence, Deed], str]] = {
     "chosen_before": _chosen_before,
     "similar_to_chosen": lambda fact, deed: f"goes with {fact['title']}, which you {deed.did}",
@@ -116,12 +121,13 @@ WORDS: dict[str, Callable[[Evidence, Deed], str]] = {
         f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week"
     ),
     "popular_now": lambda fact, deed: f"popular now: {fact['users_28d']} people {deed.did} it in the last 28 days",
+    "rule": _rule,
 }
 
 
 def say(evidence: list[Evidence], deed: Deed, most: int = 2) -> str | None:
     """One sentence from the first ``most`` facts; None where there are none."""
-    words = [WORDS[fact["kind"]](fact, deed) for fact in evidence[:most]]
+    words = [WORDS[fact["kind"]](fact, deed) for fact in evidence[:most] if fact.get("action") != "bury"]
     if not words:
         return None
     sentence = "; ".join(words)

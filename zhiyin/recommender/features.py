@@ -11,6 +11,13 @@ from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.users import Users
 
+SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
+
+
+def users_at_once(n_items: int) -> int:
+    """How many users a batch may hold."""
+    return min(max(SCORES_AT_ONCE // max(n_items, 1), 1), 256)
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -29,11 +36,16 @@ class Candidates:
 
 
 def propose(
-    generators: Sequence[Generator], users: Users, catalogue: Catalogue, items: ItemState, repeats: bool = True
+    generators: Sequence[Generator],
+    users: Users,
+    catalogue: Catalogue,
+    items: ItemState,
+    repeats: bool = True,
+    always: Integers | None = None,
 ) -> Candidates:
     """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known).
 
-    Without ``repeats`` nothing that the user already has.
+    Without ``repeats`` nothing that the user already has. ``always``: items that every user is proposed, if eligible.
     """
     n_items = len(catalogue)
     scores, best = {}, {}
@@ -46,7 +58,10 @@ def propose(
         best[generator.name] = top_items(dense, generator.quota)
     rows = np.arange(len(users))[:, None]
     kept = {name: np.take_along_axis(scores[name], top, axis=1) > -np.inf for name, top in best.items()}
-    pairs = np.unique(np.concatenate([(rows * n_items + top)[kept[name]] for name, top in best.items()]))
+    proposed = [(rows * n_items + top)[kept[name]] for name, top in best.items()]
+    if always is not None and len(always):
+        proposed.append((rows * n_items + always[items.eligible[always]]).ravel())
+    pairs = np.unique(np.concatenate(proposed))
     user, item = pairs // n_items, pairs % n_items
     columns: dict[str, Floats] = {}
     for name, top in best.items():

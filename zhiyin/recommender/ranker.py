@@ -7,9 +7,10 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.catalogue import Floats
+from zhiyin.recommender.catalogue import Floats, Integers
 from zhiyin.recommender.features import Candidates
 
+BASE = "base"  # in contributions: what every score starts from
 WORTH_THREADS = 10_000  # rows from which on several threads are faster than one
 
 
@@ -28,6 +29,22 @@ class Ranker:
         scores = self.booster.predict(matrix(candidates, self.features), num_threads=threads)
         return np.asarray(scores, np.float64)
 
+    def contributions(self, candidates: Candidates, positions: Integers) -> list[dict[str, float]]:
+        """What each feature added to the score of the candidates at ``positions``, the largest first, without zeros.
+
+        Exact TreeSHAP (Lundberg et al. 2020): with ``base``, from which every score starts, they sum to it.
+        """
+        if not len(positions):
+            return []
+        rows = matrix(candidates, self.features, positions)
+        shares = np.asarray(self.booster.predict(rows, pred_contrib=True, num_threads=1))
+        names = np.array([*self.features, BASE])
+        order = np.argsort(-np.abs(shares), axis=1, kind="stable")
+        return [
+            {str(name): float(share) for name, share in zip(names[best], row[best], strict=True) if share}
+            for row, best in zip(shares, order, strict=True)
+        ]
+
     def save(self, path: Path) -> None:
         self.booster.save_model(path)
 
@@ -36,8 +53,8 @@ class Ranker:
         return cls(lgb.Booster(model_file=path))
 
 
-def matrix(candidates: Candidates, features: list[str]) -> Floats:
-    """Float32 [candidates, features].
+def matrix(candidates: Candidates, features: list[str], rows: Integers | slice = slice(None)) -> Floats:
+    """Float32 [candidates, features], of some candidates or of all.
 
     Raises:
         ValueError: a feature that the ranker learned from is not in the data any more.
@@ -45,4 +62,4 @@ def matrix(candidates: Candidates, features: list[str]) -> Floats:
     lost = [name for name in features if name not in candidates.columns]
     if lost:
         raise ValueError(f"the ranker needs {', '.join(lost)}, which the states no longer hold; train again")
-    return np.column_stack([candidates.columns[name] for name in features]).astype(np.float32, copy=False)
+    return np.column_stack([candidates.columns[name][rows] for name in features]).astype(np.float32, copy=False)

@@ -7,53 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
+from zhiyin.recommender.calibration import ACTIVITY, Calibration
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
-from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
-from zhiyin.recommender.explanation import Deed, Evidence, gather_evidence, say
-from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.explanation import Deed, gather_evidence, say
+from zhiyin.recommender.features import propose, users_at_once
+from zhiyin.recommender.item_rules import ItemRules
+from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
+from zhiyin.recommender.rules import SlateRules
 from zhiyin.recommender.slate import pick
 from zhiyin.recommender.users import Users
-
-USERS_AT_ONCE = 256  # dense scores of one generator for so many users and 20,000 items: 20 MB
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One place of a list. ``score`` compares within the list only; ``evidence`` is ready for JSON."""
-
-    item_id: str
-    title: str
-    rank: int
-    score: float
-    reason: str | None
-    evidence: list[Evidence]
-
-
-@dataclass(frozen=True)
-class Slate:
-    """A user's list, and labels of what was missing when it was made."""
-
-    user_id: str
-    items: list[Recommendation]
-    missing: list[str]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Lists of a batch as arrays: the candidates, the positions of the chosen ones, and their scores and ranks."""
-
-    users: Users
-    candidates: Candidates
-    chosen: Integers
-    rank: Integers
-    score: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,17 +35,22 @@ class Recommender:
     item_state: ItemState
     generators: dict[str, CandidateGenerator]
     ranker: Ranker
+    calibration: Calibration | None
+    text: Floats
+    rules: ItemRules
 
     @classmethod
-    def load(cls, bundle: Path) -> "Recommender":
-        """Verify and load a bundle.
+    def load(cls, bundle: Path, rules: SlateRules | None = None) -> "Recommender":
+        """Verify and load a bundle; without ``rules`` the defaults hold.
 
         Raises:
             FileNotFoundError, ValueError: no bundle there, or one that was changed.
         """
         parts, manifest = load_bundle(bundle)
         state = ItemState.of(parts.item_state, parts.catalogue, datetime.fromisoformat(manifest["as_of"]))
-        return cls(manifest["digest"], manifest, parts.catalogue, state, parts.generators, parts.ranker)
+        over = ItemRules.of(rules or SlateRules(), parts.catalogue)
+        models = parts.generators, parts.ranker, parts.calibration
+        return cls(manifest["digest"], manifest, parts.catalogue, state, *models, parts.text, over)
 
     @property
     def deed(self) -> Deed:
@@ -92,6 +66,10 @@ class Recommender:
         """The same models with the items' state of another moment."""
         return replace(self, item_state=item_state)
 
+    def under(self, rules: SlateRules) -> "Recommender":
+        """The same models under other rules."""
+        return replace(self, rules=ItemRules.of(rules, self.catalogue))
+
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
         """User states as this recommender reads them; a column that a row lacks is unknown."""
         users = Users.of(rows, self.catalogue, self.item_state.at)
@@ -101,21 +79,32 @@ class Recommender:
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""
-        for start in range(0, len(rows), USERS_AT_ONCE):
-            users = self.users(rows[start : start + USERS_AT_ONCE])
-            candidates = propose(list(self.generators.values()), users, self.catalogue, self.item_state)
+        size = users_at_once(len(self.catalogue))
+        for start in range(0, len(rows), size):
+            users = self.users(rows[start : start + size])
+            models = list(self.generators.values())
+            candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
             # Of someone without a history the ranker knows nothing: what is popular now, in that order.
             stranger = ~users.with_history[candidates.user]
             popular = candidates.columns["popularity_score"]
             scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
-            category = self.catalogue.category[candidates.item]
-            chosen, rank = pick(candidates.user, candidates.item, scores, category, k)
-            yield Ranked(users, candidates, chosen, rank, scores)
+            picked = pick(candidates, scores, self.catalogue, self.text, self.rules, k)
+            chance = np.full(len(scores), np.nan)
+            if self.calibration:
+                activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
+                chance[~stranger] = self.calibration(scores[~stranger], activity[~stranger])
+            yield Ranked(users, candidates, scores, chance, picked)
 
     def recommend(
-        self, users: pa.Table | list[dict[str, Any]], k: int = 10, explain: Literal["none", "text"] = "none"
+        self,
+        users: pa.Table | list[dict[str, Any]],
+        k: int = 10,
+        explain: Literal["none", "text"] = "none",
+        contributions: bool = False,
     ) -> list[Slate]:
         """A list for each row of user state (columns of users.parquet; ``{"user_id": …}`` alone: popular now).
+
+        ``contributions``: with what each feature added to the score.
 
         Raises:
             ValueError: ``k`` is below 1, ``explain`` is unknown, or a row has no user_id.
@@ -126,37 +115,51 @@ class Recommender:
             raise ValueError(f"explain must be none or text, got {explain!r}")
         slates: list[Slate] = []
         for ranked in self.rank(users, k):
-            evidence = gather_evidence(
-                ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators
-            )
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
-            for place, position in enumerate(ranked.chosen):
-                item, facts = int(ranked.candidates.item[position]), evidence[place]
-                reason = say(facts, self.deed) if explain == "text" else None
-                lists[ranked.candidates.user[position]].append(
-                    self._recommendation(item, int(ranked.rank[place]), float(ranked.score[position]), reason, facts)
-                )
+            for row, recommendation in self._explained(ranked, explain, contributions):
+                lists[row].append(recommendation)
             for row, user_id in enumerate(ranked.users.ids):
                 slates.append(Slate(user_id, lists[row], self._missing(ranked.users, row)))
         return slates
+
+    def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
+        """Every place of a batch's lists, with the row of its user."""
+        evidence = gather_evidence(
+            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators
+        )
+        shares = self.ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
+        for place, position in enumerate(ranked.chosen):
+            row, item = int(ranked.candidates.user[position]), int(ranked.candidates.item[position])
+            moved = self.rules.facts(item, int(ranked.picked.pin[place]), int(ranked.picked.by_score[place]))
+            facts = sorted([*evidence[place], *moved], key=lambda fact: fact.get("action") != "pin")
+            chance = float(ranked.probability[position])
+            yield (
+                row,
+                Recommendation(
+                    self.catalogue.item_ids[item],
+                    self.catalogue.titles[item],
+                    int(ranked.rank[place]),
+                    float(ranked.score[position]),
+                    None if np.isnan(chance) else chance,
+                    say(facts, self.deed) if explain == "text" else None,
+                    facts,
+                    shares[place] if shares and ranked.users.with_history[row] else None,
+                ),
+            )
 
     def interests(self, rows: pa.Table) -> pa.Table:
         """``user_id`` and ``user_interest`` (float32 vector) of every row of user state that has a sequence."""
         encoder = self.generators[Interest.name]
         assert isinstance(encoder, Interest)
         parts = []
-        for start in range(0, len(rows), USERS_AT_ONCE):
-            users = self.users(rows[start : start + USERS_AT_ONCE])
+        size = users_at_once(len(self.catalogue))
+        for start in range(0, len(rows), size):
+            users = self.users(rows[start : start + size])
             vectors = encoder.interests(users)
             column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             part = pa.table({USER_ID: pa.array(users.ids, pa.string()), "user_interest": column})
             parts.append(part.filter(pa.array(np.bincount(users.sequence.user, minlength=len(users)) > 0)))
         return pa.concat_tables(parts)
-
-    def _recommendation(
-        self, item: int, rank: int, score: float, reason: str | None, evidence: list[Evidence]
-    ) -> Recommendation:
-        return Recommendation(self.catalogue.item_ids[item], self.catalogue.titles[item], rank, score, reason, evidence)
 
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:

@@ -12,6 +12,7 @@ from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerat
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
+from zhiyin.recommender.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.users import Users
 
 ROWS_AT_ONCE = 64  # bounds memory: one row's attention bias takes length x length x heads doubles
@@ -23,8 +24,9 @@ class Interest(CandidateGenerator):
     name = "interest"
     quota = 60
 
-    def __init__(self, encoder: InterestEncoder) -> None:
+    def __init__(self, encoder: InterestEncoder, nearest: NearestItems | None = None) -> None:
         self.encoder = encoder
+        self.nearest = nearest  # None: every item is scored
         # Scoring in double precision, rounded once, makes a user's scores the same in every batch.
         self._scorer = deepcopy(encoder).double().eval()
         with torch.inference_mode():
@@ -32,10 +34,14 @@ class Interest(CandidateGenerator):
             self._items = torch.cat([vectors, self._scorer.popularity.unsqueeze(1)], dim=1).T.contiguous()
 
     @classmethod
-    def fit(cls, history: History, context: Context) -> Self:
+    def fit(cls, history: History, context: Context, exact: int = EXACT) -> Self:
         if context.fit_encoder is None:
             raise ValueError("the interest generator needs context.fit_encoder, the training loop of its encoder")
-        return cls(context.fit_encoder(history, context))
+        model = cls(context.fit_encoder(history, context))
+        if len(context.text) > exact:
+            vectors = model._items.T.float().contiguous().numpy()
+            model.nearest = NearestItems.build(vectors, context.seed, context.threads)
+        return model
 
     def interests(self, users: Users) -> Floats:
         """Interest vectors, float32 [users, width]; of a user without a history it means nothing."""
@@ -54,13 +60,21 @@ class Interest(CandidateGenerator):
     def score(self, users: Users, items: ItemState) -> Floats:
         interests, sequence = self._interests(users), users.sequence
         bias = torch.ones(len(users), 1, dtype=interests.dtype)
-        scores: Floats = (torch.cat([interests, bias], dim=1) @ self._items).float().numpy()
+        asked = torch.cat([interests, bias], dim=1)
+        if self.nearest is None:
+            scores: Floats = (asked @ self._items).float().numpy()
+        else:
+            found = self.nearest.search(asked.numpy(), REACH)
+            near = torch.einsum("ud,duc->uc", asked, self._items[:, torch.from_numpy(found)])
+            scores = spread(found, near.numpy(), self._items.shape[1], NOT_A_CANDIDATE)
         scores[np.bincount(sequence.user, minlength=len(users)) == 0] = NOT_A_CANDIDATE
         return scores
 
     def save(self, folder: Path) -> None:
         self.encoder.save(folder)
+        if self.nearest:
+            self.nearest.save(folder)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        return cls(InterestEncoder.load(folder, context.text))
+        return cls(InterestEncoder.load(folder, context.text), NearestItems.load(folder))

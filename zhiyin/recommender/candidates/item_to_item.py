@@ -4,11 +4,18 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.item_weights import (
+    MEMORY_LIMIT,
+    RANK,
+    Exact,
+    ItemWeights,
+    LowRank,
+    exact_bytes,
+)
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -20,17 +27,18 @@ BEST_SELLERS = 4_000  # the matrix is dense: memory and time grow with its squar
 class ItemToItem(CandidateGenerator):
     """EASE (Steck 2019, arXiv:1905.03375) on the best-sellers, asked with a recency-weighted profile.
 
-    Items past the best-sellers are no candidates here; the other generators reach them.
+    Items past the best-sellers are no candidates here; the other generators reach them. Where the exact matrix would
+    take more than ``memory_limit`` bytes, its low-rank form stands in.
     """
 
     name = "item_to_item"
     quota = 80
 
-    def __init__(self, n_items: int, items: Integers, weights: Floats, decay: float = 1.0) -> None:
+    def __init__(self, n_items: int, items: Integers, weights: ItemWeights, decay: float = 1.0) -> None:
         self.n_items = n_items
         self.decay = decay  # of an item's weight in the profile with every basket since the latest that held it
         self.items = items  # catalogue index of each row and column of weights
-        self.weights = weights  # float32 [best-sellers, best-sellers], zero diagonal
+        self.weights = weights  # [best-sellers, best-sellers]
 
     @classmethod
     def fit(
@@ -41,6 +49,7 @@ class ItemToItem(CandidateGenerator):
         ridge: float = 300.0,
         decay: float = 1.0,
         counted: bool = False,
+        memory_limit: int = MEMORY_LIMIT,
     ) -> Self:
         owned, count = np.unique(history.user * history.n_items + history.item, return_counts=True)
         user, item = owned // history.n_items, owned % history.n_items
@@ -52,17 +61,12 @@ class ItemToItem(CandidateGenerator):
         values = np.sqrt(count[keep]) if counted else np.ones(keep.sum())
         place = (user[keep], column[item[keep]])
         matrix = sp.csr_array((values.astype(np.float32), place), (history.n_users, len(best)))
-        gram = (matrix.T @ matrix).toarray()
-        gram[np.diag_indices_from(gram)] += ridge
-        factor, _ = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-        inverse, info = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-        if info:
-            raise ValueError(f"EASE: the Gram matrix of {len(best)} items could not be inverted (LAPACK info {info})")
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        weights = -inverse / np.diag(inverse)
-        np.fill_diagonal(weights, 0.0)
-        # Half precision in the bundle; rounded here so that a loaded model scores as the fitted one.
-        return cls(history.n_items, best, weights.astype(np.float16).astype(np.float32), decay)
+        if exact_bytes(len(best)) <= memory_limit:
+            return cls(history.n_items, best, Exact.fit(matrix, ridge), decay)
+        needs, may = exact_bytes(len(best)) / 2**30, memory_limit / 2**30
+        note = f"EASE on {len(best):,} items takes {needs:.1f} GiB, its limit is {may:.1f}: low rank ({RANK}) instead"
+        context.progress(cls.name, 0.0, note)
+        return cls(history.n_items, best, LowRank.fit(matrix, ridge, context.seed), decay)
 
     def _asked(self, users: Users) -> sp.csr_array:
         """Users' own best-sellers, the recent and frequent weighing more: sparse [users, best-sellers]."""
@@ -74,8 +78,7 @@ class ItemToItem(CandidateGenerator):
     def score(self, users: Users, items: ItemState) -> Floats:
         asked = self._asked(users)
         scores = np.full((len(users), len(items.eligible)), NOT_A_CANDIDATE, np.float32)
-        # Sparse times dense goes user by user, so a user's sums have one order in every batch.
-        found = asked @ self.weights
+        found = self.weights.times(asked)
         known = np.diff(asked.indptr) > 0
         scores[np.ix_(known, self.items)] = found[known]
         return scores
@@ -92,7 +95,7 @@ class ItemToItem(CandidateGenerator):
         pair = np.repeat(np.arange(len(user)), counts)
         entry = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts) + asked.indptr[user][pair]
         own, target = asked.indices[entry], column[item][pair]
-        weight = np.where(target >= 0, asked.data[entry] * self.weights[own, target], 0.0)
+        weight = np.where(target >= 0, asked.data[entry] * self.weights.between(own, target), 0.0)
         # The strongest of each pair; among equals the first in catalogue order.
         order = np.lexsort((own, -weight, pair))
         pairs, first = np.unique(pair[order], return_index=True)
@@ -102,14 +105,12 @@ class ItemToItem(CandidateGenerator):
         return found
 
     def save(self, folder: Path) -> None:
-        weights = self.weights.astype(np.float16)
-        write_arrays(
-            folder / "ease.safetensors", {"items": self.items, "weights": weights, "decay": np.array([self.decay])}
-        )
+        parts = {"items": self.items, "decay": np.array([self.decay])}
+        write_arrays(folder / "ease.safetensors", parts | self.weights.arrays())
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         tensors = load_file(folder / "ease.safetensors")
-        return cls(
-            len(context.text), tensors["items"], tensors["weights"].astype(np.float32), float(tensors["decay"][0])
-        )
+        exact = "weights" in tensors
+        weights = Exact(tensors["weights"].astype(np.float32)) if exact else LowRank(tensors["left"])
+        return cls(len(context.text), tensors["items"], weights, float(tensors["decay"][0]))

@@ -1,0 +1,66 @@
+"""Are probabilities true? What was promised against what came, on users drawn from all, buying or not."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from training.evaluation.splits import Truth
+from zhiyin.contract import USER_ID
+from zhiyin.recommender.recommender import Recommender
+
+USERS = 250  # enough for a table; each costs a list
+BINS = 10
+
+Values = npt.NDArray[np.float64]
+
+
+def measure_reliability(recommender: Recommender, users: pa.Table, truth: Truth, k: int) -> dict[str, Any] | None:
+    """``reliability`` of all candidates and of those listed, of up to ``USERS`` of the users, drawn by a hash.
+
+    None for a recommender without probabilities.
+    """
+    if recommender.calibration is None:
+        return None
+    drawn = np.argsort([zlib.crc32(user.encode()) for user in users[USER_ID].to_pylist()], kind="stable")[:USERS]
+    promised: list[Values] = []
+    taken: list[npt.NDArray[np.bool_]] = []
+    listed: list[npt.NDArray[np.bool_]] = []
+    for ranked in recommender.rank(users.take(pa.array(np.sort(drawn))), k):
+        known = ~np.isnan(ranked.probability)
+        pairs = ranked.candidates.user, ranked.candidates.item
+        place = np.isin(np.arange(len(ranked.candidates)), ranked.chosen)
+        promised.append(ranked.probability[known])
+        taken.append(truth.holds(ranked.users.ids, *pairs, recommender.catalogue)[known])
+        listed.append(place[known])
+    chance, came, shown = np.concatenate(promised), np.concatenate(taken), np.concatenate(listed)
+    return {
+        "users": len(drawn),
+        "candidates": reliability(chance, came),
+        "listed": reliability(chance[shown], came[shown]),
+    }
+
+
+def reliability(promised: Values, came: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Brier score, that of the base rate for all, expected calibration error (Naeini et al. 2015), and its table.
+
+    ``promised``: probabilities [rows]; ``came``: whether it happened [rows]. The bins hold equally many rows.
+    """
+    if not len(promised):
+        return {"rows": 0}
+    order = np.argsort(promised, kind="stable")
+    bins = [part for part in np.array_split(order, BINS) if len(part)]
+    table = [
+        {"rows": len(part), "promised": float(promised[part].mean()), "came": float(came[part].mean())} for part in bins
+    ]
+    base = float(came.mean())
+    return {
+        "rows": len(promised),
+        "base_rate": base,
+        "brier": float(np.mean((promised - came) ** 2)),
+        "brier_of_base_rate": base * (1 - base),
+        "ece": sum(row["rows"] * abs(row["promised"] - row["came"]) for row in table) / len(promised),
+        "table": table,
+    }

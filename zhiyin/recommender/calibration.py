@@ -1,0 +1,44 @@
+"""From the ranker's score to a probability: the chance that the user takes the item within the label window."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from zhiyin.recommender.catalogue import Floats
+from zhiyin.store import read_json, write_json
+
+ACTIVITY = "user_events_28d"  # the feature that tells how much a user takes
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A rising line through knots, both float64 [knots] and ascending; flat beyond the ends.
+
+    A score orders one user's items and says nothing of how much the user takes, so ``lift`` times the logarithm of its
+    activity is added first; the order within a user stays.
+    """
+
+    lift: float
+    score: Values
+    probability: Values
+
+    def __call__(self, scores: Values, activity: Floats) -> Values:
+        return np.interp(lifted(scores, activity, self.lift), self.score, self.probability)
+
+    def save(self, path: Path) -> None:
+        knots = {"score": self.score.tolist(), "probability": self.probability.tolist()}
+        write_json(path, {"lift": self.lift, **knots})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        facts = read_json(path)
+        return cls(facts["lift"], np.array(facts["score"]), np.array(facts["probability"]))
+
+
+def lifted(scores: Values, activity: Floats, lift: float) -> Values:
+    """Scores [rows] that compare between users; ``activity`` [rows]: events of 28 days, NaN for none."""
+    return np.asarray(scores + lift * np.log1p(np.nan_to_num(activity.astype(np.float64))))

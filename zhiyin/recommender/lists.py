@@ -1,0 +1,60 @@
+"""What a recommender hands out: lists for callers, and the arrays that they were made from for whoever judges them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zhiyin.recommender.catalogue import Integers
+from zhiyin.recommender.explanation import Evidence
+from zhiyin.recommender.features import Candidates
+from zhiyin.recommender.slate import Picked
+from zhiyin.recommender.users import Users
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One place of a list.
+
+    ``score`` compares within the list only; ``probability``: the chance that the user takes the item in the label days
+    from ``as_of`` on, None where the score says nothing of it; ``evidence`` is ready for JSON. ``contributions``, where
+    asked for: what each feature added to the score, and ``base``, from which every score starts; they sum to it.
+    """
+
+    item_id: str
+    title: str
+    rank: int
+    score: float
+    probability: float | None
+    reason: str | None
+    evidence: list[Evidence]
+    contributions: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Slate:
+    """A user's list, and labels of what was missing when it was made."""
+
+    user_id: str
+    items: list[Recommendation]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Lists of a batch as arrays: the candidates, their scores, and which of them were picked."""
+
+    users: Users
+    candidates: Candidates
+    score: npt.NDArray[np.float64]
+    probability: npt.NDArray[np.float64]  # NaN where unknown
+    picked: Picked
+
+    @property
+    def chosen(self) -> Integers:
+        """Positions of the picked candidates."""
+        return self.picked.position
+
+    @property
+    def rank(self) -> Integers:
+        return self.picked.rank
