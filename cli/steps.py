@@ -60,7 +60,7 @@ def features(settings: Settings, clock: Clock) -> Any:
 
 
 def finetune(settings: Settings, clock: Clock) -> Any:
-    """By hand: a new text encoder, fine-tuned on the log and distilled as the settings ask; later runs encode with it."""
+    """By hand: a new text encoder, fine-tuned and made smaller as the settings ask; later runs encode with it."""
     from training.text_towers import make_tower
     from zhiyin.warehouse import current
 

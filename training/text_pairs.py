@@ -53,7 +53,7 @@ class Pairs:
         return cls(group, entry[kept], np.cumsum(size) - size, size, chance)
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
-        """``count`` pairs: documents [n], a partner of each [n], and bool [n, n]: which partners are no negative of which.
+        """``count`` = n pairs: documents [n], their partners [n], and bool [n, n]: which partner is no row's negative.
 
         Those are all that stand in a row's group, its own document and another copy of its partner among them.
         """

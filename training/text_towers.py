@@ -14,7 +14,7 @@ import numpy as np
 from training.data import read_catalogue
 from training.text_distillation import distil, prune
 from training.text_pairs import Pairs
-from training.text_tuning import fine_tune
+from training.text_tuning import TuningConfig, fine_tune
 from zhiyin.clock import Clock
 from zhiyin.contract import INTERACTIONS
 from zhiyin.recommender.candidates.base import Progress, silent
@@ -31,7 +31,13 @@ def wanted(settings: Settings) -> bool:
     return settings.text_tuning != "off" or settings.text_layers is not None
 
 
-def adapt(settings: Settings, history: History, catalogue: Catalogue, progress: Progress = silent) -> TextEncoder:
+def adapt(
+    settings: Settings,
+    history: History,
+    catalogue: Catalogue,
+    progress: Progress = silent,
+    tuning: TuningConfig | None = None,
+) -> TextEncoder:
     """The encoder that the settings ask for, in float32; nothing but ``history`` teaches it.
 
     Raises:
@@ -41,7 +47,7 @@ def adapt(settings: Settings, history: History, catalogue: Catalogue, progress: 
     encoder = TextEncoder(settings.text_encoder, settings.threads, "float32")
     if settings.text_tuning != "off":
         pairs = Pairs.of(history, document, len(documents))
-        fine_tune(encoder, documents, pairs, settings.text_tuning, settings.seed, progress)
+        fine_tune(encoder, documents, pairs, settings.text_tuning, settings.seed, progress, tuning)
     if settings.text_layers is not None:
         vectors = encoder.encode(documents)
         prune(encoder, settings.text_layers)
@@ -56,7 +62,13 @@ def distinct_documents(catalogue: Catalogue) -> tuple[Sequence[str], "np.ndarray
     return documents.tolist(), index
 
 
-def make_tower(settings: Settings, clock: Clock, marts: Marts, progress: Progress = silent) -> Path:
+def make_tower(
+    settings: Settings,
+    clock: Clock,
+    marts: Marts,
+    progress: Progress = silent,
+    tuning: TuningConfig | None = None,
+) -> Path:
     """Adapt an encoder on events before ``clock.ranking_cut`` and keep it; returns its folder.
 
     The ranker learns from what comes after that cut, so the vectors must not know it (law 4).
@@ -68,7 +80,7 @@ def make_tower(settings: Settings, clock: Clock, marts: Marts, progress: Progres
         raise ValueError("nothing to fine-tune: set ZHIYIN_TEXT_TUNING to full or lora, or ZHIYIN_TEXT_LAYERS")
     catalogue = read_catalogue(marts)
     history = History.of(read_interactions(marts.path(INTERACTIONS)), catalogue, clock.ranking_cut)
-    encoder = adapt(settings, history, catalogue, progress)
+    encoder = adapt(settings, history, catalogue, progress, tuning)
     tuned = settings.text_tuning != "off"
     facts = _recipe(settings) | {"taught_before": clock.ranking_cut.isoformat() if tuned else None}
 

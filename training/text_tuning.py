@@ -66,15 +66,19 @@ def fine_tune(
     learned = [weights for weights in encoder.model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.01, fused=True)
     tokens = encoder.tokenize(documents)
+    lengths, place = np.array([len(ids) for ids in tokens]), np.zeros(len(tokens), np.int64)
     log_q = torch.from_numpy(np.log(np.maximum(pairs.chance, 1e-12))).float().to(encoder.device) * config.log_q
     encoder.model.train(config.dropout)
     running = 0.0
     for step in range(config.steps):
         one, other, together = pairs.draw(config.pairs, random)
-        distinct, place = np.unique(np.concatenate([one, other]), return_inverse=True)
+        # Each document once, those of like length together: hardly anything is padding.
+        distinct = np.unique(np.concatenate([one, other]))
+        distinct = distinct[np.argsort(lengths[distinct], kind="stable")]
         with autocast(encoder):
-            vectors = encoder.vectors([tokens[document] for document in distinct])
-        left, right = vectors[torch.from_numpy(place).to(encoder.device)].chunk(2)
+            parts = [encoder.vectors([tokens[index] for index in part]) for part in np.array_split(distinct, 4)]
+        place[distinct] = np.arange(len(distinct))
+        left, right = (torch.cat(parts)[torch.from_numpy(place[side]).to(encoder.device)] for side in (one, other))
         scores = left @ right.T / config.temperature - log_q[torch.from_numpy(other)]
         scores = scores.masked_fill(torch.from_numpy(together).to(encoder.device), -torch.inf)
         loss = functional.cross_entropy(scores, torch.arange(config.pairs, device=encoder.device))

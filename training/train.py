@@ -8,7 +8,6 @@ By hand::
 import importlib.metadata
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 

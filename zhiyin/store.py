@@ -77,7 +77,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def publish_by_digest(parent: Path, write: Callable[[Path], str]) -> Path:
-    """Keep a new artefact as ``parent/<digest>``: ``write`` fills the folder that it is given and returns the digest."""
+    """Keep a new artefact as ``parent/<digest>``: ``write`` fills the folder it is given and returns the digest."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".new.") as place:
         folder = parent / write(Path(place))

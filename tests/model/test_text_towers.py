@@ -11,7 +11,7 @@ import torch
 
 from tests.model.checkerboard import N_ITEMS, NOW, World, interactions, items_table
 from tests.model.tiny_encoder import write_tiny_encoder
-from training.text_distillation import distil, prune
+from training.text_distillation import DistillationConfig, distil, prune
 from training.text_pairs import Pairs
 from training.text_towers import find_tower, make_tower
 from training.text_tuning import TuningConfig, fine_tune
@@ -22,6 +22,7 @@ from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
 
 CLOCK = Clock(NOW, label_days=5)
+QUICK = TuningConfig(steps=40, pairs=32, learning_rate=2e-3, lora_learning_rate=5e-3)
 DOCUMENTS = [f"word{item}" for item in range(N_ITEMS)]  # which says nothing of the taste
 SAME_TASTE = np.equal.outer(np.arange(N_ITEMS) % 2, np.arange(N_ITEMS) % 2) & ~np.eye(N_ITEMS, dtype=bool)
 OTHER_TASTE = np.not_equal.outer(np.arange(N_ITEMS) % 2, np.arange(N_ITEMS) % 2)
@@ -57,7 +58,7 @@ def test_documents_that_are_bought_together_come_together(settings, method, bask
     before = gap(encoder)
     assert abs(before) < 0.1
     pairs = Pairs.of(history, names, N_ITEMS)
-    fine_tune(encoder, DOCUMENTS, pairs, method, 0, silent, TuningConfig(steps=60, pairs=32, learning_rate=2e-3))
+    fine_tune(encoder, DOCUMENTS, pairs, method, 0, silent, QUICK)
     assert gap(encoder) > before + 0.3
     assert not [name for name, _ in encoder.model.named_parameters() if "lora" in name]
 
@@ -85,31 +86,36 @@ def test_a_tower_repeats_exactly_and_no_event_since_the_rankers_cut_teaches_it(s
     """Law 4: a leak is planted in what the ranker and the evaluation learn from."""
     marts = marts_of(tmp_path / "marts", world.events)
     assert find_tower(settings, CLOCK) is None
-    tower = make_tower(settings, CLOCK, marts)
+    tower = make_tower(settings, CLOCK, marts, tuning=QUICK)
     assert find_tower(settings, CLOCK) == str(tower)
     leak = [
-        (user, "i000" if item != "i000" else "i001", basket, at) if at >= CLOCK.ranking_cut else (user, item, basket, at)
+        (user, "i000" if item != "i000" else "i001", basket, at)
+        if at >= CLOCK.ranking_cut
+        else (user, item, basket, at)
         for user, item, basket, at in world.events
     ]
     assert leak != world.events
     again = Settings(**(settings.model_dump() | {"home": tmp_path / "elsewhere"}))
-    assert make_tower(again, CLOCK, marts_of(tmp_path / "leak", leak)).name == tower.name
+    assert make_tower(again, CLOCK, marts_of(tmp_path / "leak", leak), tuning=QUICK).name == tower.name
     assert gap(TextEncoder(str(tower))) > 0.3
 
 
 def test_a_run_reads_the_latest_tower_of_its_settings_and_none_that_has_seen_too_much(settings, tmp_path, world):
     marts = marts_of(tmp_path / "marts", world.events)
     yesterday = Clock(NOW - timedelta(days=1), label_days=5)
-    earlier, later = make_tower(settings, yesterday, marts), make_tower(settings, CLOCK, marts)
+    earlier, later = (
+        make_tower(settings, yesterday, marts, tuning=QUICK),
+        make_tower(settings, CLOCK, marts, tuning=QUICK),
+    )
     assert find_tower(settings, CLOCK) == str(later)
     assert find_tower(settings, yesterday) == str(earlier)
     assert find_tower(Settings(**(settings.model_dump() | {"text_tuning": "lora"})), CLOCK) is None
     named = Settings(home=settings.home, dataset="checkerboard", text_encoder=str(later))
     assert find_tower(named, CLOCK) == str(later)
-    with pytest.raises(ValueError, match="has learned from events until 2020-02-20.*take an earlier one"):
+    with pytest.raises(ValueError, match=r"has learned from events until 2020-02-20.*take an earlier one"):
         find_tower(named, yesterday)
     with pytest.raises(ValueError, match="ZHIYIN_TEXT_TUNING"):
-        make_tower(named, CLOCK, marts)
+        make_tower(named, CLOCK, marts, tuning=QUICK)
 
 
 def test_a_pruned_tower_learns_the_vectors_of_the_whole(settings, tmp_path):
@@ -118,7 +124,7 @@ def test_a_pruned_tower_learns_the_vectors_of_the_whole(settings, tmp_path):
     wanted = whole.encode(DOCUMENTS)
     prune(small, 1)
     pruned = float((small.encode(DOCUMENTS) * wanted).sum(axis=1).mean())
-    distil(small, DOCUMENTS, wanted, 0, silent)
+    distil(small, DOCUMENTS, wanted, 0, silent, DistillationConfig(steps=200, learning_rate=3e-3))
     distilled = float((small.encode(DOCUMENTS) * wanted).sum(axis=1).mean())
     assert pruned < 0.9 < 0.99 < distilled
     small.save(tmp_path / "small")

@@ -120,19 +120,23 @@ class TextEncoder:
 
     def vectors(self, batch: list[list[int]]) -> Tensor:
         """Float32 [texts, d] of unit length, on the encoder's device, with gradients where they are on."""
+        ids, mask = (grid.to(self.device) for grid in self.padded(batch))
+        seen = None if min(map(len, batch)) == ids.shape[1] else mask
+        hidden = self.model(input_ids=ids, attention_mask=seen).last_hidden_state.float()
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = mask.unsqueeze(-1).float()
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        return functional.normalize(pooled, dim=1)
+
+    def padded(self, batch: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids, padded to the longest, and their mask: int64 [texts, tokens] each."""
         width = max(len(ids) for ids in batch)
         padding = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([row + [padding] * (width - len(row)) for row in batch])
         lengths = torch.tensor([len(row) for row in batch]).unsqueeze(1)
-        mask = (torch.arange(width).unsqueeze(0) < lengths).long()
-        seen = None if int(lengths.min()) == width else mask.to(self.device)
-        hidden = self.model(input_ids=ids.to(self.device), attention_mask=seen).last_hidden_state.float()
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            weights = mask.to(self.device).unsqueeze(-1).float()
-            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-        return functional.normalize(pooled, dim=1)
+        return ids, (torch.arange(width).unsqueeze(0) < lengths).long()
 
     def save(self, folder: Path) -> None:
         """Write a transformers folder, with its pooling as sentence-transformers keeps it."""
