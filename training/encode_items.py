@@ -22,6 +22,8 @@ from zhiyin.warehouse import Marts
 
 DIMENSIONS = 128  # of the standardised vectors; the rest of a sentence vector is hardly more than noise on short texts
 
+WORTH_COMPILING = 100_000  # documents, on a GPU
+
 
 @dataclass(frozen=True)
 class EncodeReport:
@@ -93,6 +95,8 @@ def _encode(
     fresh = [text for text in distinct if digests[text] not in known]
     if fresh:
         note = f"{len(fresh):,} of {len(distinct):,} documents are new"
+        if encoder.device == "cuda" and len(fresh) >= WORTH_COMPILING:
+            encoder.compile()
         added = encoder.encode(fresh, lambda done: progress("encode", done / len(fresh), note))
         known |= {digests[text]: len(vectors) + row for row, text in enumerate(fresh)}
         vectors = np.concatenate([vectors, added])

@@ -116,6 +116,11 @@ def test_a_run_reads_the_latest_tower_of_its_settings_and_none_that_has_seen_too
         find_tower(named, yesterday)
     with pytest.raises(ValueError, match="ZHIYIN_TEXT_TUNING"):
         make_tower(named, CLOCK, marts, tuning=QUICK)
+    # One that is only smaller has learned from no event: any run may read it.
+    smaller = Settings(**(settings.model_dump() | {"text_tuning": "off", "text_layers": 1}))
+    small = make_tower(smaller, CLOCK, marts)
+    assert find_tower(smaller, Clock(NOW - timedelta(days=60), label_days=5)) == str(small)
+    assert TextEncoder(str(small)).model.config.num_hidden_layers == 1
 
 
 def test_a_pruned_tower_learns_the_vectors_of_the_whole(settings, tmp_path):

@@ -62,11 +62,10 @@ class TextEncoder:
     """An encoder with the pooling that its files ask for and unit-length vectors.
 
     ``precision``: ``auto`` is bfloat16 where the hardware multiplies it, else float32; ``int8`` (weights, and inputs of
-    linear layers as they come) is for CPUs and costs accuracy: see docs/benchmarks.md. ``compiled``: torch.compile,
-    worth its minutes on a GPU with many documents.
+    linear layers as they come) is for CPUs and costs accuracy: see docs/benchmarks.md.
     """
 
-    def __init__(self, name: str, threads: int = 1, precision: Precision = "auto", compiled: bool = False) -> None:
+    def __init__(self, name: str, threads: int = 1, precision: Precision = "auto") -> None:
         torch.set_num_threads(threads)
         folder = model_folder(name)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -87,8 +86,10 @@ class TextEncoder:
         """Names weights, tokens, pooling and precision, wherever they lie: vectors of one digest can be compared."""
         if precision == "int8":
             self.model = _quantized(self.model)
-        if compiled:
-            self.model = torch.compile(self.model, dynamic=True)
+
+    def compile(self) -> None:
+        """By torch.compile: its minute is worth it on a GPU with many documents to come."""
+        self.model = torch.compile(self.model, dynamic=True)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut to 256 or to what the model can read, the closing token kept."""
