@@ -16,8 +16,7 @@ from zhiyin.recommender.text_encoder import TextEncoder
 class Pooled(nn.Module):
     """Tokens to vectors in one graph.
 
-    The mask is given its four axes here: from one of two, transformers makes its own, by branches that an export fixes
-    as its example took them.
+    The mask is given its four axes here, so that none of the branches by which transformers makes them is exported.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from training.interest_encoder import one_cycle
 from training.text_tuning import autocast, make_deterministic, mean_of_late
 from zhiyin.recommender.candidates.base import Progress
-from zhiyin.recommender.catalogue import Floats
+from zhiyin.recommender.catalogue import Floats, Integers
 from zhiyin.recommender.text_encoder import TextEncoder
 
 
@@ -22,7 +22,7 @@ from zhiyin.recommender.text_encoder import TextEncoder
 class DistillationConfig:
     """How the smaller one learns."""
 
-    steps: int = 600
+    passes: int = 10  # over the documents
     documents: int = 128  # of a step
     learning_rate: float = 3e-4
 
@@ -63,22 +63,21 @@ def distil(
     tokens, wanted = encoder.tokenize(documents), torch.from_numpy(vectors).to(encoder.device)
     # Documents of like length meet, so that hardly anything is padding; which of them meet is another each time round.
     lengths = np.array([len(ids) for ids in tokens])
-    batches: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+    batches: list[Integers] = []
+    for _ in range(config.passes):
+        order = np.argsort(lengths * random.uniform(0.8, 1.2, len(lengths)), kind="stable")
+        places = range(0, len(order), config.documents)
+        batches += [order[place : place + config.documents] for place in random.permutation(places)]
     running = 0.0
-    for step in range(config.steps):
-        if not batches:
-            order = np.argsort(lengths * random.uniform(0.8, 1.2, len(lengths)), kind="stable")
-            places = range(0, len(order), config.documents)
-            batches = [order[place : place + config.documents] for place in random.permutation(places)]
-        batch = batches.pop()
+    for step, batch in enumerate(batches):
         with autocast(encoder):
             given = encoder.vectors([tokens[document] for document in batch])
         loss = (given - wanted[torch.from_numpy(batch)]).square().sum(dim=1).mean()
-        optimizer.param_groups[0]["lr"] = config.learning_rate * one_cycle(step / config.steps)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * one_cycle(step / len(batches))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         running = mean_of_late(running, float(loss.detach()), step)
-        progress("distil", (step + 1) / config.steps, f"cosine {1 - running / 2:.4f}")
+        progress("distil", (step + 1) / len(batches), f"cosine {1 - running / 2:.4f}")
     encoder.model.requires_grad_(True)

@@ -129,7 +129,7 @@ def test_a_pruned_tower_learns_the_vectors_of_the_whole(settings, tmp_path):
     wanted = whole.encode(DOCUMENTS)
     prune(small, 1)
     pruned = float((small.encode(DOCUMENTS) * wanted).sum(axis=1).mean())
-    distil(small, DOCUMENTS, wanted, 0, silent, DistillationConfig(steps=200, learning_rate=3e-3))
+    distil(small, DOCUMENTS, wanted, 0, silent, DistillationConfig(passes=200, learning_rate=3e-3))
     distilled = float((small.encode(DOCUMENTS) * wanted).sum(axis=1).mean())
     assert pruned < 0.9 < 0.99 < distilled
     small.save(tmp_path / "small")
