@@ -11,6 +11,8 @@ import torch
 
 from tests.model.checkerboard import N_ITEMS, NOW, World, interactions, items_table
 from tests.model.tiny_encoder import write_tiny_encoder
+from training.evaluation.benchmark import pose
+from training.evaluation.protocols import LeaveOneOut
 from training.text_distillation import DistillationConfig, distil, prune
 from training.text_pairs import Pairs
 from training.text_towers import find_tower, make_tower
@@ -39,7 +41,7 @@ def marts_of(folder, events) -> Marts:
     pq.write_table(interactions(events), folder / "interactions.parquet")
     items = items_table().drop_columns("document").append_column("document", pa.array(DOCUMENTS))
     pq.write_table(items, folder / "items.parquet")
-    return Marts(folder, {"rows": {"interactions": len(events), "items": N_ITEMS}})
+    return Marts(folder, {"as_of": NOW.isoformat(), "rows": {"interactions": len(events), "items": N_ITEMS}})
 
 
 def gap(encoder: TextEncoder) -> float:
@@ -121,6 +123,26 @@ def test_a_run_reads_the_latest_tower_of_its_settings_and_none_that_has_seen_too
     small = make_tower(smaller, CLOCK, marts)
     assert find_tower(smaller, Clock(NOW - timedelta(days=60), label_days=5)) == str(small)
     assert TextEncoder(str(small)).model.config.num_hidden_layers == 1
+
+
+def test_a_benchmark_teaches_the_encoder_only_what_its_question_leaves(settings, tmp_path, world):
+    """Law 4: another answer is planted; it must teach nothing."""
+    last = {row[0]: row for row in sorted(world.events, key=lambda row: (row[3], row[2], row[1]))}
+    moved = [
+        (user, f"i{int(item[1:]) + 1:03d}", basket, at)
+        if last[user] == (user, item, basket, at) and item < "i011"
+        else (user, item, basket, at)
+        for user, item, basket, at in world.events
+    ]
+    one, other = (
+        pose(settings, marts_of(tmp_path / name, events), LeaveOneOut())
+        for name, events in (("one", world.events), ("other", moved))
+    )
+    assert (one.split.true_item != other.split.true_item).any()
+    np.testing.assert_array_equal(one.context.text, other.context.text)
+    off = Settings(**(settings.model_dump() | {"text_tuning": "off"}))
+    plain = pose(off, marts_of(tmp_path / "plain", world.events), LeaveOneOut()).context.text
+    assert plain.shape != one.context.text.shape or not np.allclose(plain, one.context.text, atol=0.1)
 
 
 def test_a_pruned_tower_learns_the_vectors_of_the_whole(settings, tmp_path):
