@@ -5,6 +5,7 @@ They take the protocols of docs/benchmarks.md straight from the packages, so tha
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy.sparse as sp
 
 from training.encode_items import TextBasis
-from zhiyin.recommender.catalogue import Floats, Integers
+from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers
 from zhiyin.recommender.history import History, event_type_codes
 from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
 from zhiyin.recommender.text_encoder import TextEncoder
@@ -138,28 +140,50 @@ def judge(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float64]:
     import torch
 
     history = task.history
-    judged = np.unique(task.user)
     last = np.zeros(history.n_users)
     np.maximum.at(last, history.user, history.at)
     sessions = pad_sessions(
         history.user, history.item, history.type, history.basket, history.at, encoder.config.length, last
     )
-    known = np.bincount(history.user, minlength=history.n_users) > 0
-    values = []
     with torch.inference_mode():
         items = encoder.item_vectors(torch.arange(history.n_items))
-        for rows in np.array_split(judged, -(-len(judged) // 64)):
-            scores = (encoder.interests(sessions.rows(torch.from_numpy(rows))) @ items.T + encoder.popularity).numpy()
-            scores[~known[rows]] = -np.inf
-            truth = np.zeros(scores.shape, bool)
-            mine = np.isin(task.user, rows)
-            truth[np.searchsorted(rows, task.user[mine]), task.item[mine]] = True
-            if task.new:
-                past = np.isin(history.user, rows)
-                scores[np.searchsorted(rows, history.user[past]), history.item[past]] = -np.inf
-            top = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-            discount = 1 / np.log2(np.arange(K) + 2)
-            gained = (np.take_along_axis(truth, top, axis=1) * discount).sum(axis=1)
-            ideal = np.cumsum(discount)[np.minimum(truth.sum(axis=1), K) - 1]
-            values.append(gained / ideal)
+
+        def score(rows: Integers) -> Floats:
+            interests = encoder.interests(sessions.rows(torch.from_numpy(rows)))
+            return np.asarray((interests @ items.T + encoder.popularity).numpy())
+
+        return ndcg(task, score)
+
+
+def judge_text(task: Task, text: Floats) -> npt.NDArray[np.float64]:
+    """NDCG@10 [users with a truth] of text neighbours: cosine to the mean of what the user took, half of it in 90 days.
+
+    ``text``: standardised document vectors [items, d].
+    """
+    history, unit = task.history, text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-9)
+    weight = 0.5 ** ((history.cut - history.at) / (90 * SECONDS_PER_DAY))
+    shape = (history.n_users, history.n_items)
+    taste = sp.coo_array((weight, (history.user, history.item)), shape).tocsr() @ unit
+    return ndcg(task, lambda rows: np.asarray(taste[rows] @ unit.T, np.float32))
+
+
+def ndcg(task: Task, score: Callable[[Integers], Floats]) -> npt.NDArray[np.float64]:
+    """NDCG@10 [users with a truth]; ``score``: of some users [users, items]."""
+    history, judged = task.history, np.unique(task.user)
+    known = np.bincount(history.user, minlength=history.n_users) > 0
+    values = []
+    for rows in np.array_split(judged, -(-len(judged) // 64)):
+        scores = score(rows)
+        scores[~known[rows]] = -np.inf
+        truth = np.zeros(scores.shape, bool)
+        mine = np.isin(task.user, rows)
+        truth[np.searchsorted(rows, task.user[mine]), task.item[mine]] = True
+        if task.new:
+            past = np.isin(history.user, rows)
+            scores[np.searchsorted(rows, history.user[past]), history.item[past]] = -np.inf
+        top = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+        discount = 1 / np.log2(np.arange(K) + 2)
+        gained = (np.take_along_axis(truth, top, axis=1) * discount).sum(axis=1)
+        ideal = np.cumsum(discount)[np.minimum(truth.sum(axis=1), K) - 1]
+        values.append(gained / ideal)
     return np.concatenate(values)

@@ -63,6 +63,7 @@ def benchmark(
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
     from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
+    from training.evaluation.gate import WHOLE
     from training.evaluation.models import MODELS
     from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays, Protocol
     from training.evaluation.tuned import tuned
@@ -81,9 +82,11 @@ def benchmark(
         asked = NextDays(moment, days, take == "all", least)
     else:
         asked = LeaveOneOut() if protocol == "leave_one_out" else ColdItems()
-    problem = pose(settings, marts, asked, validation, _progress("data"))
-    split = problem.split
     kind = f"{protocol}_{take}" if protocol == "next_days" else protocol
+    chosen_options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
+    earlier = chosen_options[WHOLE].get("questions", 1) if WHOLE in chosen else 0
+    problem = pose(settings, marts, asked, validation, _progress("data"), earlier)
+    split = problem.split
     title = (
         f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
         f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates"
@@ -92,8 +95,7 @@ def benchmark(
     judged = {}
     for name in chosen:
         problem = replace(problem, context=replace(problem.context, progress=_progress(name)))
-        options = tuned(settings.dataset, kind, name) | overrides.get(name, {})
-        judged[name] = judge(problem, name, options, sample if scores else 0)
+        judged[name] = judge(problem, name, chosen_options[name], sample if scores else 0)
         figure = float(judged[name].values["ndcg@10"].mean())
         errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
     facts = summarise(judged, split)
@@ -109,7 +111,8 @@ def benchmark(
         "candidates": int(split.candidates.sum()),
         "seed": settings.seed,
         "threads": settings.threads,
-        "settings": {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen},
+        "settings": chosen_options,
+        "text": {name: getattr(settings, name) for name in ("text_encoder", "text_tuning", "text_layers")},
         **facts,
     }
     target = json_file or settings.reports / f"benchmark-{kind}{'-validation' if validation else ''}.json"

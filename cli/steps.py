@@ -59,13 +59,26 @@ def features(settings: Settings, clock: Clock) -> Any:
     return states
 
 
-def encode(settings: Settings, clock: Clock) -> Any:
-    """Item documents through the sentence encoder: only those not in the cache."""
-    from feature_repo import write_item_embedding
-    from training.encode_items import encode_items
+def finetune(settings: Settings, clock: Clock) -> Any:
+    """By hand: a new text encoder, fine-tuned and made smaller as the settings ask; later runs encode with it."""
+    from training.text_towers import make_tower
     from zhiyin.warehouse import current
 
-    report = encode_items(settings, current(settings), log_progress)
+    return make_tower(settings, clock, current(settings), log_progress)
+
+
+def encode(settings: Settings, clock: Clock) -> Any:
+    """Item documents through the sentence encoder: only those not in the cache.
+
+    Where the settings ask for a fine-tuned or smaller encoder, the first run makes it and later ones go on with it.
+    """
+    from feature_repo import write_item_embedding
+    from training.encode_items import encode_items
+    from training.text_towers import find_tower
+    from zhiyin.warehouse import current
+
+    tower = find_tower(settings, clock) or str(finetune(settings, clock))
+    report = encode_items(settings, current(settings), tower, log_progress)
     write_item_embedding(settings, report.encoder)
     return report
 
@@ -176,7 +189,7 @@ IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
     *(land, build, publish, document, features, encode),
     *(train, evaluate, gate, package, promote, embed, report),
 )
-STEPS = {step.__name__: step for step in IN_ORDER}
+STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
 
 
 def run_step(name: str, settings: Settings, clock: Clock) -> Any:

@@ -22,6 +22,8 @@ from zhiyin.warehouse import Marts
 
 DIMENSIONS = 128  # of the standardised vectors; the rest of a sentence vector is hardly more than noise on short texts
 
+WORTH_COMPILING = 100_000  # documents, on a GPU
+
 
 @dataclass(frozen=True)
 class EncodeReport:
@@ -32,15 +34,17 @@ class EncodeReport:
     encoder: str
 
 
-def encode_items(settings: Settings, marts: Marts, progress: Progress = silent) -> EncodeReport:
-    """Encode what is new: one vector per distinct document, kept under the encoder's digest."""
+def encode_items(settings: Settings, marts: Marts, tower: str, progress: Progress = silent) -> EncodeReport:
+    """Encode what is new: one vector per distinct document, kept under the digest of the encoder named ``tower``."""
     documents = read_catalogue(marts).table["document"]
-    return _encode(settings, documents, progress)[0]
+    return _encode(settings, documents, tower, progress)[0]
 
 
-def document_vectors(settings: Settings, catalogue: Catalogue, progress: Progress = silent) -> tuple[Floats, str]:
+def document_vectors(
+    settings: Settings, catalogue: Catalogue, tower: str, progress: Progress = silent
+) -> tuple[Floats, str]:
     """Float32 [items, d]: the sentence vector of each item's document; and the digest of the encoder."""
-    report, vectors = _encode(settings, catalogue.table["document"], progress)
+    report, vectors = _encode(settings, catalogue.table["document"], tower, progress)
     return vectors, report.encoder
 
 
@@ -73,11 +77,13 @@ class TextBasis:
         return cls(**load_file(path))
 
 
-def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) -> tuple[EncodeReport, Floats]:
+def _encode(
+    settings: Settings, documents: pa.ChunkedArray, tower: str, progress: Progress
+) -> tuple[EncodeReport, Floats]:
     texts = pc.fill_null(documents.cast(pa.string()), "").to_pylist()
     distinct = sorted(set(texts))
     digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in distinct}
-    encoder = TextEncoder(settings.text_encoder, settings.threads, settings.text_precision)
+    encoder = TextEncoder(tower, settings.threads, settings.text_precision)
     path = settings.encodings / f"{encoder.digest[:16]}.parquet"
     known: dict[str, int] = {}
     vectors = np.empty((0, encoder.dimensions), np.float32)
@@ -89,6 +95,8 @@ def _encode(settings: Settings, documents: pa.ChunkedArray, progress: Progress) 
     fresh = [text for text in distinct if digests[text] not in known]
     if fresh:
         note = f"{len(fresh):,} of {len(distinct):,} documents are new"
+        if encoder.device == "cuda" and len(fresh) >= WORTH_COMPILING:
+            encoder.compile()
         added = encoder.encode(fresh, lambda done: progress("encode", done / len(fresh), note))
         known |= {digests[text]: len(vectors) + row for row, text in enumerate(fresh)}
         vectors = np.concatenate([vectors, added])

@@ -6,10 +6,8 @@ By hand::
 """
 
 import importlib.metadata
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -19,6 +17,7 @@ from training.encode_items import document_vectors
 from training.encoders import Encoders
 from training.ranker import fit_ranker
 from training.ranking_set import build_ranking_set
+from training.text_towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
@@ -26,7 +25,7 @@ from zhiyin.recommender.candidates.base import Progress, silent
 from zhiyin.recommender.catalogue import item_rows
 from zhiyin.recommender.history import History
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_folder
+from zhiyin.store import publish_by_digest
 from zhiyin.warehouse import Marts
 
 LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
@@ -45,7 +44,10 @@ def train(
     ranker saw one at or after the first label window.
     """
     data = read_data(marts, states)
-    vectors, text_encoder = document_vectors(settings, data.catalogue, progress)
+    tower = find_tower(settings, clock)
+    if tower is None:
+        raise ValueError("there is no text tower of these settings yet: run the step encode, or finetune, first")
+    vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
     encoders = Encoders.after(settings, clock, vectors, text_encoder)
     text = encoders.basis.standardise(vectors)
     context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit)
@@ -73,7 +75,7 @@ def train(
         "seed": settings.seed,
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
-    folder = _store(settings, bundle, facts)
+    folder = publish_by_digest(settings.bundles, lambda place: str(bundle.write(place, facts)["digest"]))
     encoders.save(settings, clock, text_encoder)
     return folder
 
@@ -85,18 +87,6 @@ def fit_generators(history: History, context: Context) -> list[CandidateGenerato
         context.progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
         fitted.append(kind.fit(history, context))
     return fitted
-
-
-def _store(settings: Settings, bundle: Bundle, facts: dict[str, Any]) -> Path:
-    """Write the bundle beside its place, which only its digest names, and move it there."""
-    settings.bundles.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.bundles, prefix=".new.") as place:
-        manifest = bundle.write(Path(place), facts)
-        folder: Path = settings.bundles / manifest["digest"]
-        with atomic_folder(folder) as temporary:
-            for part in Path(place).iterdir():
-                part.rename(temporary / part.name)
-    return folder
 
 
 def _day(moment: float) -> str:

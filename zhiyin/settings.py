@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     text_precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto", description="Of the sentence encoder; auto: bfloat16 where the hardware has it. int8 costs accuracy."
     )
+    text_tuning: Literal["off", "full", "lora"] = Field(
+        "off", description="Fine-tune the sentence encoder on the log: all its weights, or low-rank updates (LoRA)."
+    )
+    text_layers: int | None = Field(
+        None, ge=1, description="Make the sentence encoder smaller: its first layers, distilled from the whole."
+    )
     rules: Path | None = Field(
         None, description="TOML file of slate rules (see zhiyin/recommender/rules.py); empty: none but the defaults."
     )
@@ -131,6 +137,11 @@ class Settings(BaseSettings):
     def encodings(self) -> Path:
         """Cache of document vectors, by encoder and document digest."""
         return self.home / "encodings"
+
+    @cached_property
+    def text_towers(self) -> Path:
+        """Sentence encoders that were fine-tuned or made smaller: ``<digest>/``, transformers folders."""
+        return self.data / "text_towers"
 
     @cached_property
     def encoders(self) -> Path:

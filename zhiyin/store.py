@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,17 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(temporary.with_name(f"{temporary.name}.old"), ignore_errors=True)
+
+
+def publish_by_digest(parent: Path, write: Callable[[Path], str]) -> Path:
+    """Keep a new artefact as ``parent/<digest>``: ``write`` fills the folder it is given and returns the digest."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".new.") as place:
+        folder = parent / write(Path(place))
+        with atomic_folder(folder) as temporary:
+            for part in Path(place).iterdir():
+                part.rename(temporary / part.name)
+    return folder
 
 
 def write_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:

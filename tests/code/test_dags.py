@@ -7,7 +7,7 @@ import pendulum
 import pytest
 
 from cli.environment import environment
-from cli.steps import STEPS
+from cli.steps import IN_ORDER
 from zhiyin.settings import PROJECT, get_settings
 from zhiyin.warehouse import dbt
 
@@ -30,7 +30,7 @@ def dag(tmp_path_factory):
 
 def test_every_step_is_a_task_but_the_build_which_has_a_task_per_model(dag):
     tasks = {task_id for task_id in dag.task_ids if not task_id.startswith("dbt.")}
-    assert tasks == set(STEPS) - {"build"}
+    assert tasks == {step.__name__ for step in IN_ORDER} - {"build"}
     for mart in ("interactions", "user_activity", "item_activity"):
         assert any(mart in task_id for task_id in dag.task_ids if task_id.startswith("dbt."))
 

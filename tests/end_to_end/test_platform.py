@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.environment import tool
-from cli.steps import STEPS
+from cli.steps import IN_ORDER
 from tests.conftest import AS_OF, Slice
 from zhiyin import registry
 from zhiyin.clock import Clock
@@ -23,7 +23,7 @@ from zhiyin.store import read_json, verify_manifest
 def test_the_first_run_shows_every_task_and_ends_with_a_list_and_where_to_look(slice_home):
     lines = slice_home.printed.splitlines()
     done = {line.split()[-1] for line in lines if line.split()[:1] == ["success"]}
-    assert set(STEPS) - {"build"} <= done
+    assert {step.__name__ for step in IN_ORDER} - {"build"} <= done
     assert any(task.startswith("dbt.") and "interactions" in task for task in done)
     settings = slice_home.settings
     for port in (settings.airflow_port, settings.service_port, settings.reports_port):

@@ -28,6 +28,7 @@ from training.evaluation.models import fit_model
 from training.evaluation.peers import Facts, Options, Problem, Scorer
 from training.evaluation.protocols import NextDays, Protocol, Split
 from training.interest_encoder import train_encoder
+from training.text_towers import adapt, distinct_documents, wanted
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent, top_items
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
@@ -43,9 +44,17 @@ BEYOND = ("novelty", "diversity", "popularity_lift")
 
 
 def pose(
-    settings: Settings, marts: Marts, protocol: Protocol, validation: bool = False, progress: Progress = silent
+    settings: Settings,
+    marts: Marts,
+    protocol: Protocol,
+    validation: bool = False,
+    progress: Progress = silent,
+    earlier: int = 0,
 ) -> Problem:
     """The question that a protocol asks of the published marts; ``validation``: the one before it.
+
+    A text encoder that is to be fine-tuned learns from the log that is left before the ``earlier`` questions on which a
+    ranker will learn.
 
     Raises:
         ValueError: the marts end too early, or hold too little.
@@ -55,7 +64,15 @@ def pose(
     catalogue = Catalogue.of(items, protocol.items(interactions, items))
     log = History.of(interactions, catalogue, protocol.end(marts.as_of))
     split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
-    vectors, _ = document_vectors(settings, catalogue, progress)
+    if wanted(settings):
+        taught = split.log
+        for _ in range(earlier):
+            taught = protocol.within.split(taught, catalogue).log
+        encoder = adapt(settings, taught, catalogue, progress)
+        documents, document = distinct_documents(catalogue)
+        vectors = encoder.encode(documents)[document]
+    else:
+        vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
     context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder)
     return Problem(protocol, split, context, _facts(marts, catalogue, protocol))

@@ -36,7 +36,8 @@ def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
         _erase_lake(connection, settings, person, found)
         warehouse.erase_user(settings, person.pseudonym)
         # What learned from the person is nothing to go on from: the next encoders begin anew.
-        shutil.rmtree(settings.encoders, ignore_errors=True)
+        for learned in (settings.encoders, settings.text_towers):
+            shutil.rmtree(learned, ignore_errors=True)
         _erase_marts(connection, settings, person, found)
         for folder in sorted({path.parent for path in found if path.parent.parent == settings.states}):
             _erase_states(connection, folder, person)
