@@ -96,7 +96,7 @@ def benchmark(
         judged[name] = judge(problem, name, options, sample if scores else 0)
         figure = float(judged[name].values["ndcg@10"].mean())
         errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
-    facts = summarise(judged, split)
+    facts = summarise(judged, problem)
     _show(title, facts)
     report = {
         "dataset": settings.dataset,
@@ -148,7 +148,10 @@ def _overrides(sets: list[str]) -> dict[str, dict[str, Any]]:
 def _show(title: str, facts: dict[str, Any]) -> None:
     """The table at 10, best first, intervals under the NDCG."""
     table = Table("model", *(f"{name}@10" for name in SHOWN), "AUC", "coverage", title=title)
-    more = Table("model", "NDCG@5", "NDCG@20", "best less it", "novelty", "diversity", "pop. lift", "fit s", "peak GB")
+    like = {"novelty": "novelty", "diversity": "diversity", "popularity_lift": "pop. lift", "miscalibration": "miscal."}
+    more = Table("model", "NDCG@5", "NDCG@20", "best less it", *like.values(), "fit s", "peak GB")
+    sliced = [name for name in facts["slices"] if not name.startswith("category ")]
+    parts = Table("NDCG@10 of", *(f"{name} ({facts['slices'][name]['users']:,})" for name in sliced))
     models = sorted(facts["models"].items(), key=lambda entry: -entry[1]["ndcg@10"]["mean"])
     for name, each in models:
         ndcg = each["ndcg@10"]
@@ -158,13 +161,15 @@ def _show(title: str, facts: dict[str, Any]) -> None:
         table.add_row(name, *cells, auc, f"{each['coverage@10']:.1%}")
         gap = facts["best_less_other"].get(name)
         paired = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else ""
-        beyond = (f"{each[figure]['mean']:.2f}" for figure in ("novelty", "diversity", "popularity_lift"))
+        beyond = (f"{each[figure]['mean']:.2f}" for figure in like)
         wide = (f"{each[f'ndcg@{k}']['mean']:.4f}" for k in (5, 20))
         took = (f"{each['fit_seconds']:.1f}", f"{each['peak_memory_bytes'] / 1e9:.2f}")
         more.add_row(name, *wide, paired, *beyond, *took)
+        parts.add_row(name, *(f"{facts['slices'][part]['models'][name]['mean']:.4f}" for part in sliced))
     wide_console = Console(width=max(console.width, 150))
     wide_console.print(table)
     wide_console.print(more)
+    wide_console.print(parts)
     console.print("* not every item is scored; those without a score tie behind the others", highlight=False)
 
 

@@ -14,7 +14,7 @@ from zhiyin.contract import USER_ID
 from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
-from zhiyin.recommender.catalogue import Catalogue, Integers, ItemState
+from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.explanation import Deed, Evidence, gather_evidence, say
 from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import Ranker
@@ -66,6 +66,7 @@ class Recommender:
     item_state: ItemState
     generators: dict[str, CandidateGenerator]
     ranker: Ranker
+    text: Floats
 
     @classmethod
     def load(cls, bundle: Path) -> "Recommender":
@@ -76,7 +77,7 @@ class Recommender:
         """
         parts, manifest = load_bundle(bundle)
         state = ItemState.of(parts.item_state, parts.catalogue, datetime.fromisoformat(manifest["as_of"]))
-        return cls(manifest["digest"], manifest, parts.catalogue, state, parts.generators, parts.ranker)
+        return cls(manifest["digest"], manifest, parts.catalogue, state, parts.generators, parts.ranker, parts.text)
 
     @property
     def deed(self) -> Deed:
@@ -108,9 +109,12 @@ class Recommender:
             stranger = ~users.with_history[candidates.user]
             popular = candidates.columns["popularity_score"]
             scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
-            category = self.catalogue.category[candidates.item]
-            chosen, rank = pick(candidates.user, candidates.item, scores, category, k)
+            chosen, rank = self.pick(candidates, scores, k)
             yield Ranked(users, candidates, chosen, rank, scores)
+
+    def pick(self, candidates: Candidates, scores: npt.NDArray[np.float64], k: int) -> tuple[Integers, Integers]:
+        """Positions of each user's best ``k`` candidates under the slate's guards, and their ranks from 1."""
+        return pick(candidates.user, candidates.item, scores, self.catalogue.category[candidates.item], k)
 
     def recommend(
         self, users: pa.Table | list[dict[str, Any]], k: int = 10, explain: Literal["none", "text"] = "none"
