@@ -7,6 +7,7 @@ By hand::
 
 import importlib.metadata
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from training.ranking_set import build_ranking_set
 from zhiyin.clock import Clock
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
-from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.catalogue import item_rows
 from zhiyin.recommender.history import History
 from zhiyin.settings import Settings
@@ -37,6 +38,7 @@ def train(
     marts: Marts,
     states: Path,
     progress: Progress = silent,
+    record: Record = unrecorded,
 ) -> Path:
     """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
 
@@ -51,11 +53,11 @@ def train(
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
     cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
 
-    teachers = fit_generators(history.before(min(cuts)), context)
+    teachers = fit_generators(history.before(min(cuts)), replace(context, record=_named(record, "teachers")))
     ranking_set = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
     ranker = fit_ranker(ranking_set, settings, progress)
     del ranking_set, teachers
-    generators = fit_generators(history, context)
+    generators = fit_generators(history, replace(context, record=_named(record, "served")))
 
     state = item_rows(data.items, data.catalogue, clock.as_of)
     bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker)
@@ -95,6 +97,10 @@ def _store(settings: Settings, bundle: Bundle, facts: dict[str, Any]) -> Path:
             for part in Path(place).iterdir():
                 part.rename(temporary / part.name)
     return folder
+
+
+def _named(record: Record, models: str) -> Record:
+    return lambda name, step, value: record(f"{models}/{name}", step, value)
 
 
 def _day(moment: float) -> str:

@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         return self.home / "evidently"
 
     @cached_property
+    def tracking(self) -> Path:
+        """MLflow's SQLite file: every training run, an experiment per dataset."""
+        return self.home / "mlflow" / "mlflow.db"
+
+    @cached_property
     def run(self) -> Path:
         """Process ids and logs of the servers."""
         return self.home / "run"

@@ -1,13 +1,16 @@
 """The bundle travels: model store, bento, and a service from the bento alone."""
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bento.packaging import package
 from tests.serving.running import borrow, serve
+from zhiyin.registry import run_of
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, verify_manifest
 
@@ -24,6 +27,12 @@ def test_a_bento_holds_bundle_and_code_and_nothing_else(
 
     stored = settings.bentoml / "models" / f"zhiyin-{settings.dataset}" / digest[:12]
     assert verify_manifest(stored)["digest"] == digest
+    labels = yaml.safe_load((stored / "model.yaml").read_text())["labels"]
+    assert labels == {"digest": digest, "mlflow_run_id": run_of(settings, digest)}
+    runs = sqlite3.connect(slice_home.settings.tracking)
+    asked = "select value from metrics where run_uuid = ? and key = 'zhiyin/ndcg_at_10'"
+    (ndcg,) = runs.execute(asked, [labels["mlflow_run_id"]]).fetchone()
+    assert 0 < ndcg < 1
     source = settings.bentoml / "bentos" / name / version / "src"
     assert {path.name for path in source.iterdir() if path.is_dir()} == {"bento", "feature_repo", "zhiyin"}
     assert not list(source.rglob("__pycache__"))

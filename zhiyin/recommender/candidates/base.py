@@ -16,10 +16,15 @@ from zhiyin.recommender.users import Users
 
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it
+Record = Callable[[str, int, float], None]  # a point of a curve: its name, the step, the value
 
 
 def silent(step: str, done: float, note: str) -> None:
     """A progress that nobody watches."""
+
+
+def unrecorded(name: str, step: int, value: float) -> None:
+    """A curve that nobody keeps."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Context:
     threads: int = 1
     progress: Progress = silent
     fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
+    record: Record = unrecorded
 
 
 class Generator(ABC):
