@@ -1,9 +1,7 @@
 """``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
 
 import json
-import sys
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,31 +9,35 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from zhiyin.clock import Clock
-from zhiyin.contract import MIN_ITEM_INTERACTIONS
-from zhiyin.landing import check_dataset
-from zhiyin.settings import Settings, get_settings
+from cli.question import (
+    DAYS,
+    LEAST,
+    TAKE,
+    Cut,
+    Dataset,
+    Days,
+    Least,
+    ProtocolName,
+    Take,
+    ask,
+    check_protocol,
+    chosen_settings,
+    progress_of,
+)
 
 console = Console()
 errors = Console(stderr=True)
-PROTOCOLS = ("next_days", "leave_one_out", "cold_items")
 SHOWN = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
 
 
 def benchmark(
-    protocol: Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")],
-    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Default: ZHIYIN_DATASET.")] = None,
+    protocol: ProtocolName,
+    dataset: Dataset = None,
     models: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the models; default: all.")] = None,
-    cut: Annotated[
-        str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, help="next_days: how many.")] = 14,
-    least: Annotated[
-        int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")
-    ] = MIN_ITEM_INTERACTIONS,
-    take: Annotated[
-        str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
-    ] = "all",
+    cut: Cut = None,
+    days: Days = DAYS,
+    least: Least = LEAST,
+    take: Take = TAKE,
     validation: Annotated[
         bool, typer.Option("--validation", help="The question before: settings are chosen on this one.")
     ] = False,
@@ -52,11 +54,8 @@ def benchmark(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every figure, as JSON.")] = None,
 ) -> None:
     """Fit baselines, peers and ours on the same split of the published marts, and compare their lists."""
-    settings = get_settings()
-    if dataset is not None:
-        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
+    settings = chosen_settings(dataset)
     try:
-        check_dataset(settings.dataset)
         overrides = _overrides(sets or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -64,7 +63,7 @@ def benchmark(
     # Heavy imports only now: `zhiyin --help` needs none of them.
     from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
     from training.evaluation.models import MODELS
-    from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays, Protocol
+    from training.evaluation.protocols import NextDays
     from training.evaluation.tuned import tuned
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
@@ -72,18 +71,12 @@ def benchmark(
     chosen = models.split(",") if models else list(MODELS)
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
-    if protocol not in PROTOCOLS or take not in ("all", "new"):
-        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
+    check_protocol(protocol, take)
     marts = current(settings)
-    asked: Protocol
-    if protocol == "next_days":
-        moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
-        asked = NextDays(moment, days, take == "all", least)
-    else:
-        asked = LeaveOneOut() if protocol == "leave_one_out" else ColdItems()
-    problem = pose(settings, marts, asked, validation, _progress("data"))
+    question = ask(protocol, marts, cut, days, least, take)
+    asked, kind = question.protocol, question.kind
+    problem = pose(settings, marts, asked, validation, progress_of("data"))
     split = problem.split
-    kind = f"{protocol}_{take}" if protocol == "next_days" else protocol
     title = (
         f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
         f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates"
@@ -91,7 +84,7 @@ def benchmark(
     console.print(title, highlight=False)
     judged = {}
     for name in chosen:
-        problem = replace(problem, context=replace(problem.context, progress=_progress(name)))
+        problem = replace(problem, context=replace(problem.context, progress=progress_of(name)))
         options = tuned(settings.dataset, kind, name) | overrides.get(name, {})
         judged[name] = judge(problem, name, options, sample if scores else 0)
         figure = float(judged[name].values["ndcg@10"].mean())
@@ -171,20 +164,3 @@ def _show(title: str, facts: dict[str, Any]) -> None:
     wide_console.print(more)
     wide_console.print(parts)
     console.print("* not every item is scored; those without a score tie behind the others", highlight=False)
-
-
-def _progress(name: str) -> Any:
-    """Progress on one line of stderr: rewritten on a terminal, every tenth in a log."""
-    last: dict[str, Any] = {"share": -1.0, "step": ""}
-
-    def tell(step: str, done: float, note: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{name}: {step} {done:4.0%} {note}")
-            if done >= 1:
-                sys.stderr.write("\r\x1b[K")
-        elif step != last["step"] or done - last["share"] >= 0.25 or done >= 1:
-            last.update(share=done, step=step)
-            sys.stderr.write(f"{name}: {step} {done:4.0%} {note}\n")
-        sys.stderr.flush()
-
-    return tell

@@ -145,6 +145,11 @@ class Settings(BaseSettings):
         return self.data / "reports"
 
     @cached_property
+    def studies(self) -> Path:
+        """Optuna's SQLite file: every trial of `zhiyin tune`, from which a search goes on."""
+        return self.data / "studies.db"
+
+    @cached_property
     def feedback(self) -> Path:
         """The durable log of impressions and feedback."""
         return self.data / "feedback"

@@ -20,17 +20,17 @@ from training.evaluation.metrics import Values, user_auc
 from training.evaluation.models import fit_model
 from training.evaluation.peers import Facts, Options, Problem, Scorer
 from training.evaluation.protocols import NextDays, Protocol
+from training.evaluation.scoring import scored_blocks
 from training.evaluation.slices import find_slices, judge_slices
 from training.interest_encoder import train_encoder
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID
-from zhiyin.recommender.candidates.base import Context, Progress, silent, top_items
+from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
 from zhiyin.recommender.history import History, read_interactions
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse import Marts
 
-USERS_AT_ONCE = 256
 FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
 
 
@@ -107,30 +107,17 @@ def judge(problem: Problem, name: str, options: Options, sample: int = 0) -> Jud
 def _lists(
     problem: Problem, model: Scorer, sample: int
 ) -> "Sequence[tuple[dict[str, Values], Integers, Floats, Floats]]":
-    split = problem.split
-    items = problem.items(split)
+    split, context = problem.split, problem.context
     buyers = owners(split.log)
     blocks = []
-    for start in range(0, len(split), USERS_AT_ONCE):
-        users = problem.users(split, start, start + USERS_AT_ONCE)
-        n = len(users)
-        eligible = np.repeat(split.candidates[None], n, axis=0)
-        if not split.repeats:
-            eligible[users.repeats.user, users.repeats.item] = False
-        scores = np.where(eligible, model.score(users, items), -np.inf).astype(np.float32)
-        relevant = np.zeros(scores.shape, bool)
-        here = (split.true_user >= start) & (split.true_user < start + n)
-        relevant[split.true_user[here] - start, split.true_item[here]] = True
-        totals = relevant.sum(axis=1)
-        lists = top_items(scores, max(KS))
-        best = np.take_along_axis(scores, lists, axis=1)
-        lists = np.where(best > -np.inf, lists, -1)
-        values = accuracy(lists, relevant, totals) | {"auc": user_auc(scores, relevant, eligible)}
-        values |= character(lists, users, buyers, split.log.n_users, problem.context.catalogue, problem.context.text)
+    for block in scored_blocks(problem, model):
+        lists, best = block.lists(max(KS))
+        values = accuracy(lists, block.relevant, block.relevant.sum(axis=1))
+        values["auc"] = user_auc(block.scores, block.relevant, block.eligible)
+        values |= character(lists, block.users, buyers, split.log.n_users, context.catalogue, context.text)
         # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
-        values["scored"] = (np.isfinite(scores) & eligible).sum(axis=1) / eligible.sum(axis=1)
-        blocks.append((values, lists, best, scores[: max(sample - start, 0)]))
-        problem.context.progress("score", (start + n) / len(split), f"{start + n:,} of {len(split):,} users")
+        values["scored"] = (np.isfinite(block.scores) & block.eligible).sum(axis=1) / block.eligible.sum(axis=1)
+        blocks.append((values, lists, best, block.scores[: max(sample - block.start, 0)]))
     return blocks
 
 

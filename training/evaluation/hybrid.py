@@ -10,6 +10,7 @@ from training.evaluation.protocols import Split
 from training.ranker import fit_ranker
 from training.ranking_set import RankingLessons
 from zhiyin.recommender.candidates.base import Generator
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.features import propose
 from zhiyin.recommender.history import History
@@ -18,6 +19,12 @@ from zhiyin.recommender.users import Users
 from zhiyin.settings import Settings
 
 USERS_AT_ONCE = 256
+SPACE: Space = {  # of the ranker; its generators are tuned alone
+    "ranker.trees": Range(100, 500, log=True),
+    "ranker.num_leaves": Range(7, 63, log=True),
+    "ranker.min_data_in_leaf": Range(20, 500, log=True),
+    "ranker.learning_rate": Range(0.02, 0.2, log=True),
+}
 PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity")
 
 

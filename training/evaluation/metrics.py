@@ -69,9 +69,10 @@ def bootstrap_means(values: Values, resamples: int = 1_000, seed: int = 0) -> Va
     n = len(values)
     weights = random.multinomial(n, np.full(n, 1 / n), size=resamples)
     known = ~np.isnan(values)
-    counts = weights @ known
-    totals: Values = weights @ np.where(known, values, 0.0)
-    return np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    counts = np.asarray(weights @ known, np.float64)
+    totals = np.asarray(weights @ np.where(known, values, 0.0), np.float64)
+    means: Values = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    return means
 
 
 def interval(means: Values) -> Values:

@@ -1,10 +1,23 @@
 """The models of the leaderboard: the peers, and ours as a whole."""
 
 from training.evaluation.gate import WHOLE
-from training.evaluation.hybrid import fit_hybrid
+from training.evaluation.hybrid import SPACE, fit_hybrid
 from training.evaluation.peers import PEERS, Options, Problem, Scorer, fit_peer
+from zhiyin.recommender.candidates.space import Space
 
 MODELS = (*PEERS, WHOLE)
+
+
+def search_space(name: str) -> Space:
+    """Within what bounds a model's settings are tuned.
+
+    Raises:
+        ValueError: nothing of this model is tuned.
+    """
+    space = SPACE if name == WHOLE else PEERS[name].space
+    if not space:
+        raise ValueError(f"{name} has no settings to tune")
+    return space
 
 
 def fit_model(name: str, problem: Problem, options: Options) -> Scorer:

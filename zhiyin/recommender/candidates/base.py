@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from zhiyin.recommender.candidates.space import Space
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import InterestEncoder
@@ -50,6 +51,7 @@ class Generator(ABC):
 
     name: str
     quota: int  # how many of its best items become candidates
+    space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod
     @abstractmethod
