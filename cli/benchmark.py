@@ -64,6 +64,7 @@ def benchmark(
     from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
     from training.evaluation.models import MODELS
     from training.evaluation.protocols import NextDays
+    from training.evaluation.rectools import RECTOOLS, PeersMissingError, peer_python
     from training.evaluation.tuned import tuned
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
@@ -72,6 +73,14 @@ def benchmark(
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
     check_protocol(protocol, take)
+    try:
+        if set(chosen) & set(RECTOOLS):
+            peer_python("rectools")
+    except PeersMissingError as missing:
+        if models:
+            raise
+        chosen = [name for name in chosen if name not in RECTOOLS]
+        errors.print(f"without {' and '.join(RECTOOLS)}: {missing}", highlight=False)
     marts = current(settings)
     question = ask(protocol, marts, cut, days, least, take)
     asked, kind = question.protocol, question.kind

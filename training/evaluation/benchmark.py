@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -181,13 +181,19 @@ def _write(path: Path, table: pa.Table) -> None:
 
 @contextmanager
 def _peak_memory() -> "Any":
-    """Yields a function that says the most bytes this process held since; sampled 20 times a second."""
+    """Yields a function that says the most bytes this process held since, sampled 20 times a second, and with it those
+    that it started, looked up once a second."""
     process, stop = psutil.Process(), threading.Event()
     peak = [process.memory_info().rss]
 
     def watch() -> None:
+        ticks, started = 0, 0
         while not stop.wait(0.05):
-            peak[0] = max(peak[0], process.memory_info().rss)
+            if ticks % 20 == 0:
+                with suppress(psutil.NoSuchProcess):
+                    started = sum(child.memory_info().rss for child in process.children())
+            ticks += 1
+            peak[0] = max(peak[0], process.memory_info().rss + started)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

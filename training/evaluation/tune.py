@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from training.evaluation.models import fit_model, search_space
 from training.evaluation.peers import PEERS, Options, Problem
 from training.evaluation.scoring import scored_blocks
 from training.evaluation.tuned import STUDIES
-from zhiyin.recommender.candidates.base import Progress
+from zhiyin.recommender.candidates.base import Progress, silent
 from zhiyin.recommender.candidates.space import Choice, Space
 from zhiyin.store import json_digest, write_json
 
@@ -43,6 +44,7 @@ def tune(
         ValueError: nothing of the model is tuned.
     """
     space = search_space(name)
+    problem = replace(problem, context=replace(problem.context, progress=silent))  # a trial's own progress is no news
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
