@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks import finish, say
 from cli.question import DAYS, LEAST, PROTOCOLS, ask, chosen_settings
 from training.evaluation.benchmark import pose
-from training.evaluation.figures import K, means, paired
+from training.evaluation.figures import K, Mask, means, paired
 from training.evaluation.gate import WHOLE
-from training.evaluation.hybrid import PRODUCTION, earlier_questions, fit_generators, proposals
+from training.evaluation.hybrid import PRODUCTION, USERS_AT_ONCE, earlier_questions, fit_generators, proposals
 from training.evaluation.metrics import Values, list_metrics
 from training.evaluation.peers import Problem
 from training.evaluation.protocols import Split
@@ -57,28 +57,30 @@ class Table:
     features: Floats
     query: Integers
     item: Integers
-    taken: np.ndarray[Any, np.dtype[np.bool_]]
+    taken: Mask
 
     def without(self, columns: Callable[[str], bool], generator: str | None = None) -> "Table":
         """Fewer columns; and where a generator is named, without what it alone proposed."""
-        kept = [place for place, name in enumerate(self.names) if not columns(name)]
-        rows = np.ones(len(self.query), bool)
+        kept = np.array([place for place, name in enumerate(self.names) if not columns(name)])
+        rows: Mask = np.ones(len(self.query), bool)
         if generator is not None:
             others = [at for at, name in enumerate(self.names) if name.endswith("_rank") and not columns(name)]
-            rows = ~np.isnan(self.features[:, others]).all(axis=1)
-        features = self.features[np.ix_(rows, kept)]
+            rows = np.isfinite(self.features[:, others]).any(axis=1)
         names = [self.names[place] for place in kept]
-        return Table(names, features, self.query[rows], self.item[rows], self.taken[rows])
+        return Table(names, self.features[rows][:, kept], self.query[rows], self.item[rows], self.taken[rows])
 
 
 def gather(questions: list[tuple[list[Generator], Split]], problem: Problem) -> Table:
     """Described candidates of each question, by the generators that go with it."""
-    blocks, names, first = [], [], 0
+    blocks: list[tuple[Floats, Integers, Integers, Mask]] = []
+    names: list[str] = []
+    first = 0
     for generators, split in questions:
-        for candidates, taken in proposals(generators, split, problem):
+        for batch, (candidates, taken) in enumerate(proposals(generators, split, problem)):
             names = names or sorted(candidates.columns)
-            blocks.append((matrix(candidates, names), first + candidates.user, candidates.item, taken))
-            first += int(candidates.user.max(initial=-1)) + 1
+            query = first + batch * USERS_AT_ONCE + candidates.user
+            blocks.append((matrix(candidates, names), query, candidates.item, taken))
+        first += len(split)
         say(f"candidates: {sum(len(block[0]) for block in blocks):,}")
     features, query, item, taken = (np.concatenate([block[part] for block in blocks]) for part in range(4))
     return Table(names, features, query, item, taken)
