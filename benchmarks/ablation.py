@@ -65,7 +65,7 @@ class Table:
         rows: Mask = np.ones(len(self.query), bool)
         if generator is not None:
             others = [at for at, name in enumerate(self.names) if name.endswith("_rank") and not columns(name)]
-            rows = np.isfinite(self.features[:, others]).any(axis=1)
+            rows = np.asarray(np.isfinite(self.features[:, others]).any(axis=1))
         names = [self.names[place] for place in kept]
         return Table(names, self.features[rows][:, kept], self.query[rows], self.item[rows], self.taken[rows])
 

@@ -183,6 +183,8 @@ def fit(
             if judged < at.best:
                 at.best, best = judged, {name: value.clone() for name, value in model.state_dict().items()}
         meter.says(at.epoch / epochs, at.loss, at.best)
+        if at.step % 10:  # else it stands on the curve already
+            context.record("encoder loss", at.step, at.loss)
         keep()
     if best:
         model.load_state_dict(best)
