@@ -61,7 +61,7 @@ def tune(
         study.enqueue_trial(_within(space, today, name))
 
     def objective(trial: optuna.Trial) -> float:
-        chosen = {key: _suggest(trial, key, bounds) for key, bounds in space.items()}
+        chosen = _rounded({key: _suggest(trial, key, bounds) for key, bounds in space.items()})
         return float(_ndcg(problem, name, merge(today, chosen), trial).mean())
 
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
@@ -71,7 +71,7 @@ def tune(
 
     if done < trials:
         study.optimize(objective, n_trials=trials - done, callbacks=[tell])
-    best = merge(today, study.best_params)
+    best = merge(today, _rounded(study.best_params))
     found, before = _ndcg(problem, name, best), _ndcg(problem, name, today)
     finished = [trial for trial in study.trials if trial.state.is_finished()]
     figures = means({"best": found, "today": before})
@@ -87,7 +87,7 @@ def tune(
         "before": {"settings": dict(today), f"ndcg@{K}": figures["today"]},
         "best_less_before": paired(found, {"before": before})["before"],
         "best_trials": [
-            {"number": trial.number, f"ndcg@{K}": round(_value(trial), 5), "settings": trial.params}
+            {"number": trial.number, f"ndcg@{K}": round(_value(trial), 5), "settings": _rounded(trial.params)}
             for trial in sorted(finished, key=_value, reverse=True)[:KEPT]
         ],
     }
@@ -135,6 +135,11 @@ def _suggest(trial: optuna.Trial, key: str, bounds: Any) -> Any:
     if isinstance(bounds.low, int) and isinstance(bounds.high, int):
         return trial.suggest_int(key, bounds.low, bounds.high, log=bounds.log)
     return trial.suggest_float(key, bounds.low, bounds.high, log=bounds.log)
+
+
+def _rounded(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers to four digits: more says nothing, and these can be written down."""
+    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in chosen.items()}
 
 
 def _within(space: Space, today: Options, name: str) -> dict[str, Any]:
