@@ -138,7 +138,9 @@ def main() -> None:
             seeded = settings.model_copy(update={"seed": settings.seed + seed})
             found.append(ndcg(lessons, asked, relevant, seeded, options.get("ranker", {})))
         values[row], seconds[row] = np.mean(found, axis=0), round(time.perf_counter() - started, 1)
-        say(f"{row}: {values[row].mean():.4f}")
+        gap = paired(values["the whole"], {row: values[row]})[row]
+        interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
+        say(f"{row}: {values[row].mean():.4f}; the whole less it {gap['mean']:+.4f} ({interval})")
 
     lessons, asked = tables(problem, options, generators)
     judge("the whole", lessons, asked)
