@@ -6,6 +6,7 @@ disturb it: a run that could not be kept is said in a warning, and the bundle st
 
 import logging
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ ROOMS = ("zhiyin", "feature_repo", "training")  # the code that a bundle comes f
 SHAPING = (  # settings that shape a bundle
     *("user_sample", "label_days", "seed", "threads", "warm_start", "encoder_steps", "text_encoder", "text_precision"),
 )
+NO_NAME = r"\W+"  # what MLflow may refuse in the name of a figure
 METRICS_AT_ONCE = 1_000  # MLflow takes no more in one call
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
@@ -74,7 +76,7 @@ def track_evaluation(settings: Settings, digest: str, report: dict[str, Any]) ->
         for figure, value in figures.items()
     }
     metrics |= {
-        f"slices/{''.join(sign if sign.isalnum() else ' ' for sign in name)}": facts["models"][WHOLE]["mean"]
+        f"slices/{re.sub(NO_NAME, ' ', name)}": facts["models"][WHOLE]["mean"]
         for name, facts in report["slices"].items()
     }
     with _warned(f"the evaluation of {digest[:12]}"):
@@ -102,6 +104,8 @@ def _client(settings: Settings) -> Any:
 def _write(run: TrainingRun, status: str) -> None:
     ended = time.time()
     client = _client(run.settings)
+    from mlflow.entities import Param
+
     name = run.settings.dataset
     experiment = client.get_experiment_by_name(name)
     folder = (run.settings.tracking.parent / "artifacts").as_uri()
@@ -115,8 +119,7 @@ def _write(run: TrainingRun, status: str) -> None:
     }
     made = client.create_run(experiment_id, int(run.started * 1000), tags, f"{name} {run.clock.date}")
     run_id = str(made.info.run_id)
-    for key, value in _parameters(run).items():
-        client.log_param(run_id, key, value)
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in _parameters(run).items()])
     figures = [("train_seconds", 0, ended - run.started)]
     if run.bundle:
         files = read_json(run.bundle / MANIFEST)["files"].values()

@@ -73,7 +73,7 @@ def test_a_run_keeps_parameters_curve_and_digests_and_the_bundle_knows_it(home):
     assert last["bundle_bytes"] == 100
     assert last["zhiyin/ndcg_at_10"] == 0.25
     assert last["zhiyin/coverage_at_10"] == 0.5
-    assert last["slices/category CHIPS   DIPS"] == 0.25
+    assert last["slices/category CHIPS DIPS"] == 0.25
 
 
 def test_a_training_that_fails_is_kept_as_failed(home):
