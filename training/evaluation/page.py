@@ -81,7 +81,8 @@ def _row(name: str, facts: dict[str, Any], gap: dict[str, float] | None) -> str:
 
 def _slice(name: str, facts: dict[str, Any], models: list[str]) -> str:
     label = f"{escape(name)}<small>{escape(facts['meaning'])}</small>"
-    cells = "".join(f"<td>{_figure(facts['models'][model])}</td>" for model in models)
+    shown = [_figure(facts["models"][model]) if facts["users"] else "–" for model in models]
+    cells = "".join(f"<td>{cell}</td>" for cell in shown)
     return f"<tr><td>{label}</td><td>{facts['users']:,}</td><td>{facts['answer_share']:.1%}</td>{cells}</tr>"
 
 
