@@ -69,7 +69,9 @@ def benchmark(
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
-    chosen = models.split(",") if models else list(MODELS)
+    # What knows items by their ids alone has nothing to say of cold ones.
+    asked_of = [name for name in MODELS if not (protocol == "cold_items" and name in RECTOOLS)]
+    chosen = models.split(",") if models else asked_of
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
     check_protocol(protocol, take)
