@@ -44,7 +44,7 @@ format: $(READY)  ## rewrite the code in its house style
 # RecTools pins numpy below 2, so the peers have an environment of their own.
 peers:  ## the libraries that benchmarks compare with, in .venv/peers
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'rectools[torch]==0.19.0' sentence-transformers==6.2.0
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'rectools[torch]==0.19.0' pyarrow==19.0.1 sentence-transformers==6.2.0
 
 # DuckDB 2 has no packages of extensions yet: the tests of databases, HTTP and S3 land with the DuckDB that has, and with
 # a small object store.

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from zhiyin.registry import run_of
 from zhiyin.settings import PROJECT, Settings, get_settings
 from zhiyin.store import file_digest, json_digest, verify_manifest
 
@@ -93,7 +94,9 @@ def _build(settings: Settings, digest: str) -> str:
     try:
         bentoml.models.get(model)
     except NotFound:
-        with bentoml.models.create(model, module="", labels={"digest": digest}) as stored:
+        run_id = run_of(settings, digest)
+        labels = {"digest": digest} | ({"mlflow_run_id": run_id} if run_id else {})
+        with bentoml.models.create(model, module="", labels=labels) as stored:
             shutil.copytree(settings.bundles / digest, stored.path, dirs_exist_ok=True)
 
     code = json_digest({str(path.relative_to(PROJECT)): file_digest(path) for path in _sources()} | {"pins": _pins()})

@@ -1,9 +1,7 @@
 """``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
 
 import json
-import sys
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,31 +9,35 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from zhiyin.clock import Clock
-from zhiyin.contract import MIN_ITEM_INTERACTIONS
-from zhiyin.landing import check_dataset
-from zhiyin.settings import Settings, get_settings
+from cli.question import (
+    DAYS,
+    LEAST,
+    TAKE,
+    Cut,
+    Dataset,
+    Days,
+    Least,
+    ProtocolName,
+    Take,
+    ask,
+    check_protocol,
+    chosen_settings,
+    progress_of,
+)
 
 console = Console()
 errors = Console(stderr=True)
-PROTOCOLS = ("next_days", "leave_one_out", "cold_items")
 SHOWN = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
 
 
 def benchmark(
-    protocol: Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")],
-    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Default: ZHIYIN_DATASET.")] = None,
+    protocol: ProtocolName,
+    dataset: Dataset = None,
     models: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the models; default: all.")] = None,
-    cut: Annotated[
-        str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, help="next_days: how many.")] = 14,
-    least: Annotated[
-        int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")
-    ] = MIN_ITEM_INTERACTIONS,
-    take: Annotated[
-        str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
-    ] = "all",
+    cut: Cut = None,
+    days: Days = DAYS,
+    least: Least = LEAST,
+    take: Take = TAKE,
     validation: Annotated[
         bool, typer.Option("--validation", help="The question before: settings are chosen on this one.")
     ] = False,
@@ -52,11 +54,8 @@ def benchmark(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every figure, as JSON.")] = None,
 ) -> None:
     """Fit baselines, peers and ours on the same split of the published marts, and compare their lists."""
-    settings = get_settings()
-    if dataset is not None:
-        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
+    settings = chosen_settings(dataset)
     try:
-        check_dataset(settings.dataset)
         overrides = _overrides(sets or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -65,27 +64,32 @@ def benchmark(
     from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
     from training.evaluation.gate import WHOLE
     from training.evaluation.models import MODELS
-    from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays, Protocol
+    from training.evaluation.protocols import NextDays
+    from training.evaluation.rectools import RECTOOLS, PeersMissingError, peer_python
     from training.evaluation.tuned import tuned
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
-    chosen = models.split(",") if models else list(MODELS)
+    # What knows items by their ids alone has nothing to say of cold ones.
+    asked_of = [name for name in MODELS if not (protocol == "cold_items" and name in RECTOOLS)]
+    chosen = models.split(",") if models else asked_of
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
-    if protocol not in PROTOCOLS or take not in ("all", "new"):
-        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
+    check_protocol(protocol, take)
+    try:
+        if set(chosen) & set(RECTOOLS):
+            peer_python("rectools")
+    except PeersMissingError as missing:
+        if models:
+            raise
+        chosen = [name for name in chosen if name not in RECTOOLS]
+        errors.print(f"without {' and '.join(RECTOOLS)}: {missing}", highlight=False)
     marts = current(settings)
-    asked: Protocol
-    if protocol == "next_days":
-        moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
-        asked = NextDays(moment, days, take == "all", least)
-    else:
-        asked = LeaveOneOut() if protocol == "leave_one_out" else ColdItems()
-    kind = f"{protocol}_{take}" if protocol == "next_days" else protocol
-    chosen_options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
-    earlier = chosen_options[WHOLE].get("questions", 1) if WHOLE in chosen else 0
-    problem = pose(settings, marts, asked, validation, _progress("data"), earlier)
+    question = ask(protocol, marts, cut, days, least, take)
+    asked, kind = question.protocol, question.kind
+    options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
+    earlier = options[WHOLE].get("questions", 1) if WHOLE in chosen else 0
+    problem = pose(settings, marts, asked, validation, progress_of("data"), earlier)
     split = problem.split
     title = (
         f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
@@ -94,11 +98,11 @@ def benchmark(
     console.print(title, highlight=False)
     judged = {}
     for name in chosen:
-        problem = replace(problem, context=replace(problem.context, progress=_progress(name)))
-        judged[name] = judge(problem, name, chosen_options[name], sample if scores else 0)
+        problem = replace(problem, context=replace(problem.context, progress=progress_of(name)))
+        judged[name] = judge(problem, name, options[name], sample if scores else 0)
         figure = float(judged[name].values["ndcg@10"].mean())
         errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
-    facts = summarise(judged, split)
+    facts = summarise(judged, problem)
     _show(title, facts)
     report = {
         "dataset": settings.dataset,
@@ -111,7 +115,7 @@ def benchmark(
         "candidates": int(split.candidates.sum()),
         "seed": settings.seed,
         "threads": settings.threads,
-        "settings": chosen_options,
+        "settings": options,
         "text": {name: getattr(settings, name) for name in ("text_encoder", "text_tuning", "text_layers")},
         **facts,
     }
@@ -151,7 +155,10 @@ def _overrides(sets: list[str]) -> dict[str, dict[str, Any]]:
 def _show(title: str, facts: dict[str, Any]) -> None:
     """The table at 10, best first, intervals under the NDCG."""
     table = Table("model", *(f"{name}@10" for name in SHOWN), "AUC", "coverage", title=title)
-    more = Table("model", "NDCG@5", "NDCG@20", "best less it", "novelty", "diversity", "pop. lift", "fit s", "peak GB")
+    like = {"novelty": "novelty", "diversity": "diversity", "popularity_lift": "pop. lift", "miscalibration": "miscal."}
+    more = Table("model", "NDCG@5", "NDCG@20", "best less it", *like.values(), "fit s", "peak GB")
+    sliced = [name for name in facts["slices"] if not name.startswith("category ")]
+    parts = Table("NDCG@10 of", *(f"{name} ({facts['slices'][name]['users']:,})" for name in sliced))
     models = sorted(facts["models"].items(), key=lambda entry: -entry[1]["ndcg@10"]["mean"])
     for name, each in models:
         ndcg = each["ndcg@10"]
@@ -161,28 +168,13 @@ def _show(title: str, facts: dict[str, Any]) -> None:
         table.add_row(name, *cells, auc, f"{each['coverage@10']:.1%}")
         gap = facts["best_less_other"].get(name)
         paired = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else ""
-        beyond = (f"{each[figure]['mean']:.2f}" for figure in ("novelty", "diversity", "popularity_lift"))
+        beyond = (f"{each[figure]['mean']:.2f}" for figure in like)
         wide = (f"{each[f'ndcg@{k}']['mean']:.4f}" for k in (5, 20))
         took = (f"{each['fit_seconds']:.1f}", f"{each['peak_memory_bytes'] / 1e9:.2f}")
         more.add_row(name, *wide, paired, *beyond, *took)
+        parts.add_row(name, *(f"{facts['slices'][part]['models'][name]['mean']:.4f}" for part in sliced))
     wide_console = Console(width=max(console.width, 150))
     wide_console.print(table)
     wide_console.print(more)
+    wide_console.print(parts)
     console.print("* not every item is scored; those without a score tie behind the others", highlight=False)
-
-
-def _progress(name: str) -> Any:
-    """Progress on one line of stderr: rewritten on a terminal, every tenth in a log."""
-    last: dict[str, Any] = {"share": -1.0, "step": ""}
-
-    def tell(step: str, done: float, note: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{name}: {step} {done:4.0%} {note}")
-            if done >= 1:
-                sys.stderr.write("\r\x1b[K")
-        elif step != last["step"] or done - last["share"] >= 0.25 or done >= 1:
-            last.update(share=done, step=step)
-            sys.stderr.write(f"{name}: {step} {done:4.0%} {note}\n")
-        sys.stderr.flush()
-
-    return tell

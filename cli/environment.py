@@ -23,6 +23,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "FEAST_USAGE": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "SCARF_NO_ANALYTICS": "true",
 }
 

@@ -18,6 +18,7 @@ from cli.onboard import onboard
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
 from cli.steps import STEPS, run_step
+from cli.tune import tune
 from zhiyin.clock import Clock
 from zhiyin.landing import check_dataset
 from zhiyin.settings import Settings, get_settings
@@ -162,6 +163,7 @@ def step(
 
 app.command()(onboard)
 app.command()(benchmark)
+app.command()(tune)
 
 
 def main() -> None:

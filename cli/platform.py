@@ -227,7 +227,7 @@ class Platform:
         judged = read_json(folder / f"leaderboard-{digest[:12]}.json")
         table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
         for name, row in judged["models"].items():
-            ndcg = row["ndcg"]
+            ndcg = row["ndcg@10"]
             table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
         decision = read_json(folder / "gate.json")

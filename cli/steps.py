@@ -85,11 +85,15 @@ def encode(settings: Settings, clock: Clock) -> Any:
 
 def train(settings: Settings, clock: Clock) -> Any:
     """Candidate generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
+    from training.tracking import tracked
     from training.train import train
     from zhiyin.registry import nominate
     from zhiyin.warehouse import current
 
-    bundle = train(settings, clock, current(settings), settings.states / clock.date, log_progress)
+    marts = current(settings)
+    with tracked(settings, clock, marts) as run:
+        bundle = train(settings, clock, marts, settings.states / clock.date, log_progress, run.record)
+        run.bundle = bundle
     nominate(settings, bundle.name, clock)
     return bundle
 
@@ -97,12 +101,14 @@ def train(settings: Settings, clock: Clock) -> Any:
 def evaluate(settings: Settings, clock: Clock) -> None:
     """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
     from training.evaluation import evaluate
+    from training.tracking import track_evaluation
     from zhiyin.registry import challenger, champion
     from zhiyin.warehouse import current
 
     marts, states = current(settings), settings.states / clock.date
     ours, reigning = challenger(settings, clock), champion(settings)
-    evaluate(settings, clock, marts, states, settings.bundles / ours, progress=log_progress)
+    judged = evaluate(settings, clock, marts, states, settings.bundles / ours, progress=log_progress)
+    track_evaluation(settings, ours, judged)
     if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
         theirs = settings.bundles / reigning["digest"]
         evaluate(settings, clock, marts, states, theirs, progress=log_progress, alone=False)  # the gate needs no more

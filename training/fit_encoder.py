@@ -67,6 +67,9 @@ class Log:
     def progress(self, step: str, done: float, note: str) -> None:
         print(f"\r{step} {done:4.0%} {note}", end="" if done < 1 else "\n", file=sys.stderr, flush=True)
 
+    def record(self, name: str, step: int, value: float) -> None:
+        """On a bare machine nobody keeps the curves."""
+
 
 def write_log(path: Path, history: History, text: Floats, **others: Integers) -> None:
     """``text``: float32 [items, d], standardised document vectors; ``others``: further columns."""

@@ -177,16 +177,20 @@ def fit(
             at.batch, at.step = at.batch + 1, at.step + 1
             if at.step % 10 == 0:
                 meter.says((at.epoch + at.batch / len(batches)) / epochs, float(running))
+                context.record("encoder loss", at.step, float(running))
             if at.step % loop.save_every == 0 and at.batch < len(batches):
                 at.loss = float(running)
                 keep()
         at.epoch, at.batch, at.loss = at.epoch + 1, 0, float(running)
         if loop.patience:
             judged = judge.loss(model, sessions)
+            context.record("encoder loss on held-out baskets", at.step, judged)
             at.waited = 0 if judged < at.best else at.waited + 1
             if judged < at.best:
                 at.best, best = judged, {name: value.clone() for name, value in model.state_dict().items()}
         meter.says(at.epoch / epochs, at.loss, at.best)
+        if at.step % 10:  # else it stands on the curve already
+            context.record("encoder loss", at.step, at.loss)
         keep()
     if best:
         model.load_state_dict(best)

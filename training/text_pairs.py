@@ -72,4 +72,5 @@ class Pairs:
         groups = np.unique(groups)
         size = self.size[groups]
         entries = np.repeat(self.start[groups] - (np.cumsum(size) - size), size) + np.arange(size.sum())
-        return self.group[entries] * n + self.document[entries]
+        keys: Integers = self.group[entries] * n + self.document[entries]
+        return keys

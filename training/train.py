@@ -6,6 +6,7 @@ By hand::
 """
 
 import importlib.metadata
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from training.text_towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
-from zhiyin.recommender.candidates.base import Progress, silent
+from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.catalogue import item_rows
 from zhiyin.recommender.history import History
 from zhiyin.settings import Settings
@@ -37,6 +38,7 @@ def train(
     marts: Marts,
     states: Path,
     progress: Progress = silent,
+    record: Record = unrecorded,
 ) -> Path:
     """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
 
@@ -54,12 +56,12 @@ def train(
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
     cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
 
-    teachers = fit_generators(history.before(min(cuts)), context)
+    teachers = fit_generators(history.before(min(cuts)), replace(context, record=_named(record, "teachers")))
     ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
     ranker = fit_ranker(ranking_set, settings, progress)
     calibration = fit_calibration(ranker, trial) if trial else None
     del ranking_set, trial, teachers
-    generators = fit_generators(history, context)
+    generators = fit_generators(history, replace(context, record=_named(record, "served")))
 
     state = item_rows(data.items, data.catalogue, clock.as_of)
     bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker, calibration)
@@ -87,6 +89,10 @@ def fit_generators(history: History, context: Context) -> list[CandidateGenerato
         context.progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
         fitted.append(kind.fit(history, context))
     return fitted
+
+
+def _named(record: Record, models: str) -> Record:
+    return lambda name, step, value: record(f"{models}/{name}", step, value)
 
 
 def _day(moment: float) -> str:

@@ -11,6 +11,7 @@ from zhiyin.store import MANIFEST, read_json, write_json
 CHAMPION = "champion.json"
 CHALLENGERS = "challengers"
 HISTORY = "history.jsonl"
+RUNS = "runs"
 
 
 def champion(settings: Settings) -> dict[str, Any] | None:
@@ -49,6 +50,17 @@ def challenger(settings: Settings, clock: Clock) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"no bundle was trained as of {clock.date}: run the step train first")
     return str(read_json(path)["digest"])
+
+
+def link_run(settings: Settings, digest: str, run_id: str) -> None:
+    """Record the tracker's run that trained a bundle; beside the bundle, whose digest must not depend on it."""
+    write_json(settings.registry / RUNS / f"{digest}.json", {"mlflow_run_id": run_id})
+
+
+def run_of(settings: Settings, digest: str) -> str | None:
+    """The tracker's run that trained a bundle, the latest if it was trained again; None where none was kept."""
+    path = settings.registry / RUNS / f"{digest}.json"
+    return str(read_json(path)["mlflow_run_id"]) if path.is_file() else None
 
 
 def rollback(settings: Settings) -> dict[str, Any]:

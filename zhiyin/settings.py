@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         return self.data / "reports"
 
     @cached_property
+    def studies(self) -> Path:
+        """Optuna's SQLite file: every trial of `zhiyin tune`, from which a search goes on."""
+        return self.data / "studies.db"
+
+    @cached_property
     def feedback(self) -> Path:
         """The durable log of impressions and feedback."""
         return self.data / "feedback"
@@ -187,6 +192,11 @@ class Settings(BaseSettings):
     def evidently(self) -> Path:
         """The Evidently workspace."""
         return self.home / "evidently"
+
+    @cached_property
+    def tracking(self) -> Path:
+        """MLflow's SQLite file: every training run, an experiment per dataset."""
+        return self.home / "mlflow" / "mlflow.db"
 
     @cached_property
     def run(self) -> Path:

@@ -101,6 +101,7 @@ def test_the_evaluation_and_the_decision_are_kept(slice_home):
     judged = read_json(folder / f"leaderboard-{digest[:12]}.json")
     assert judged["window"][1].startswith(AS_OF)
     assert {"zhiyin", "popularity", "personal_frequency"} <= set(judged["models"])
+    assert judged["slices"]["heavy users"]["users"] > 0
     decision = read_json(folder / "gate.json")
     assert decision["promote"] is True
     assert decision["reasons"]

@@ -39,7 +39,7 @@ def judged(problem):
 
 
 def test_models_that_know_the_colours_beat_popularity_and_the_summary_says_by_how_much(problem, judged):
-    facts = summarise(judged, problem.split)
+    facts = summarise(judged, problem)
     ndcg = {name: each["ndcg@10"]["mean"] for name, each in facts["models"].items()}
     assert min(ndcg["ease"], ndcg["zhiyin"]) > ndcg["popularity"] + 0.1
     assert facts["best"] == max(ndcg, key=ndcg.get)

@@ -4,9 +4,19 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import entropy
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from training.evaluation.metrics import beyond_accuracy, bootstrap_means, interval, list_metrics, user_auc
+from training.evaluation.figures import means
+from training.evaluation.metrics import (
+    beyond_accuracy,
+    bootstrap_means,
+    interval,
+    list_metrics,
+    miscalibration,
+    user_auc,
+)
+from training.evaluation.slices import find_slices, judge_slices
 
 
 def test_hand_worked_lists():
@@ -86,3 +96,67 @@ def test_what_lists_are_like_worked_by_hand():
     assert figures["diversity"][:2] == pytest.approx([1 - 1 / 3, 0])  # one pair of three is alike; the only pair is
     assert figures["popularity_lift"][:2] == pytest.approx([11 / 3 / 2, 4 / 8])
     assert all(np.isnan(values[2]) for values in figures.values())
+
+
+def test_miscalibration_worked_by_hand_and_against_scipy():
+    category = np.array([0, 0, 1, -1])
+    lists = np.array([[0, 1], [0, 2], [2, -1], [3, 3], [-1, -1], [0, 2]])
+    taste = np.array([[2, 0], [1, 1], [1, 3], [1, 1], [1, 1], [0, 0]], np.float32)
+    found = miscalibration(lists, category, taste)
+    smoothed = 0.25 * np.log(0.25 / 0.0025) + 0.75 * np.log(0.75 / (0.99 + 0.0075))
+    assert found[:3] == pytest.approx([0, 0, smoothed], abs=1e-6)
+    assert np.isnan(found[3:]).all()  # nothing known of the list, no list, nothing known of the user
+    random = np.random.default_rng(5)
+    category, taste = random.integers(0, 6, 40), random.random((30, 6)).astype(np.float32)
+    lists = random.integers(0, 40, (30, 10))
+    for row, figure in enumerate(miscalibration(lists, category, taste)):
+        p = taste[row] / taste[row].sum()
+        q = np.bincount(category[lists[row]], minlength=6) / 10
+        assert figure == pytest.approx(entropy(p, 0.99 * q + 0.01 * p), rel=1e-4)
+
+
+def test_who_has_no_figure_does_not_count():
+    values = np.random.default_rng(2).random(300)
+    holes = np.where(np.arange(600) % 2, np.repeat(values, 2), np.nan)
+    some, all_of_them = means({"x": holes})["x"], means({"x": values})["x"]
+    assert some["mean"] == pytest.approx(all_of_them["mean"])
+    assert [some["low"], some["high"]] == pytest.approx([all_of_them["low"], all_of_them["high"]], abs=0.01)
+    assert means({"x": np.full(4, np.nan)})["x"] == {"mean": 0, "low": 0, "high": 0}
+
+
+def test_a_slice_holds_its_users_or_its_items_alone(world):
+    """By plain loops: who is new or heavy, which items are, and the NDCG of what is left of each list."""
+    log, catalogue = world.history, world.catalogue
+    day = 86_400
+    log = log.where((log.item != 4) | (log.at > log.cut - 20 * day))  # item 4 came 20 days ago
+    log = log.where((log.user != 7) | (log.at > log.cut - 10 * day))  # user 7 came 10 days ago
+    log = log.where((log.user % 3 != 0) | (np.arange(len(log)) % 2 == 0))
+    user = np.r_[np.arange(12), -1]
+    random = np.random.default_rng(4)
+    pairs = np.unique(random.integers(0, len(user) * log.n_items, 60))
+    true_user, true_item = pairs // log.n_items, pairs % log.n_items
+    lists = np.array([random.permutation(log.n_items)[:10] for _ in user])
+    lists[3, 6:] = -1
+    ndcg = random.random(len(user))
+    slices = find_slices(log, user, np.full(len(user), log.cut), log.cut, catalogue, true_item)
+    facts = judge_slices(slices, {"one": (ndcg, lists)}, true_user, true_item)
+
+    events = [int((log.user == one).sum()) for one in user]
+    assert np.flatnonzero(slices.users["new users"]).tolist() == [7, 12]
+    for name, inside in (("light users", np.less_equal), ("heavy users", np.greater)):
+        bound = np.quantile(events, 1 / 3 if name == "light users" else 2 / 3)
+        members = [place for place, count in enumerate(events) if inside(count, bound)]
+        assert facts[name]["models"]["one"]["mean"] == pytest.approx(ndcg[members].mean())
+        assert facts[name]["answer_share"] == pytest.approx(np.isin(true_user, members).mean())
+    assert np.flatnonzero(slices.items["new items"]).tolist() == [4]
+    for name in ("new items", "category sweet"):
+        scores = []
+        for place in range(len(user)):
+            wanted = {int(item) for item in true_item[true_user == place] if slices.items[name][item]}
+            gain = sum(1 / np.log2(rank + 2) for rank, item in enumerate(lists[place]) if int(item) in wanted)
+            if wanted:
+                scores.append(gain / sum(1 / np.log2(rank + 2) for rank in range(len(wanted))))
+        assert facts[name]["users"] == len(scores)
+        assert facts[name]["models"]["one"]["mean"] == pytest.approx(np.mean(scores))
+    shown = lists[lists >= 0]
+    assert facts["category sweet"]["models"]["one"]["list_share"] == pytest.approx((shown % 2 == 0).mean())

@@ -40,7 +40,7 @@ def test_a_peer_finds_the_own_item_that_was_never_bought(world, users, items, na
         "lstm": {"width": 8, "length": 24, "epochs": 120},
     }
     options = small.get(name, {})
-    scores = PEERS[name](world.history, world.context, **options).score(users, items)
+    scores = PEERS[name].fit(world.history, world.context, **options).score(users, items)
     assert scores.dtype == np.float32
     assert not np.isnan(scores).any()
     for user in range(len(users)):
@@ -50,7 +50,7 @@ def test_a_peer_finds_the_own_item_that_was_never_bought(world, users, items, na
 
 @pytest.mark.parametrize("name", MATRIX_PEERS)
 def test_a_peer_scores_a_user_alone_as_among_many(world, users, items, name):
-    model = PEERS[name](world.history, world.context)
+    model = PEERS[name].fit(world.history, world.context)
     log = world.history
     one = read_users(log, np.array([3]), np.array([log.cut]), world.catalogue)
     np.testing.assert_allclose(model.score(one, items)[0], model.score(users, items)[3], rtol=1e-4, atol=1e-5)

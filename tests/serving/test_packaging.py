@@ -1,13 +1,16 @@
 """The bundle travels: model store, bento, and a service from the bento alone."""
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bento.packaging import package
 from tests.serving.running import borrow, serve
+from zhiyin.registry import link_run, run_of
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, verify_manifest
 
@@ -17,6 +20,9 @@ def test_a_bento_holds_bundle_and_code_and_nothing_else(
 ) -> None:
     settings = borrow(slice_home.settings, tmp_path)
     digest = champion[1]
+    run_id = run_of(slice_home.settings, digest)
+    assert run_id
+    link_run(settings, digest, run_id)
     tag = package(settings, digest)
     name, version = tag.split(":")
     assert name == "zhiyin"
@@ -24,6 +30,16 @@ def test_a_bento_holds_bundle_and_code_and_nothing_else(
 
     stored = settings.bentoml / "models" / f"zhiyin-{settings.dataset}" / digest[:12]
     assert verify_manifest(stored)["digest"] == digest
+    labels = yaml.safe_load((stored / "model.yaml").read_text())["labels"]
+    assert labels == {"digest": digest, "mlflow_run_id": run_id}
+    runs = sqlite3.connect(slice_home.settings.tracking)
+    asked = """
+        select value from metrics inner join tags using (run_uuid)
+        where tags.key = 'bundle' and tags.value = ? and metrics.key = 'zhiyin/ndcg_at_10'
+    """
+    evaluated = [ndcg for (ndcg,) in runs.execute(asked, [digest])]
+    assert evaluated
+    assert all(0 < ndcg < 1 for ndcg in evaluated)
     source = settings.bentoml / "bentos" / name / version / "src"
     assert {path.name for path in source.iterdir() if path.is_dir()} == {"bento", "feature_repo", "zhiyin"}
     assert not list(source.rglob("__pycache__"))

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -15,32 +15,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.encode_items import TextBasis, document_vectors
-from training.evaluation.metrics import (
-    METRICS,
-    Values,
-    beyond_accuracy,
-    bootstrap_means,
-    interval,
-    list_metrics,
-    user_auc,
-)
+from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
+from training.evaluation.metrics import Values, user_auc
 from training.evaluation.models import fit_model
 from training.evaluation.peers import Facts, Options, Problem, Scorer
-from training.evaluation.protocols import NextDays, Protocol, Split
+from training.evaluation.protocols import NextDays, Protocol
+from training.evaluation.scoring import scored_blocks
+from training.evaluation.slices import find_slices, judge_slices
 from training.interest_encoder import train_encoder
 from training.text_towers import adapt, distinct_documents, wanted
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID
-from zhiyin.recommender.candidates.base import Context, Progress, silent, top_items
+from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
 from zhiyin.recommender.history import History, read_interactions
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse import Marts
 
-KS = (5, 10, 20)
-USERS_AT_ONCE = 256
 FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
-BEYOND = ("novelty", "diversity", "popularity_lift")
 
 
 def pose(
@@ -132,69 +124,38 @@ def judge(problem: Problem, name: str, options: Options, sample: int = 0) -> Jud
 def _lists(
     problem: Problem, model: Scorer, sample: int
 ) -> "Sequence[tuple[dict[str, Values], Integers, Floats, Floats]]":
-    split, text = problem.split, problem.context.text
-    items = problem.items(split)
+    split, context = problem.split, problem.context
     buyers = owners(split.log)
     blocks = []
-    for start in range(0, len(split), USERS_AT_ONCE):
-        users = problem.users(split, start, start + USERS_AT_ONCE)
-        n = len(users)
-        eligible = np.repeat(split.candidates[None], n, axis=0)
-        if not split.repeats:
-            eligible[users.repeats.user, users.repeats.item] = False
-        scores = np.where(eligible, model.score(users, items), -np.inf).astype(np.float32)
-        relevant = np.zeros(scores.shape, bool)
-        here = (split.true_user >= start) & (split.true_user < start + n)
-        relevant[split.true_user[here] - start, split.true_item[here]] = True
-        totals = relevant.sum(axis=1)
-        lists = top_items(scores, max(KS))
-        best = np.take_along_axis(scores, lists, axis=1)
-        lists = np.where(best > -np.inf, lists, -1)
-        hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
-        values = {f"{metric}@{k}": each for k in KS for metric, each in list_metrics(hits[:, :k], totals).items()}
-        values["auc"] = user_auc(scores, relevant, eligible)
-        total = np.bincount(users.repeats.user, buyers[users.repeats.item], n)
-        own = total / np.maximum(np.bincount(users.repeats.user, minlength=n), 1)
-        values |= beyond_accuracy(lists[:, :10], buyers, split.log.n_users, own, text)
+    for block in scored_blocks(problem, model):
+        lists, best = block.lists(max(KS))
+        values = accuracy(lists, block.relevant, block.relevant.sum(axis=1))
+        values["auc"] = user_auc(block.scores, block.relevant, block.eligible)
+        values |= character(lists, block.users, buyers, split.log.n_users, context.catalogue, context.text)
         # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
-        values["scored"] = (np.isfinite(scores) & eligible).sum(axis=1) / eligible.sum(axis=1)
-        blocks.append((values, lists, best, scores[: max(sample - start, 0)]))
-        problem.context.progress("score", (start + n) / len(split), f"{start + n:,} of {len(split):,} users")
+        values["scored"] = (np.isfinite(block.scores) & block.eligible).sum(axis=1) / block.eligible.sum(axis=1)
+        blocks.append((values, lists, best, block.scores[: max(sample - block.start, 0)]))
     return blocks
 
 
-def owners(log: History) -> Integers:
-    """How many users have each item [items]."""
-    return np.bincount(np.unique(log.user * log.n_items + log.item) % log.n_items, minlength=log.n_items)
-
-
-def summarise(judged: Mapping[str, Judged], split: Split) -> dict[str, Any]:
-    """Of each model: mean and 95 % interval of every figure, coverage, seconds and memory; and the paired difference in
-    NDCG@10 of the best from every other."""
+def summarise(judged: Mapping[str, Judged], problem: Problem) -> dict[str, Any]:
+    """Of each model: mean and 95 % interval of every figure, coverage, seconds and memory; the paired difference in
+    NDCG@10 of the best from every other; and the slices."""
+    split = problem.split
     models: dict[str, Any] = {}
-    names = [f"{metric}@{k}" for k in KS for metric in METRICS] + ["auc", *BEYOND]
     for name, each in judged.items():
-        table = np.column_stack([each.values[figure] for figure in names])
-        known = ~np.isnan(table)
-        means = np.where(known, table, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)  # 0 where nobody has one
-        low, high = interval(bootstrap_means(np.where(known, table, means)))
-        facts: dict[str, Any] = {
-            figure: {"mean": float(means[at]), "low": float(low[at]), "high": float(high[at])}
-            for at, figure in enumerate(names)
-        }
-        shown = each.lists[:, :10]
-        facts["coverage@10"] = len(np.unique(shown[shown >= 0])) / int(split.candidates.sum())
+        facts = summary(each.values, each.lists, split.candidates)
         facts["scored"] = float(each.values["scored"].mean())
         facts |= {"fit_seconds": each.seconds, "score_seconds": each.score_seconds, "peak_memory_bytes": each.memory}
         models[name] = facts
+    ndcg = {name: each.values["ndcg@10"] for name, each in judged.items()}
     best = max(models, key=lambda name: models[name]["ndcg@10"]["mean"])
-    gaps = {}
-    for name in models:
-        if name != best:
-            gap = judged[best].values["ndcg@10"] - judged[name].values["ndcg@10"]
-            low, high = interval(bootstrap_means(gap[:, None]))
-            gaps[name] = {"mean": float(gap.mean()), "low": float(low[0]), "high": float(high[0])}
-    return {"models": models, "best": best, "best_less_other": gaps}
+    gaps = paired(ndcg[best], {name: values for name, values in ndcg.items() if name != best})
+    moment = problem.items(split).at
+    slices = find_slices(split.log, split.user, split.at, moment, problem.context.catalogue, split.true_item)
+    lists = {name: (ndcg[name], each.lists) for name, each in judged.items()}
+    judged_slices = judge_slices(slices, lists, split.true_user, split.true_item)
+    return {"models": models, "best": best, "best_less_other": gaps, "slices": judged_slices}
 
 
 def export_lists(path: Path, judged: Mapping[str, Judged], problem: Problem, raw: Mapping[str, str]) -> None:
@@ -237,13 +198,19 @@ def _write(path: Path, table: pa.Table) -> None:
 
 @contextmanager
 def _peak_memory() -> "Any":
-    """Yields a function that says the most bytes this process held since; sampled 20 times a second."""
+    """Yields a function that says the most bytes this process held since, sampled 20 times a second, and with it those
+    that it started, looked up once a second."""
     process, stop = psutil.Process(), threading.Event()
     peak = [process.memory_info().rss]
 
     def watch() -> None:
+        ticks, started = 0, 0
         while not stop.wait(0.05):
-            peak[0] = max(peak[0], process.memory_info().rss)
+            if ticks % 20 == 0:
+                with suppress(psutil.NoSuchProcess):
+                    started = sum(child.memory_info().rss for child in process.children())
+            ticks += 1
+            peak[0] = max(peak[0], process.memory_info().rss + started)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

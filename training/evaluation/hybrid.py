@@ -1,18 +1,21 @@
 """The whole recommender on a protocol: its generators, and a ranker that learned on earlier questions of the log."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from training.evaluation.figures import Mask
 from training.evaluation.peers import Options, Problem, fit_peer
 from training.evaluation.protocols import NextDays, Split
 from training.interest_encoder import Start, train_encoder
 from training.ranker import fit_ranker
 from training.ranking_set import RankingLessons
 from zhiyin.recommender.candidates.base import Context, Generator
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
-from zhiyin.recommender.features import propose
+from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import InterestEncoder
 from zhiyin.recommender.ranker import Ranker
@@ -20,6 +23,12 @@ from zhiyin.recommender.users import Users
 from zhiyin.settings import Settings
 
 USERS_AT_ONCE = 256
+SPACE: Space = {  # of the ranker; its generators are tuned alone
+    "ranker.trees": Range(100, 500, log=True),
+    "ranker.num_leaves": Range(7, 63, log=True),
+    "ranker.min_data_in_leaf": Range(20, 500, log=True),
+    "ranker.learning_rate": Range(0.02, 0.2, log=True),
+}
 PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity")
 
 
@@ -53,28 +62,19 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
         problem = replace(problem, context=replace(problem.context, fit_encoder=GoingOn()))
     chosen: dict[str, dict[str, Any]] = options.get("generators", {name: {} for name in PRODUCTION})
     if not options.get("questions", 1):
-        generators = _fit_generators(problem.split.log, problem, chosen)
+        generators = fit_generators(problem.split.log, problem, chosen)
         return Hybrid(generators, None, problem.context.catalogue, problem.split.repeats)
-    splits: list[Split] = []
-    log = problem.split.log
-    for _ in range(options.get("questions", 1)):
-        splits.append(problem.protocol.within.split(log, problem.context.catalogue))
-        log = splits[-1].log
+    splits = earlier_questions(problem, options.get("questions", 1))
     lessons = RankingLessons(options.get("negatives", 1.0), problem.context.seed)
-    teachers = None if options.get("refit", True) else _fit_generators(log, problem, chosen)
-    for number, split in enumerate(reversed(splits)):
-        models = teachers or _fit_generators(split.log, problem, chosen)
-        items = problem.items(split)
-        for start in range(0, len(split), USERS_AT_ONCE):
-            users = problem.users(split, start, start + USERS_AT_ONCE)
-            candidates = propose(models, users, problem.context.catalogue, items, split.repeats)
-            n = len(problem.context.catalogue)
-            true = (split.true_user - start) * n + split.true_item
-            lessons.add(candidates, np.isin(candidates.user * n + candidates.item, true))
+    teachers = None if options.get("refit", True) else fit_generators(splits[0].log, problem, chosen)
+    for number, split in enumerate(splits):
+        models = teachers or fit_generators(split.log, problem, chosen)
+        for candidates, label in proposals(models, split, problem):
+            lessons.add(candidates, label)
         problem.context.progress("ranking set", (number + 1) / len(splits), f"question {number + 1}")
     settings = Settings(seed=problem.context.seed, threads=problem.context.threads)  # type: ignore[call-arg]
     ranker = fit_ranker(lessons.gathered(), settings, problem.context.progress, **options.get("ranker", {}))
-    generators = _fit_generators(problem.split.log, problem, chosen)
+    generators = fit_generators(problem.split.log, problem, chosen)
     return Hybrid(generators, ranker, problem.context.catalogue, problem.split.repeats)
 
 
@@ -90,7 +90,28 @@ class GoingOn:
         return encoder
 
 
-def _fit_generators(log: History, problem: Problem, chosen: dict[str, dict[str, Any]]) -> list[Generator]:
+def earlier_questions(problem: Problem, count: int) -> list[Split]:
+    """The ``count`` questions before a problem's own, the earliest first: each log ends where its question begins."""
+    splits: list[Split] = []
+    log = problem.split.log
+    for _ in range(count):
+        splits.append(problem.protocol.within.split(log, problem.context.catalogue))
+        log = splits[-1].log
+    return splits[::-1]
+
+
+def proposals(models: list[Generator], split: Split, problem: Problem) -> Iterator[tuple[Candidates, Mask]]:
+    """A question's candidates, described, batch by batch in the order of its users; and whether each was taken."""
+    items, n = problem.items(split), len(problem.context.catalogue)
+    for start in range(0, len(split), USERS_AT_ONCE):
+        users = problem.users(split, start, start + USERS_AT_ONCE)
+        candidates = propose(models, users, problem.context.catalogue, items, split.repeats)
+        true = (split.true_user - start) * n + split.true_item
+        yield candidates, np.isin(candidates.user * n + candidates.item, true)
+
+
+def fit_generators(log: History, problem: Problem, chosen: dict[str, dict[str, Any]]) -> list[Generator]:
+    """The chosen generators (name: settings, as in ``fit_hybrid``), fitted on one log."""
     models = []
     for name, options in chosen.items():
         settings = {key: value for key, value in options.items() if key not in ("quota", "model")}

@@ -9,27 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.data import eligibility, eligible_at, read_data
+from training.evaluation.figures import KS, K, accuracy, character, owners, paired, summary
 from training.evaluation.gate import WHOLE
-from training.evaluation.metrics import METRICS, Values, bootstrap_means, interval, list_metrics, user_auc
+from training.evaluation.metrics import Values, user_auc
 from training.evaluation.page import leaderboard_page
 from training.evaluation.reliability import measure_reliability
+from training.evaluation.slices import find_slices, judge_slices
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
-from zhiyin.recommender.catalogue import Floats, Integers, ItemState
+from zhiyin.recommender.catalogue import Integers, ItemState
+from zhiyin.recommender.history import History
+from zhiyin.recommender.lists import Ranked
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.rules import read_rules
+from zhiyin.recommender.slate import Picked
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import Marts
-
-K = 10
 
 
 def evaluate(
@@ -67,7 +70,9 @@ def evaluate(
     everyone = data.users_at(clock.evaluation_cut)
     rows = truth.rows_of(everyone)
 
-    judged, lists = _judge(recommender, rows, truth, progress, alone)
+    log = History.of(data.interactions, recommender.catalogue, clock.evaluation_cut)
+    judged, lists = _judge(recommender, rows, truth, log, progress, alone)
+    ndcg = {model: figures.values["ndcg@10"] for model, figures in judged.items()}
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
@@ -77,13 +82,13 @@ def evaluate(
         "users": rows.num_rows,
         "pairs": truth.table.num_rows,
         "candidates": len(eligible),
-        "models": _summary(judged, mask),
-        "differences": _differences(judged),
+        "models": {model: summary(figures.values, figures.lists, mask) for model, figures in judged.items()},
+        "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
+        "slices": _slices(recommender, rows, truth, log, judged),
         "reliability": measure_reliability(recommender, everyone, truth, K),
     }
     folder = folder or settings.reports / clock.date
     name = recommender.version[:12]
-    ndcg = {model: figures.values["ndcg"] for model, figures in judged.items()}
     tables = {"users": pa.table({USER_ID: rows[USER_ID]} | ndcg), "lists": lists, "truth": truth.table}
     for kind, table in tables.items():
         report[f"{kind}_file"] = str(folder / f"{kind}-{name}.parquet")
@@ -97,18 +102,18 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Figures:
-    """One model's metrics per user, and the items of its lists."""
+    """One model's figures per user, and its lists [users, 10], -1 where there is nothing."""
 
     values: dict[str, Values]
-    items: Integers
+    lists: Integers
 
 
 def _judge(
-    recommender: Recommender, rows: pa.Table, truth: Truth, progress: Progress, alone: bool
+    recommender: Recommender, rows: pa.Table, truth: Truth, log: History, progress: Progress, alone: bool
 ) -> tuple[dict[str, Figures], pa.Table]:
-    """Metrics per user of the whole and of each generator alone; and the lists of the whole."""
+    """Figures per user of the whole and of each generator alone; and the lists of the whole."""
     n_items = len(recommender.catalogue)
-    eligible = recommender.item_state.eligible
+    eligible, buyers = recommender.item_state.eligible, owners(log)
     parts: dict[str, list[tuple[dict[str, Values], Integers]]] = {}
     listed: list[pa.Table] = []
     user_ids, item_ids = (
@@ -121,23 +126,29 @@ def _judge(
         relevant = np.zeros((len(users), n_items), bool)
         relevant[true_user, true_item] = True
         totals = truth.relevant(users.ids)
+
         scores = np.full((len(users), n_items), -np.inf, np.float32)
         scores[ranked.candidates.user, ranked.candidates.item] = ranked.score
-        lists = np.full((len(users), K), -1)
-        lists[ranked.candidates.user[ranked.chosen], ranked.rank - 1] = ranked.candidates.item[ranked.chosen]
-        parts.setdefault(WHOLE, []).append(_figures(lists, scores, relevant, totals, eligible))
+        # A list of 20 is that of somebody who asks for 20: its guards are wider.
+        longer = recommender.pick(ranked.candidates, ranked.score, max(KS))
+        made = {WHOLE: (_lists(ranked, ranked.picked, K), _lists(ranked, longer, max(KS)), scores)}
+        for name, scores in ranked.candidates.scores.items() if alone else ():
+            top = top_items(scores, max(KS))
+            lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, top, -1)
+            made[name] = (lists[:, :K], lists, scores)
+        for name, (lists, long_lists, scores) in made.items():
+            values = accuracy(lists, relevant, totals, KS[:2]) | accuracy(long_lists, relevant, totals, KS[2:])
+            values["auc"] = user_auc(scores, relevant, eligible)
+            values |= character(lists, users, buyers, log.n_users, recommender.catalogue, recommender.text)
+            parts.setdefault(name, []).append((values, lists))
         chosen_user, chosen_item = (part[ranked.chosen] for part in (ranked.candidates.user, ranked.candidates.item))
         columns = {USER_ID: user_ids.take(pa.array(done + chosen_user)), ITEM_ID: item_ids.take(pa.array(chosen_item))}
         listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[ranked.chosen]}))
-        for name, scores in ranked.candidates.scores.items() if alone else ():
-            top = top_items(scores, K)
-            lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, top, -1)
-            parts.setdefault(name, []).append(_figures(lists, scores, relevant, totals, eligible))
         done += len(users)
         progress("evaluate", done / rows.num_rows, f"{done:,} of {rows.num_rows:,} users")
     judged = {
         name: Figures(
-            {metric: np.concatenate([values[metric] for values, _ in blocks]) for metric in blocks[0][0]},
+            {figure: np.concatenate([values[figure] for values, _ in blocks]) for figure in blocks[0][0]},
             np.concatenate([lists for _, lists in blocks]),
         )
         for name, blocks in parts.items()
@@ -145,40 +156,22 @@ def _judge(
     return judged, pa.concat_tables(listed)
 
 
-def _figures(
-    lists: Integers, scores: Floats, relevant: npt.NDArray[np.bool_], totals: Integers, eligible: npt.NDArray[np.bool_]
-) -> tuple[dict[str, Values], Integers]:
-    hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
-    return list_metrics(hits, totals) | {"gauc": user_auc(scores, relevant, eligible)}, lists
+def _lists(ranked: Ranked, picked: Picked, k: int) -> Integers:
+    """Picked candidates as lists of items [users, k]."""
+    lists = np.full((len(ranked.users), k), -1)
+    lists[ranked.candidates.user[picked.position], picked.rank - 1] = ranked.candidates.item[picked.position]
+    return lists
 
 
-def _summary(judged: dict[str, Figures], eligible: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Mean and 95 % interval of every metric, and the share of candidates that stand in any list."""
-    summary = {}
-    for name, figures in judged.items():
-        table = np.column_stack([figures.values[metric] for metric in (*METRICS, "gauc")])
-        table = np.where(np.isnan(table), 0.5, table)
-        low, high = interval(bootstrap_means(table))
-        facts: dict[str, Any] = {
-            metric: {"mean": float(table[:, column].mean()), "low": float(low[column]), "high": float(high[column])}
-            for column, metric in enumerate((*METRICS, "gauc"))
-        }
-        shown = np.unique(figures.items[figures.items >= 0])
-        facts["coverage"] = len(shown) / int(eligible.sum())
-        summary[name] = facts
-    return summary
-
-
-def _differences(judged: dict[str, Figures]) -> dict[str, Any]:
-    """Paired difference in NDCG of the whole from every other, with its 95 % interval."""
-    names = [name for name in judged if name != WHOLE]
-    if not names:
-        return {}
-    whole = judged[WHOLE].values["ndcg"]
-    gaps = np.column_stack([whole - judged[name].values["ndcg"] for name in names])
-    low, high = interval(bootstrap_means(gaps))
-    means = gaps.mean(axis=0)
-    return {
-        name: {"mean": float(means[column]), "low": float(low[column]), "high": float(high[column])}
-        for column, name in enumerate(names)
-    }
+def _slices(
+    recommender: Recommender, rows: pa.Table, truth: Truth, log: History, judged: dict[str, Figures]
+) -> dict[str, Any]:
+    """The slices as users and items stood at the start of the window."""
+    ids = [str(name) for name in rows[USER_ID].to_pylist()]
+    known = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(log.user_ids, pa.string()))
+    user = np.asarray(pc.fill_null(known, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+    true_user, true_item = truth.pairs(ids, recommender.catalogue)
+    at = np.full(len(ids), log.cut)
+    slices = find_slices(log, user, at, log.cut, recommender.catalogue, true_item)
+    lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in judged.items()}
+    return judge_slices(slices, lists, true_user, true_item)

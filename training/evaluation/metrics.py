@@ -61,16 +61,23 @@ def _won(scores: Floats, others: Floats) -> Values:
 
 
 def bootstrap_means(values: Values, resamples: int = 1_000, seed: int = 0) -> Values:
-    """Means over users drawn with replacement: ``values`` [users, columns] -> [resamples, columns]."""
+    """Means over users drawn with replacement: ``values`` [users, columns] -> [resamples, columns].
+
+    NaN: the user has no such figure and does not count; a resample without anyone who has one is NaN.
+    """
     random = np.random.default_rng(seed)
     n = len(values)
     weights = random.multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.asarray(weights @ values / n)
+    known = ~np.isnan(values)
+    counts = np.asarray(weights @ known, np.float64)
+    totals = np.asarray(weights @ np.where(known, values, 0.0), np.float64)
+    means: Values = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    return means
 
 
 def interval(means: Values) -> Values:
     """The 95 % percentile interval [2, columns]."""
-    return np.asarray(np.percentile(means, [2.5, 97.5], axis=0))
+    return np.asarray(np.nanpercentile(means, [2.5, 97.5], axis=0))
 
 
 def _divide(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.number]) -> Values:
@@ -102,3 +109,21 @@ def beyond_accuracy(lists: Integers, buyers: Integers, n_users: int, own: Values
         "diversity": 1 - alike / single,
         "popularity_lift": (buyers[lists] * there).sum(axis=1) / empty / np.where(own > 0, own, np.nan),
     }
+
+
+def miscalibration(lists: Integers, category: Integers, taste: Floats) -> Values:
+    """How far the categories of each list are from those of its user's history [users], NaN where either is unknown.
+
+    Steck 2018 ("Calibrated Recommendations"): the Kullback-Leibler divergence in nats of the list's shares, smoothed by
+    a hundredth of the history's, from the history's; 0 is calibrated. ``lists`` [users, k], -1 where there is nothing;
+    ``category`` [items], -1 where unknown; ``taste`` [users, categories]: shares of the history, any positive scale.
+    """
+    n, breadth = taste.shape
+    codes = np.where(lists >= 0, category[lists], -1)
+    row, place = np.nonzero(codes >= 0)
+    listed = np.bincount(row * breadth + codes[row, place], minlength=n * breadth).reshape(n, breadth)
+    there = (listed.sum(axis=1) > 0) & (taste.sum(axis=1) > 0)
+    p = taste / np.where(there, taste.sum(axis=1), 1.0)[:, None]
+    q = listed / np.where(there, listed.sum(axis=1), 1)[:, None]
+    logs = np.log(np.divide(p, 0.99 * q + 0.01 * p, out=np.ones(p.shape), where=p > 0))
+    return np.where(there, (p * logs).sum(axis=1), np.nan)

@@ -11,6 +11,7 @@ from zhiyin.recommender.candidates import (
     Bpr,
     Content,
     Context,
+    Generator,
     Ials,
     Interest,
     ItemKnn,
@@ -58,22 +59,23 @@ class Problem:
         return read_items(split.log, at, split.candidates, self.facts(at))
 
 
-PEERS: dict[str, Callable[..., Scorer]] = {
-    "popularity": Popularity.fit,
-    "personal_frequency": PersonalFrequency.fit,
-    "tifu_knn": TifuKnn.fit,
-    "item_knn": ItemKnn.fit,
-    "ease": ItemToItem.fit,
-    "ials": Ials.fit,
-    "bpr": Bpr.fit,
-    "lstm": Lstm.fit,
-    "interest": Interest.fit,
-    "text_neighbours": TextNeighbours.fit,
-    "content": Content.fit,
-    "kind_demand": KindDemand.fit,
+PEERS: dict[str, type[Generator]] = {
+    "popularity": Popularity,
+    "personal_frequency": PersonalFrequency,
+    "tifu_knn": TifuKnn,
+    "item_knn": ItemKnn,
+    "ease": ItemToItem,
+    "ials": Ials,
+    "bpr": Bpr,
+    "lstm": Lstm,
+    "interest": Interest,
+    "text_neighbours": TextNeighbours,
+    "content": Content,
+    "kind_demand": KindDemand,
 }
 
 
 def fit_peer(name: str, log: History, context: Context, options: Options) -> Scorer:
     """Fit one with settings that are not its defaults."""
-    return PEERS[name](log, context, **options)
+    fit: Callable[..., Scorer] = PEERS[name].fit
+    return fit(log, context, **options)

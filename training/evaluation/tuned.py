@@ -1,6 +1,15 @@
-"""Settings by dataset, protocol and model, chosen on validation windows (`zhiyin benchmark --validation`)."""
+"""Settings by dataset, protocol and model, all chosen on validation windows.
 
+Where a study was made (`zhiyin tune`), its file holds them with its figures; the others stand here, chosen by hand
+(`zhiyin benchmark --validation`).
+"""
+
+from pathlib import Path
 from typing import Any
+
+from zhiyin.store import read_json
+
+STUDIES = Path(__file__).parent / "studies"  # <dataset>/<protocol>/<model>.json
 
 GROCERY_FACTORS = {"factors": 128, "confidence": 1, "ridge": 30}
 FREQUENCY = {"short_weight": 0.5, "count_weight": 0.1}
@@ -71,4 +80,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
 
 def tuned(dataset: str, protocol: str, model: str) -> dict[str, Any]:
     """What differs from a model's defaults; nothing for a dataset that was never tuned."""
+    study = STUDIES / dataset / protocol / f"{model}.json"
+    if study.is_file():
+        return dict(read_json(study)["settings"])
     return dict(TUNED.get(f"{dataset}/{protocol}", {}).get(model, {}))

@@ -16,12 +16,12 @@ from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.explanation import Deed, gather_evidence, say
-from zhiyin.recommender.features import propose, users_at_once
+from zhiyin.recommender.features import Candidates, propose, users_at_once
 from zhiyin.recommender.item_rules import ItemRules
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.rules import SlateRules
-from zhiyin.recommender.slate import pick
+from zhiyin.recommender.slate import Picked, Scores, pick
 from zhiyin.recommender.users import Users
 
 
@@ -88,12 +88,16 @@ class Recommender:
             stranger = ~users.with_history[candidates.user]
             popular = candidates.columns["popularity_score"]
             scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
-            picked = pick(candidates, scores, self.catalogue, self.text, self.rules, k)
+            picked = self.pick(candidates, scores, k)
             chance = np.full(len(scores), np.nan)
             if self.calibration:
                 activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
                 chance[~stranger] = self.calibration(scores[~stranger], activity[~stranger])
             yield Ranked(users, candidates, scores, chance, picked)
+
+    def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
+        """Each user's best ``k`` candidates under the slate's rules."""
+        return pick(candidates, scores, self.catalogue, self.text, self.rules, k)
 
     def recommend(
         self,

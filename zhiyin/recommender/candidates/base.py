@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from zhiyin.recommender.candidates.space import Space
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.interest_encoder import InterestEncoder
@@ -16,10 +17,15 @@ from zhiyin.recommender.users import Users
 
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it
+Record = Callable[[str, int, float], None]  # a point of a curve: its name, the step, the value
 
 
 def silent(step: str, done: float, note: str) -> None:
     """A progress that nobody watches."""
+
+
+def unrecorded(name: str, step: int, value: float) -> None:
+    """A curve that nobody keeps."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Context:
     threads: int = 1
     progress: Progress = silent
     fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
+    record: Record = unrecorded
 
 
 class Generator(ABC):
@@ -44,6 +51,7 @@ class Generator(ABC):
 
     name: str
     quota: int  # how many of its best items become candidates
+    space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod
     @abstractmethod

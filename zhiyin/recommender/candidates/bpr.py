@@ -1,12 +1,13 @@
 """BPR: matrix factorisation that puts what a user has before what it has not."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -19,6 +20,12 @@ class Bpr(Generator):
 
     name = "bpr"
     quota = 60
+    space: ClassVar[Space] = {
+        "factors": Range(16, 128, log=True),
+        "epochs": Range(5, 60, log=True),
+        "learning_rate": Range(1e-3, 2e-2, log=True),
+        "decay": Range(1e-5, 1e-2, log=True),
+    }
 
     def __init__(self, ids: list[str], users: Floats, items: Floats) -> None:
         self.ids = {name: place for place, name in enumerate(ids)}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile
 from zhiyin.recommender.candidates.ials import Ials
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -29,6 +30,13 @@ class Content(Generator):
 
     name = "content"
     quota = 30
+    space: ClassVar[Space] = {
+        "ridge": Range(1.0, 100.0, log=True),
+        "own": Range(0.0, 3.0),
+        "alike": Range(0.0, 4.0),
+        "demand": Range(0.0, 2.0),
+        "near": Range(0.0, 3.0),
+    }
 
     def __init__(
         self, traits: Floats, solver: Floats, expected: Floats, text: Floats, factors: Ials, weights: dict[str, float]

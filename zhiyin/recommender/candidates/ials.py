@@ -1,11 +1,12 @@
 """iALS: matrix factorisation of what users have and have not, by alternating least squares."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -23,6 +24,12 @@ class Ials(Generator):
 
     name = "ials"
     quota = 60
+    space: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "confidence": Range(1.0, 100.0, log=True),
+        "ridge": Range(1.0, 300.0, log=True),
+        "decay": Range(0.7, 1.0),
+    }
 
     def __init__(self, factors: Floats, confidence: float, ridge: float, decay: float) -> None:
         self.factors = factors  # float32 [items, factors]

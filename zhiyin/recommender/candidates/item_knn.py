@@ -1,11 +1,12 @@
 """Item-kNN: items whose buyers are the same people, by BM25 or cosine."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency, top_items
+from zhiyin.recommender.candidates.space import Choice, Range, Space
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -24,6 +25,12 @@ class ItemKnn(Generator):
 
     name = "item_knn"
     quota = 60
+    space: ClassVar[Space] = {
+        "measure": Choice(("bm25", "cosine")),
+        "neighbours": Range(10, 500, log=True),
+        "length": Range(0.0, 1.0),
+        "decay": Range(0.5, 1.0),
+    }
 
     def __init__(self, similar: sp.csr_array, decay: float) -> None:
         self.similar = similar  # [items, items], row: the item that the user has

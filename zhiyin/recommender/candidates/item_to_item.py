@@ -1,7 +1,7 @@
 """Item to item: what people who buy these items buy as well."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ from zhiyin.recommender.candidates.item_weights import (
     LowRank,
     exact_bytes,
 )
+from zhiyin.recommender.candidates.space import Choice, Range, Space
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -33,6 +34,11 @@ class ItemToItem(CandidateGenerator):
 
     name = "item_to_item"
     quota = 80
+    space: ClassVar[Space] = {
+        "ridge": Range(10.0, 5_000.0, log=True),
+        "decay": Range(0.7, 1.0),
+        "counted": Choice((False, True)),
+    }
 
     def __init__(self, n_items: int, items: Integers, weights: ItemWeights, decay: float = 1.0) -> None:
         self.n_items = n_items

@@ -1,11 +1,12 @@
 """Personal frequency: what the user buys again and again, the recent counting more."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -17,6 +18,7 @@ class PersonalFrequency(CandidateGenerator):
 
     name = "personal_frequency"
     quota = 150
+    space: ClassVar[Space] = {"short_weight": Range(0.0, 2.0), "count_weight": Range(0.0, 0.5)}
 
     def __init__(self, short_weight: float = 0.25, count_weight: float = 0.0) -> None:
         self.short_weight = short_weight  # chosen on the validation window

@@ -1,11 +1,12 @@
 """Text neighbours: items whose documents read like what the user buys; reaches items that nobody bought yet."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.nearest import EXACT, REACH, NearestItems, spread
@@ -18,6 +19,7 @@ class TextNeighbours(CandidateGenerator):
 
     name = "text_neighbours"
     quota = 20
+    space: ClassVar[Space] = {"decay": Range(0.5, 1.0)}
 
     def __init__(self, text: Floats, decay: float = 1.0, nearest: NearestItems | None = None) -> None:
         self.decay = decay  # of an item's weight in the profile with every basket since the latest that held it

@@ -1,11 +1,12 @@
 """TIFU-KNN: decayed personal frequency, blended with that of the most similar users."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, top_items
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -20,6 +21,13 @@ class TifuKnn(Generator):
 
     name = "tifu_knn"
     quota = 60
+    space: ClassVar[Space] = {
+        "group": Range(2, 15),
+        "inside": Range(0.6, 1.0),
+        "between": Range(0.4, 1.0),
+        "neighbours": Range(20, 500, log=True),
+        "own": Range(0.0, 1.0),
+    }
 
     def __init__(
         self, ids: list[str], vectors: sp.csr_array, shape: tuple[int, float, float], k: int, own: float

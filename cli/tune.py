@@ -1,0 +1,74 @@
+"""``zhiyin tune``: search for settings of one model on a protocol's validation question."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.question import (
+    DAYS,
+    LEAST,
+    TAKE,
+    Cut,
+    Dataset,
+    Days,
+    Least,
+    ProtocolName,
+    Take,
+    ask,
+    check_protocol,
+    chosen_settings,
+    progress_of,
+)
+
+console = Console()
+
+
+def tune(
+    protocol: ProtocolName,
+    model: Annotated[str, typer.Option(metavar="NAME", help="Which model of `zhiyin benchmark`.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many in all; those of an earlier call count.")] = 30,
+    dataset: Dataset = None,
+    cut: Cut = None,
+    days: Days = DAYS,
+    least: Least = LEAST,
+    take: Take = TAKE,
+    keep: Annotated[
+        bool, typer.Option(help="Write figures and settings to training/evaluation/studies/, where benchmarks read.")
+    ] = True,
+) -> None:
+    """Search for a model's settings on the validation question, never the test's; a search that was cut off goes on."""
+    settings = chosen_settings(dataset)
+
+    # Heavy imports only now: `zhiyin --help` needs none of them.
+    from training.evaluation.benchmark import pose
+    from training.evaluation.models import MODELS, search_space
+    from training.evaluation.tune import tune as search
+    from training.evaluation.tune import write_study
+    from training.evaluation.tuned import tuned
+    from zhiyin.warehouse import current
+
+    check_protocol(protocol, take)
+    try:
+        if model not in MODELS:
+            raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
+        search_space(model)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    marts = current(settings)
+    question = ask(protocol, marts, cut, days, least, take)
+    problem = pose(settings, marts, question.protocol, validation=True, progress=progress_of("data"))
+    asked = f"{settings.dataset}, {question.kind}, validation, marts {marts.version}, {len(problem.split):,} users"
+    console.print(f"{model}: {asked}", highlight=False)
+    today = tuned(settings.dataset, question.kind, model)
+    figures = search(problem, model, today, trials, settings.studies, asked, progress_of(model))
+    best, gap = figures["ndcg@10"], figures["best_less_before"]
+    console.print(
+        f"best of {figures['trials']} trials ({figures['pruned']} stopped early): NDCG@10 {best['mean']:.4f} "
+        f"({best['low']:.4f} to {best['high']:.4f}); less today's settings {gap['mean']:+.4f} "
+        f"({gap['low']:+.4f} to {gap['high']:+.4f})\nsettings: {figures['settings']}",
+        highlight=False,
+    )
+    if keep:
+        path = write_study(settings.dataset, question.kind, model, figures)
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)

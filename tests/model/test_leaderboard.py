@@ -1,0 +1,89 @@
+"""Training and its evaluation on the checkerboard: the report says of lists, slices and page what the files hold."""
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
+from training.evaluation import evaluate
+from training.train import train
+from zhiyin.clock import Clock
+from zhiyin.settings import Settings
+from zhiyin.warehouse import Marts
+
+CLOCK = Clock(NOW, label_days=9)
+LATE = NOW - timedelta(days=12)  # before it nobody has item 4, and user 7 does nothing
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """The report, the folder of its files, the log, and the curves that training recorded."""
+    home = tmp_path_factory.mktemp("leaderboard")
+    rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
+    settings = Settings(home=home, threads=1, encoder_steps=4, label_days=9)
+    marts = Marts(home / "marts", {"rows": {"interactions": len(rows), "items": 12}, "digest": "d"})
+    marts.folder.mkdir()
+    pq.write_table(interactions(rows), marts.path("interactions"))
+    pq.write_table(items_table(), marts.path("items"))
+    states = home / "states"
+    states.mkdir()
+    users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]
+    pq.write_table(pa.Table.from_pylist(users), states / "users.parquet")
+    pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
+    curves = []
+    bundle = train(settings, CLOCK, marts, states, record=lambda *point: curves.append(point))
+    report = evaluate(settings, CLOCK, marts, states, bundle)
+    return report, settings.reports / CLOCK.date, rows, curves
+
+
+def test_training_records_the_loss_of_both_encoders(judged):
+    for models in ("teachers", "served"):
+        points = [point[1:] for point in judged[3] if point[0] == f"{models}/encoder loss"]
+        assert points
+        assert all(np.isfinite(value) for _, value in points)
+
+
+def test_figures_at_every_cutoff_are_those_of_the_lists_that_were_written(judged):
+    report = judged[0]
+    lists = pq.read_table(report["lists_file"]).to_pylist()
+    truth = pq.read_table(report["truth_file"]).to_pylist()
+    for k in (5, 10):
+        gains = []
+        for user in {row["user_id"] for row in truth}:
+            wanted = {row["item_id"] for row in truth if row["user_id"] == user}
+            mine = [row for row in lists if row["user_id"] == user and row["rank"] <= k]
+            gain = sum(1 / np.log2(row["rank"] + 1) for row in mine if row["item_id"] in wanted)
+            gains.append(gain / sum(1 / np.log2(place + 2) for place in range(min(k, len(wanted)))))
+        assert report["models"]["zhiyin"][f"ndcg@{k}"]["mean"] == pytest.approx(np.mean(gains))
+    for figures in report["models"].values():
+        assert {f"{metric}@{k}" for metric in ("ndcg", "map", "f1") for k in (5, 10, 20)} <= set(figures)
+        assert 0 <= figures["miscalibration"]["mean"] < 5
+
+
+def test_slices_hold_who_and_what_was_new_at_the_start_of_the_window(judged):
+    report, _, rows, _ = judged
+    truth = pq.read_table(report["truth_file"])
+    slices = report["slices"]
+    known = {row[0] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
+    asked = set(pc.unique(truth["user_id"]).to_pylist())
+    assert slices["new users"]["users"] == len(asked - known)
+    late = {row[1] for row in rows} - {row[1] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
+    assert slices["new items"]["answer_share"] == pytest.approx(
+        pc.sum(pc.is_in(truth["item_id"], value_set=pa.array(sorted(late)))).as_py() / truth.num_rows
+    )
+    halves = [slices["category sweet"]["answer_share"], slices["category salty"]["answer_share"]]
+    assert sum(halves) == pytest.approx(1)
+    assert set(slices["heavy users"]["models"]) == set(report["models"])
+
+
+def test_the_page_shows_every_model_and_slice(judged):
+    report, folder, *_ = judged
+    (page,) = folder.glob("leaderboard-*.html")
+    text = page.read_text()
+    for name in [*report["slices"], *(model.replace("_", " ") for model in report["models"])]:
+        assert name in text
+    assert "Miscalibration" in text

@@ -1,0 +1,106 @@
+"""The search for settings: it starts from what holds, goes on where it was cut off, and is read back."""
+
+import inspect
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from training.evaluation import tune as search
+from training.evaluation import tuned as settings_in_use
+from training.evaluation.peers import PEERS, Problem
+from training.evaluation.protocols import LeaveOneOut
+from training.evaluation.tune import merge, tune, write_study
+from zhiyin.recommender.candidates.base import silent
+from zhiyin.recommender.candidates.space import Choice
+from zhiyin.store import read_json
+
+TODAY = {"ridge": 4_000.0, "decay": 0.9}  # far too stiff for 24 users
+
+
+@pytest.fixture(scope="module")
+def problem(world):
+    protocol = LeaveOneOut(repeats=True)
+    return Problem(protocol, protocol.validation(world.history, world.catalogue), world.context, lambda at: {})
+
+
+@pytest.fixture(scope="module")
+def whole(problem, tmp_path_factory):
+    """Eight trials in one go."""
+    storage = tmp_path_factory.mktemp("study") / "studies.db"
+    return tune(problem, "ease", TODAY, 8, storage, "question", silent), storage
+
+
+def test_it_begins_with_what_holds_and_ends_no_worse(whole):
+    figures, _ = whole
+    assert figures["trials"] == 8
+    first = next(trial for trial in figures["best_trials"] if trial["number"] == 0)
+    assert first["settings"] == {**TODAY, "counted": False}
+    assert first["ndcg@10"] == pytest.approx(figures["before"]["ndcg@10"]["mean"], abs=1e-5)
+    gap = figures["best_less_before"]
+    assert gap["mean"] == pytest.approx(figures["ndcg@10"]["mean"] - figures["before"]["ndcg@10"]["mean"])
+    assert gap["mean"] >= 0
+    best = max(figures["best_trials"], key=lambda trial: trial["ndcg@10"])
+    assert figures["settings"] == (merge(TODAY, best["settings"]) if gap["mean"] > 0 else TODAY)
+
+
+def test_a_search_that_is_called_again_goes_on_and_a_finished_one_only_answers(problem, whole, monkeypatch):
+    figures, storage = whole
+    fitted = []
+    fit = search.fit_model
+    monkeypatch.setattr(search, "fit_model", lambda *arguments: fitted.append(0) or fit(*arguments))
+    assert tune(problem, "ease", TODAY, 8, storage, "question", silent) == figures
+    assert len(fitted) == 2  # the best and what holds, for the paired difference
+    more = tune(problem, "ease", TODAY, 10, storage, "question", silent)
+    assert more["trials"] == 10
+    assert len(fitted) == 2 + 2 + 2
+    other = tune(problem, "ease", TODAY, 1, storage, "another question", silent)
+    assert other["trials"] == 1
+
+
+def test_the_same_seed_searches_the_same(problem, whole, tmp_path):
+    assert tune(problem, "ease", TODAY, 8, tmp_path / "studies.db", "question", silent) == whole[0]
+
+
+def test_what_a_study_found_is_what_holds_from_then_on(whole, tmp_path, monkeypatch):
+    for module in (search, settings_in_use):
+        monkeypatch.setattr(module, "STUDIES", tmp_path)
+    write_study("movielens_100k", "leave_one_out", "ease", whole[0])
+    assert settings_in_use.tuned("movielens_100k", "leave_one_out", "ease") == whole[0]["settings"]
+    assert settings_in_use.tuned("movielens_100k", "cold_items", "ease") == {}
+
+
+def test_settings_of_a_part_are_set_without_touching_the_others():
+    options = {"ranker": {"trees": 200, "num_leaves": 15}, "questions": 3}
+    merged = merge(options, {"ranker.trees": 90, "questions": 2})
+    assert merged == {"ranker": {"trees": 90, "num_leaves": 15}, "questions": 2}
+    assert options["ranker"]["trees"] == 200
+
+
+def test_every_search_space_names_settings_of_its_model_and_holds_their_defaults():
+    for name, kind in PEERS.items():
+        parameters = inspect.signature(kind.fit).parameters
+        for key, bounds in kind.space.items():
+            if key not in parameters:
+                assert any(each.kind is each.VAR_KEYWORD for each in parameters.values()), f"{name}.{key}"
+            elif isinstance(bounds, Choice):
+                assert parameters[key].default in bounds.values, f"{name}.{key}"
+            else:
+                assert bounds.low <= parameters[key].default <= bounds.high, f"{name}.{key}"
+
+
+@pytest.mark.parametrize("path", sorted(settings_in_use.STUDIES.glob("*/*/*.json")), ids=lambda path: path.stem)
+def test_a_committed_study_was_made_on_validation_and_its_settings_can_be_fitted(path, world):
+    study = read_json(path)
+    assert "validation" in study["question"]
+    PEERS[path.stem].fit(world.history, world.context, **study["settings"])
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [("svd", "unknown model 'svd'"), ("kind_demand", "kind_demand has no settings to tune")]
+)
+def test_a_mistake_is_named(model, words):
+    arguments = ["tune", "--protocol", "leave_one_out", "--model", model]
+    answer = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert answer.exit_code == 2
+    assert words in answer.output
