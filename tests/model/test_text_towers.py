@@ -135,13 +135,13 @@ def test_a_benchmark_teaches_the_encoder_only_what_its_question_leaves(settings,
         for user, item, basket, at in world.events
     ]
     one, other = (
-        pose(settings, marts_of(tmp_path / name, events), LeaveOneOut())
+        pose(settings, marts_of(tmp_path / name, events), LeaveOneOut(repeats=True))
         for name, events in (("one", world.events), ("other", moved))
     )
     assert (one.split.true_item != other.split.true_item).any()
     np.testing.assert_array_equal(one.context.text, other.context.text)
     off = Settings(**(settings.model_dump() | {"text_tuning": "off"}))
-    plain = pose(off, marts_of(tmp_path / "plain", world.events), LeaveOneOut()).context.text
+    plain = pose(off, marts_of(tmp_path / "plain", world.events), LeaveOneOut(repeats=True)).context.text
     assert plain.shape != one.context.text.shape or not np.allclose(plain, one.context.text, atol=0.1)
 
 
