@@ -26,83 +26,146 @@ days as (
 
     select
         item_id,
-        {{ opened_day("day", opened_at, windows[-1]) }} as day,
-        sum(events) as events,
+        day,
+        sum(events)::integer as events,
         sum(quantity)::integer as quantity,
-        sum(amount) as amount,
-        sum(discounted_events) as discounted_events,
+        (100 * sum(amount))::integer as cents,
+        sum(discounted_events)::integer as discounted_events,
         {%- for window in [28, 90] %}
-        count(*) filter (where previous_day is null or day - previous_day > {{ window }}) as users_gained_{{ window }}d,
-        count(*) filter (where next_day is null or next_day - day > {{ window }}) as users_lost_{{ window }}d,
+        count(*) filter (
+            where previous_day is null or day - previous_day > {{ window }}
+        )::integer as users_gained_{{ window }}d,
+        count(*) filter (where next_day is null or next_day - day > {{ window }})::integer as users_lost_{{ window }}d,
         {%- endfor %}
-        count(*) filter (where nth_day = 1) as buyers,
-        count(*) filter (where nth_day = 2) as repeat_buyers,
-        min(first_event_at) as first_event_at,
+        count(*) filter (where nth_day = 1)::integer as buyers,
+        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
         max(last_event_at) as last_event_at
     from item_days
-    group by all
+    {%- if opened_at %}
+    where {{ moves_after("day", opened_at, windows[-1]) }}
+    {%- endif %}
+    group by item_id, day
 
 ),
 
 changes as (
+    {%- for leaving in [0] + windows %}
 
     select
         item_id,
-        (day + 1)::timestamp as feature_at,
-        events as events_7d,
-        events as events_28d,
-        events as events_90d,
-        users_gained_28d as users_28d,
-        users_gained_90d as users_90d,
-        quantity as quantity_28d,
-        amount as amount_28d,
-        discounted_events as discounted_events_28d,
-        buyers,
-        repeat_buyers,
-        last_event_at
+        (day + {{ 1 + leaving }})::timestamp as feature_at,
+        {%- for window in windows %}
+        {{ change("events", "events", leaving, window) }} as events_{{ window }}d,
+        {%- endfor %}
+        {%- for window in [28, 90] %}
+        {{ change("users_gained_" ~ window ~ "d", "users_lost_" ~ window ~ "d", leaving, window) }}
+            as users_{{ window }}d,
+        {%- endfor %}
+        {{ change("quantity", "quantity", leaving, 28) }} as quantity_28d,
+        {{ change("cents", "cents", leaving, 28) }} as cents_28d,
+        {{ change("discounted_events", "discounted_events", leaving, 28) }} as discounted_events_28d,
+        {{ "buyers" if leaving == 0 else 0 }} as buyers,
+        {{ "repeat_buyers" if leaving == 0 else 0 }} as repeat_buyers,
+        {{ "last_event_at" if leaving == 0 else "null" }} as last_event_at
     from days
-    {%- for leaving in windows %}
+        {%- if not loop.last %}
 
     union all
-
-    select
-        item_id,
-        (day + 1 + {{ leaving }})::timestamp as feature_at,
-        {{ "-events" if leaving == 7 else 0 }} as events_7d,
-        {{ "-events" if leaving == 28 else 0 }} as events_28d,
-        {{ "-events" if leaving == 90 else 0 }} as events_90d,
-        {{ "-users_lost_28d" if leaving == 28 else 0 }} as users_28d,
-        {{ "-users_lost_90d" if leaving == 90 else 0 }} as users_90d,
-        {{ "-quantity" if leaving == 28 else 0 }} as quantity_28d,
-        {{ "-amount" if leaving == 28 else 0 }} as amount_28d,
-        {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
-        0 as buyers,
-        0 as repeat_buyers,
-        null as last_event_at
-    from days
+        {%- endif %}
     {%- endfor %}
 
 ),
 
+{% if opened_at -%}
+ever as (
+
+    select
+        item_id,
+        count(*) filter (where nth_day = 1)::integer as buyers,
+        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
+        if(count(amount) > 0, 0, null) as no_cents,
+        max(last_event_at) as last_event_at
+    from item_days
+    where day < {{ opened_at }}
+    group by item_id
+
+),
+
+{#- Whom a window held at opened_at: a user's last day before it counts. #}
+held as (
+
+    select
+        item_id,
+        {%- for window in [28, 90] %}
+        count(*) filter (where day >= ({{ opened_at }})::date - {{ window }})::integer as users_{{ window }}d{{ "," if not loop.last }}
+        {%- endfor %}
+    from item_days
+    where
+        day < {{ opened_at }}
+        and {{ moves_after("day", opened_at, windows[-1]) }}
+        and (next_day is null or next_day >= {{ opened_at }})
+    group by item_id
+
+),
+
+opening as (
+
+    select
+        ever.item_id,
+        {{ opened_at }} as feature_at,
+        {%- for window in windows %}
+        coalesce(
+            sum(days.events) filter (where days.day >= ({{ opened_at }})::date - {{ window }}), 0
+        )::integer as events_{{ window }}d,
+        {%- endfor %}
+        coalesce(any_value(held.users_28d), 0) as users_28d,
+        coalesce(any_value(held.users_90d), 0) as users_90d,
+        {%- for column in ["quantity", "cents", "discounted_events"] %}
+        coalesce(
+            sum(days.{{ column }}) filter (where days.day >= ({{ opened_at }})::date - 28),
+            {{ "any_value(ever.no_cents)" if column == "cents" else 0 }}
+        )::integer as {{ column }}_28d,
+        {%- endfor %}
+        any_value(ever.buyers) as buyers,
+        any_value(ever.repeat_buyers) as repeat_buyers,
+        any_value(ever.last_event_at) as last_event_at
+    from ever
+    left join days on ever.item_id = days.item_id and days.day < {{ opened_at }}
+    left join held on ever.item_id = held.item_id
+    group by ever.item_id
+
+),
+
+{% endif -%}
 midnights as (
 
     select
         item_id,
-        {{ opened("feature_at", opened_at) }} as feature_at,
-        sum(events_7d)::integer as events_7d,
-        sum(events_28d)::integer as events_28d,
-        sum(events_90d)::integer as events_90d,
+        feature_at,
+        {%- for window in windows %}
+        sum(events_{{ window }}d)::integer as events_{{ window }}d,
+        {%- endfor %}
         sum(users_28d)::integer as users_28d,
         sum(users_90d)::integer as users_90d,
         sum(quantity_28d)::integer as quantity_28d,
-        (100 * sum(amount_28d))::integer as cents_28d,
+        sum(cents_28d)::integer as cents_28d,
         sum(discounted_events_28d)::integer as discounted_events_28d,
         sum(buyers)::integer as buyers,
         sum(repeat_buyers)::integer as repeat_buyers,
         max(last_event_at) as last_event_at
     from changes
-    where feature_at <= {{ as_of() }}
-    group by all
+    where
+        feature_at <= {{ as_of() }}
+        {%- if opened_at %}
+        and feature_at > {{ opened_at }}
+        {%- endif %}
+    group by item_id, feature_at
+    {%- if opened_at %}
+
+    union all by name
+
+    select * from opening
+    {%- endif %}
 
 ),
 
@@ -111,7 +174,7 @@ first_events as (
     select
         item_id,
         min(first_event_at) as first_event_at
-    from days
+    from item_days
     group by item_id
 
 ),
@@ -153,7 +216,7 @@ promotion_midnights as (
 
     select
         item_id,
-        {{ opened("feature_at", opened_at) }} as feature_at,
+        {{ "greatest(feature_at, " ~ opened_at ~ ")" if opened_at else "feature_at" }} as feature_at,
         arg_max(promoted, promotion_changes.feature_at) as promoted
     from promotion_changes
     group by all
