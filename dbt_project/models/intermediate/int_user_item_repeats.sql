@@ -12,7 +12,7 @@
 } %}
 with states as (
 
-{{ states_to_make() }}
+    {{ states_to_make() }}
 
 ),
 
@@ -71,11 +71,12 @@ repeats as (
         ) as quantity,
         epoch(min(baskets.bought_at))::bigint as first_at,
         epoch(max(baskets.bought_at))::bigint as last_at,
-        {%- for name, half_life in [("weight_short", 14), ("weight_long", 90)] %}
         sum(
-            pow(0.5, epoch(latest.last_basket_at - baskets.bought_at) / 86400 / {{ half_life }})::decimal(18, 15)
-        )::double as {{ name }}{{ "," if not loop.last }}
-        {%- endfor %}
+            pow(0.5, epoch(latest.last_basket_at - baskets.bought_at) / 86400 / 14)::decimal(18, 15)
+        )::double as weight_short,
+        sum(
+            pow(0.5, epoch(latest.last_basket_at - baskets.bought_at) / 86400 / 90)::decimal(18, 15)
+        )::double as weight_long
     from baskets
     inner join latest on baskets.user_id = latest.user_id and baskets.bought_at < latest.feature_at
     group by all

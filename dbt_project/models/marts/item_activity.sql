@@ -6,7 +6,7 @@
 -- Windows by gains and losses, as in user_activity. A promotion week is one more thing that changes at a midnight.
 {% set windows = [7, 28, 90] %}
 {# A promotion counts from the midnight on which it begins, so the rows of the midnight `since` are written again. #}
-{% if is_incremental() %}{% set opened_at = since() ~ " - interval 1 day" %}{% endif %}
+{% if is_incremental() %}{% set opened_at = "(" ~ since() ~ " - interval 1 day)" %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
@@ -49,29 +49,41 @@ days as (
 ),
 
 changes as (
-    {%- for leaving in [0] + windows %}
 
     select
         item_id,
-        (day + {{ 1 + leaving }})::timestamp as feature_at,
-        {%- for window in windows %}
-        {{ change("events", "events", leaving, window) }} as events_{{ window }}d,
-        {%- endfor %}
-        {%- for window in [28, 90] %}
-        {{ change("users_gained_" ~ window ~ "d", "users_lost_" ~ window ~ "d", leaving, window) }}
-            as users_{{ window }}d,
-        {%- endfor %}
-        {{ change("quantity", "quantity", leaving, 28) }} as quantity_28d,
-        {{ change("cents", "cents", leaving, 28) }} as cents_28d,
-        {{ change("discounted_events", "discounted_events", leaving, 28) }} as discounted_events_28d,
-        {{ "buyers" if leaving == 0 else 0 }} as buyers,
-        {{ "repeat_buyers" if leaving == 0 else 0 }} as repeat_buyers,
-        {{ "last_event_at" if leaving == 0 else "null" }} as last_event_at
+        (day + 1)::timestamp as feature_at,
+        events as events_7d,
+        events as events_28d,
+        events as events_90d,
+        users_gained_28d as users_28d,
+        users_gained_90d as users_90d,
+        quantity as quantity_28d,
+        cents as cents_28d,
+        discounted_events as discounted_events_28d,
+        buyers,
+        repeat_buyers,
+        last_event_at
     from days
-        {%- if not loop.last %}
+    {%- for leaving in windows %}
 
     union all
-        {%- endif %}
+
+    select
+        item_id,
+        (day + 1 + {{ leaving }})::timestamp as feature_at,
+        {{ "-events" if leaving == 7 else 0 }} as events_7d,
+        {{ "-events" if leaving == 28 else 0 }} as events_28d,
+        {{ "-events" if leaving == 90 else 0 }} as events_90d,
+        {{ "-users_lost_28d" if leaving == 28 else 0 }} as users_28d,
+        {{ "-users_lost_90d" if leaving == 90 else 0 }} as users_90d,
+        {{ "-quantity" if leaving == 28 else 0 }} as quantity_28d,
+        {{ "-cents" if leaving == 28 else 0 }} as cents_28d,
+        {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
+        0 as buyers,
+        0 as repeat_buyers,
+        null as last_event_at
+    from days
     {%- endfor %}
 
 ),
@@ -83,6 +95,13 @@ ever as (
         item_id,
         count(*) filter (where nth_day = 1)::integer as buyers,
         count(*) filter (where nth_day = 2)::integer as repeat_buyers,
+        -- a window counts a user on the last day that it holds of the user
+        count(*) filter (
+            where day >= {{ opened_at }}::date - 28 and (next_day is null or next_day >= {{ opened_at }})
+        )::integer as users_28d,
+        count(*) filter (
+            where day >= {{ opened_at }}::date - 90 and (next_day is null or next_day >= {{ opened_at }})
+        )::integer as users_90d,
         if(count(amount) > 0, 0, null) as no_cents,
         max(last_event_at) as last_event_at
     from item_days
@@ -91,23 +110,7 @@ ever as (
 
 ),
 
-{#- Whom a window held at opened_at: a user's last day before it counts. #}
-held as (
-
-    select
-        item_id,
-        {%- for window in [28, 90] %}
-        count(*) filter (where day >= ({{ opened_at }})::date - {{ window }})::integer as users_{{ window }}d{{ "," if not loop.last }}
-        {%- endfor %}
-    from item_days
-    where
-        day < {{ opened_at }}
-        and {{ moves_after("day", opened_at, windows[-1]) }}
-        and (next_day is null or next_day >= {{ opened_at }})
-    group by item_id
-
-),
-
+-- What the windows held at the moment from which on the history is written.
 opening as (
 
     select
@@ -115,23 +118,23 @@ opening as (
         {{ opened_at }} as feature_at,
         {%- for window in windows %}
         coalesce(
-            sum(days.events) filter (where days.day >= ({{ opened_at }})::date - {{ window }}), 0
+            sum(days.events) filter (where days.day >= {{ opened_at }}::date - {{ window }}), 0
         )::integer as events_{{ window }}d,
         {%- endfor %}
-        coalesce(any_value(held.users_28d), 0) as users_28d,
-        coalesce(any_value(held.users_90d), 0) as users_90d,
-        {%- for column in ["quantity", "cents", "discounted_events"] %}
+        any_value(ever.users_28d) as users_28d,
+        any_value(ever.users_90d) as users_90d,
+        coalesce(sum(days.quantity) filter (where days.day >= {{ opened_at }}::date - 28), 0)::integer as quantity_28d,
         coalesce(
-            sum(days.{{ column }}) filter (where days.day >= ({{ opened_at }})::date - 28),
-            {{ "any_value(ever.no_cents)" if column == "cents" else 0 }}
-        )::integer as {{ column }}_28d,
-        {%- endfor %}
+            sum(days.cents) filter (where days.day >= {{ opened_at }}::date - 28), any_value(ever.no_cents)
+        )::integer as cents_28d,
+        coalesce(
+            sum(days.discounted_events) filter (where days.day >= {{ opened_at }}::date - 28), 0
+        )::integer as discounted_events_28d,
         any_value(ever.buyers) as buyers,
         any_value(ever.repeat_buyers) as repeat_buyers,
         any_value(ever.last_event_at) as last_event_at
     from ever
     left join days on ever.item_id = days.item_id and days.day < {{ opened_at }}
-    left join held on ever.item_id = held.item_id
     group by ever.item_id
 
 ),

@@ -82,23 +82,33 @@ days as (
 ),
 
 changes as (
-    {%- for leaving in [0] + windows %}
 
     select
         user_id,
-        (day + {{ 1 + leaving }})::timestamp as feature_at,
+        (day + 1)::timestamp as feature_at,
         {%- for window in windows %}
-        {{ change("events", "events", leaving, window) }} as events_{{ window }}d,
-        {{ change("baskets", "baskets", leaving, window) }} as baskets_{{ window }}d,
+        events as events_{{ window }}d,
+        baskets as baskets_{{ window }}d,
         {%- endfor %}
-        {{ change("cents", "cents", leaving, 28) }} as cents_28d,
-        {{ change("items_gained", "items_lost", leaving, 28) }} as distinct_items_28d,
-        {{ "last_event_at" if leaving == 0 else "null" }} as last_event_at
+        cents as cents_28d,
+        items_gained as distinct_items_28d,
+        last_event_at
     from days
-        {%- if not loop.last %}
+    {%- for leaving in windows %}
 
     union all
-        {%- endif %}
+
+    select
+        user_id,
+        (day + 1 + {{ leaving }})::timestamp as feature_at,
+        {%- for window in windows %}
+        {{ "-events" if window == leaving else 0 }} as events_{{ window }}d,
+        {{ "-baskets" if window == leaving else 0 }} as baskets_{{ window }}d,
+        {%- endfor %}
+        {{ "-cents" if leaving == 28 else 0 }} as cents_28d,
+        {{ "-items_lost" if leaving == 28 else 0 }} as distinct_items_28d,
+        null as last_event_at
+    from days
     {%- endfor %}
 
 ),
@@ -122,7 +132,6 @@ midnights as (
         and feature_at > {{ opened_at }}
         {%- endif %}
     group by user_id, feature_at
-
     {%- if opened_at %}
 
     union all by name

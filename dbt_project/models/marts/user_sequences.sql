@@ -1,7 +1,7 @@
 {{ config(materialized="incremental", incremental_strategy="move") }}
 with states as (
 
-{{ states_to_make() }}
+    {{ states_to_make() }}
 
 ),
 
