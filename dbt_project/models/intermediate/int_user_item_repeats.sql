@@ -19,9 +19,11 @@ with states as (
 interactions as (
 
     select * from {{ ref('interactions') }}
-    {%- if is_incremental() %}
-    where user_id in (select states.user_id from states)
-    {%- endif %}
+    where
+        {{ user_part("user_id") }}
+        {%- if is_incremental() %}
+        and user_id in (select states.user_id from states)
+        {%- endif %}
 
 ),
 

@@ -10,9 +10,11 @@
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
-    {%- if opened_at %}
-    where {{ moves_after("day", opened_at, windows[-1]) }}
-    {%- endif %}
+    where
+        {{ user_part("user_id") }}
+        {%- if opened_at %}
+        and {{ moves_after("day", opened_at, windows[-1]) }}
+        {%- endif %}
 
 ),
 
@@ -23,6 +25,7 @@ interactions as (
         coalesce(basket_id, event_id) as basket_id,
         occurred_at
     from {{ ref('interactions') }}
+    where {{ user_part("user_id") }}
 
 ),
 
