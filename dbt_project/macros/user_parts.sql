@@ -6,10 +6,13 @@
     hash({{ column }}) % 1 = 0
 {%- endmacro %}
 
-{# In how many parts: of 4 million events each, which take about a gigabyte. An increment is one. #}
+{# In how many parts, so that the events of one, at 700 bytes each in lists and windows, fit. An increment is one. #}
 {% macro count_user_parts(compiled_code) %}
     {%- if "% 1 = 0" not in compiled_code or is_incremental() -%}{%- do return(1) -%}{%- endif -%}
-    {%- do return(run_query("select ceil(greatest(count(*), 1) / 4e6)::integer from int_events").rows[0][0]) -%}
+    {%- do return(run_query("
+        select ceil(greatest(count(*), 1) * 700 / parse_formatted_bytes(current_setting('memory_limit')))::integer
+        from int_events
+    ").rows[0][0]) -%}
 {% endmacro %}
 
 {# dbt-duckdb's own macro makes the first part. #}
