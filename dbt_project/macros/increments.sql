@@ -214,7 +214,8 @@ table that increments read by another way does. #}
     {%- if tested and not model.config.where -%}
         {%- if tested.config.incremental_predicates -%}
             {%- set written = tested.config.incremental_predicates | join(" and ") -%}
-        {%- elif tested.config.materialized == "view" and not delivered_anew(tested.unique_id) -%}
+        {%- elif (tested.config.materialized == "view" or tested.config.incremental_strategy == "delete+insert")
+            and not delivered_anew(tested.unique_id) -%}
             {%- set written = "false" -%}
         {%- elif tested.config.event_time -%}
             {%- set written = tested.config.event_time ~ " >= (select since from increment.current)" -%}

@@ -1,9 +1,12 @@
 -- The running sums of gains and losses end where a plain count of the last days ends.
 with latest as (
 
-    select unnest(arg_max(history, feature_at))
-    from {{ ref('user_activity') }} as history -- noqa: AL05
-    group by user_id
+    select * from {{ ref('user_activity') }}
+    where (user_id, feature_at) in (
+        select (history.user_id, max(history.feature_at))
+        from {{ ref('user_activity') }} as history
+        group by history.user_id
+    )
 
 ),
 
