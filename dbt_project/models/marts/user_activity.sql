@@ -137,11 +137,18 @@ midnights as (
     group by user_id, feature_at
     {%- if opened_at %}
 
-    union all by name
+    union all
 
     select
-        * exclude (amount_28d, mean_basket_size_90d),
-        round(100 * amount_28d)::integer as cents_28d
+        user_id,
+        feature_at,
+        {%- for window in windows %}
+        events_{{ window }}d,
+        baskets_{{ window }}d,
+        {%- endfor %}
+        round(100 * amount_28d)::integer as cents_28d,
+        distinct_items_28d,
+        last_event_at
     from {{ this }}
     where feature_at <= {{ opened_at }}
     qualify row_number() over (partition by user_id order by feature_at desc) = 1
