@@ -137,9 +137,9 @@ def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(
     week: Settings, edited_project: Callable[[str, str, str], None], tmp_path: Path
 ) -> None:
-    """The refresh makes the tables of users in parts, as if the log were too long for the memory limit."""
+    """The refresh makes its tables in parts, as if the log were too long for the memory limit."""
     refreshed = anew(week, tmp_path / "home")
-    edited_project("macros/user_parts.sql", "count(*), 1) * 700 /", "count(*), 1) * 700000 /")
+    edited_project("macros/parts.sql", "count(*), 1) * 1400 /", "count(*), 1) * 700000 /")
     build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(week) == digests(refreshed)
 

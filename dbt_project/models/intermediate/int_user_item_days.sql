@@ -8,7 +8,7 @@
 with events as (
 
     select * from {{ ref('int_events') }}
-    where fate = 'kept' and {{ user_part("user_id") }}
+    where fate = 'kept' and {{ in_part("user_id") }}
 
 ),
 

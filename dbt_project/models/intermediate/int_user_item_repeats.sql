@@ -20,7 +20,7 @@ interactions as (
 
     select * from {{ ref('interactions') }}
     where
-        {{ user_part("user_id") }}
+        {{ in_part("user_id") }}
         {%- if is_incremental() %}
         and user_id in (select states.user_id from states)
         {%- endif %}

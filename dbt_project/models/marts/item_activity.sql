@@ -10,15 +10,18 @@
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
+    where {{ in_part("item_id") }}
 
 ),
 
 promotions as (
 
     select * from {{ ref('contract_promotions') }}
-    {%- if opened_at %}
-    where ends_at >= {{ opened_at }}
-    {%- endif %}
+    where
+        {{ in_part("item_id") }}
+        {%- if opened_at %}
+        and ends_at >= {{ opened_at }}
+        {%- endif %}
 
 ),
 

@@ -11,7 +11,7 @@ with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
     where
-        {{ user_part("user_id") }}
+        {{ in_part("user_id") }}
         {%- if opened_at %}
         and {{ moves_after("day", opened_at, windows[-1]) }}
         {%- endif %}
@@ -25,7 +25,7 @@ interactions as (
         coalesce(basket_id, event_id) as basket_id,
         occurred_at
     from {{ ref('interactions') }}
-    where {{ user_part("user_id") }}
+    where {{ in_part("user_id") }}
 
 ),
 
