@@ -22,6 +22,8 @@
     {{- dbt.duckdb__create_table_as(temporary, relation, first, language, partitioned_by, sorted_by) }}
     {%- for part in range(1, parts) %}
     insert into {{ relation }} by name
-    select * from ({{ compiled_code.replace("% 1 = 0", "% " ~ parts ~ " = " ~ part) }}) as part_{{ part }};
+    select * from (
+        {{ compiled_code.replace("% 1 = 0", "% " ~ parts ~ " = " ~ part) }}
+    ) as part_{{ part }};
     {%- endfor %}
 {% endmacro %}
