@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import resource
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,9 +19,31 @@ from benchmarks import finish, say
 from benchmarks.dbt_build import LIMIT_BYTES, own_home, timed_build
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
+from zhiyin.landing.lake import Landed
 from zhiyin.landing.source import Files
+from zhiyin.settings import Settings
 
 HOUSEHOLDS, BASKETS = 1_000_000, 100_000_000_000  # more than a copy has
+
+
+def land_copies(settings: Settings, clock: Clock, copies: int) -> Landed:
+    """Land the Complete Journey with so many times its households; what became of the log."""
+    log, *others = raw_tables(settings)
+    source = settings.home / "transactions.parquet"
+    duckdb.execute(f"""
+        copy (
+            select * replace (
+                household_id::bigint + n * {HOUSEHOLDS} as household_id,
+                basket_id::bigint + n * {BASKETS} as basket_id
+            )
+            from {log.source.relation()}, range({copies}) as copies(n)
+        ) to '{source}'
+    """)
+    landed = land_table(dataclasses.replace(log, source=Files(str(source))), settings, clock)
+    for table in others:
+        land_table(table, settings, clock)
+    source.unlink()
+    return landed
 
 
 def main() -> None:
@@ -35,21 +56,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             settings = own_home(scratch)
             clock = Clock.parse(arguments.as_of, settings.label_days)
-            log, *others = raw_tables(settings)
-            source = Path(scratch, "transactions.parquet")
-            duckdb.execute(f"""
-                copy (
-                    select * replace (
-                        household_id::bigint + n * {HOUSEHOLDS} as household_id,
-                        basket_id::bigint + n * {BASKETS} as basket_id
-                    )
-                    from {log.source.relation()}, range({copies}) as copies(n)
-                ) to '{source}'
-            """)
-            landed = land_table(dataclasses.replace(log, source=Files(str(source))), settings, clock)
-            for table in others:
-                land_table(table, settings, clock)
-            source.unlink()
+            landed = land_copies(settings, clock, copies)
             built = timed_build(settings, clock, anew=True)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # runs go from small to large
             warehouse = settings.warehouse.stat().st_size

@@ -122,6 +122,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_LOG_PATH": str(settings.run / "dbt"),
+        "DBT_LOG_LEVEL_FILE": "info",  # at debug, dbt's default, writing the log takes a tenth of a short build
         "DBT_USE_COLORS": "false",
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

@@ -12,13 +12,18 @@
     {%- if execute -%}{{ var("label_days", none) or env_var("ZHIYIN_LABEL_DAYS", "14") }}{%- endif -%}
 {%- endmacro %}
 
-{# The moments at which user states are taken, as a list of timestamps: as_of, one and two label windows before it. #}
+{# The moments at which user states are taken: as_of, one and two label windows before it; none while dbt parses. #}
+{% macro snapshot_moments() -%}
+    {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
+    {%- set end = modules.datetime.datetime.fromisoformat(as_of_date()) -%}
+    {%- set label = modules.datetime.timedelta(days=label_days() | int) -%}
+    {%- do return(var("snapshots", none) or [end - 2 * label, end - label, end]) -%}
+{%- endmacro %}
+
+{# They, as a list of timestamps. #}
 {% macro snapshots() -%}
     {%- if execute -%}
-        {%- set end = modules.datetime.datetime.fromisoformat(as_of_date()) -%}
-        {%- set label = modules.datetime.timedelta(days=label_days() | int) -%}
-        {%- set moments = var("snapshots", none) or [end - 2 * label, end - label, end] -%}
-        [{% for moment in moments %}timestamp '{{ moment }}'{{ ", " if not loop.last }}{% endfor %}]
+        [{% for moment in snapshot_moments() %}timestamp '{{ moment }}'{{ ", " if not loop.last }}{% endfor %}]
     {%- endif -%}
 {%- endmacro %}
 

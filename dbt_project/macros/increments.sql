@@ -5,6 +5,7 @@
     lake     the files as they are now
     changed  those that are new, gone or others than landed: the raw table and the earliest moment of each
     reached  the latest as_of of all whole builds
+    users_before  in an increment, users of whom the last build held events that happened since `since`
     current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
              were; and whether the last build `went_back` behind an earlier one
 
@@ -33,6 +34,10 @@ table that increments read by another way does. #}
         {%- else -%}
             {%- set since = earliest_judged_anew(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
+            {%- do run_query(
+                "create or replace table increment.users_before as"
+                ~ " select distinct user_id from interactions where occurred_at >= timestamp '" ~ since ~ "'"
+            ) -%}
         {%- endif -%}
         {%- do run_query(
             "create or replace table increment.current as select "
@@ -185,18 +190,6 @@ table that increments read by another way does. #}
     timestamp '{{ run_query("select since::varchar from increment.current").rows[0][0] }}'
 {%- endmacro %}
 
-{# Of a history of gains and losses, an increment rewrites the part after `opened_at`: all changes up to there are taken
-   as one, which opens the running sums. Without `opened_at`, the moment itself. #}
-{% macro opened(moment, opened_at) -%}
-    {{ "greatest(" ~ moment ~ ", " ~ opened_at ~ ")" if opened_at else moment }}
-{%- endmacro %}
-
-{# The day of a row, where days whose gains and losses both lie at or before `opened_at` are taken as one: they leave
-   the longest window of `days` days by then, so that an increment sums up few rows per key. #}
-{% macro opened_day(day, opened_at, days) -%}
-    {{ "greatest(" ~ day ~ ", (" ~ opened_at ~ ")::date - " ~ (days + 1) ~ ")" if opened_at else day }}
-{%- endmacro %}
-
 {# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
    new ones, make way for the new ones. Unlike delete+insert it also removes what has no successor. #}
 {% macro get_incremental_replace_sql(arguments) %}
@@ -221,7 +214,8 @@ table that increments read by another way does. #}
     {%- if tested and not model.config.where -%}
         {%- if tested.config.incremental_predicates -%}
             {%- set written = tested.config.incremental_predicates | join(" and ") -%}
-        {%- elif tested.config.materialized == "view" and not delivered_anew(tested.unique_id) -%}
+        {%- elif (tested.config.materialized == "view" or tested.config.incremental_strategy == "delete+insert")
+            and not delivered_anew(tested.unique_id) -%}
             {%- set written = "false" -%}
         {%- elif tested.config.event_time -%}
             {%- set written = tested.config.event_time ~ " >= (select since from increment.current)" -%}

@@ -1,9 +1,12 @@
 -- The running sums of gains and losses end where a plain count of the last days ends.
 with latest as (
 
-    select unnest(arg_max(history, feature_at))
-    from {{ ref('item_activity') }} as history -- noqa: AL05
-    group by item_id
+    select * from {{ ref('item_activity') }}
+    where (item_id, feature_at) in (
+        select (history.item_id, max(history.feature_at))
+        from {{ ref('item_activity') }} as history
+        group by history.item_id
+    )
 
 ),
 

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,27 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(week: Settings, tmp_path: Path) -> None:
+@pytest.fixture
+def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
+    """Replaces a text in a file of the dbt project, in a copy that builds then use."""
+
+    def edit(file: str, old: str, new: str) -> None:
+        project = tmp_path / "project"
+        shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+        text = (project / file).read_text()
+        assert old in text
+        (project / file).write_text(text.replace(old, new))
+        monkeypatch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
+
+    return edit
+
+
+def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(
+    week: Settings, edited_project: Callable[[str, str, str], None], tmp_path: Path
+) -> None:
+    """The refresh makes its tables in parts, as if the log were too long for the memory limit."""
     refreshed = anew(week, tmp_path / "home")
+    edited_project("macros/parts.sql", "count(*), 1) * 1400 /", "count(*), 1) * 700000 /")
     build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(week) == digests(refreshed)
 
@@ -235,7 +254,7 @@ def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogC
 def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
     spoilt: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An item changes its brand, another is withdrawn, those that lacked are there; the same day is built twice."""
+    """An item changes brand and category, another is withdrawn, some are new; the same day is built three times."""
     products = next(table for table in raw_tables(spoilt) if table.name == "products")
     catalogue = products.source.relation()
     unknown = f"""
@@ -254,7 +273,10 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
     source = spoilt.home / "products.parquet"
     duckdb.execute(f"""
         copy (
-            select * replace (if(product_id = {changed}, 'Private brand', brand) as brand)
+            select * replace (
+                if(product_id = {changed}, 'Private brand', brand) as brand,
+                if(product_id = {changed}, 'ANOTHER', product_category) as product_category
+            )
             from {catalogue} where product_id != {withdrawn}
         ) to '{source}'
     """)
@@ -279,15 +301,13 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
         of_withdrawn = f"select count(*) from interactions where item_id = '{withdrawn}'"
         assert connection.execute(of_withdrawn).fetchall() == [(events,)]
 
-    build(spoilt, tomorrow, *WITHOUT_TESTS)
-    assert digests(spoilt) == first
+    for again in ((), ("--full-refresh",)):
+        build(spoilt, tomorrow, *WITHOUT_TESTS, *again)
+        assert digests(spoilt) == first
 
 
-def test_a_changed_model_begins_anew(spoilt: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    model = project / "models/marts/users.sql"
-    model.write_text(model.read_text() + "-- changed\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
-        assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
+def test_a_changed_model_begins_anew(
+    spoilt: Settings, edited_project: Callable[[str, str, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    edited_project("models/marts/users.sql", "with versions", "-- changed\nwith versions")
+    assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)

@@ -8,7 +8,7 @@
 with events as (
 
     select * from {{ ref('int_events') }}
-    where fate = 'kept'
+    where fate = 'kept' and {{ in_part("user_id") }}
 
 ),
 

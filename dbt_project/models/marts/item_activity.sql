@@ -6,19 +6,22 @@
 -- Windows by gains and losses, as in user_activity. A promotion week is one more thing that changes at a midnight.
 {% set windows = [7, 28, 90] %}
 {# A promotion counts from the midnight on which it begins, so the rows of the midnight `since` are written again. #}
-{% if is_incremental() %}{% set opened_at = since() ~ " - interval 1 day" %}{% endif %}
+{% if is_incremental() %}{% set opened_at = "(" ~ since() ~ " - interval 1 day)" %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
+    where {{ in_part("item_id") }}
 
 ),
 
 promotions as (
 
     select * from {{ ref('contract_promotions') }}
-    {%- if opened_at %}
-    where ends_at >= {{ opened_at }}
-    {%- endif %}
+    where
+        {{ in_part("item_id") }}
+        {%- if opened_at %}
+        and ends_at >= {{ opened_at }}
+        {%- endif %}
 
 ),
 
@@ -26,21 +29,25 @@ days as (
 
     select
         item_id,
-        {{ opened_day("day", opened_at, windows[-1]) }} as day,
-        sum(events) as events,
+        day,
+        sum(events)::integer as events,
         sum(quantity)::integer as quantity,
-        sum(amount) as amount,
-        sum(discounted_events) as discounted_events,
+        (100 * sum(amount))::integer as cents,
+        sum(discounted_events)::integer as discounted_events,
         {%- for window in [28, 90] %}
-        count(*) filter (where previous_day is null or day - previous_day > {{ window }}) as users_gained_{{ window }}d,
-        count(*) filter (where next_day is null or next_day - day > {{ window }}) as users_lost_{{ window }}d,
+        count(*) filter (
+            where previous_day is null or day - previous_day > {{ window }}
+        )::integer as users_gained_{{ window }}d,
+        count(*) filter (where next_day is null or next_day - day > {{ window }})::integer as users_lost_{{ window }}d,
         {%- endfor %}
-        count(*) filter (where nth_day = 1) as buyers,
-        count(*) filter (where nth_day = 2) as repeat_buyers,
-        min(first_event_at) as first_event_at,
+        count(*) filter (where nth_day = 1)::integer as buyers,
+        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
         max(last_event_at) as last_event_at
     from item_days
-    group by all
+    {%- if opened_at %}
+    where {{ moves_after("day", opened_at, windows[-1]) }}
+    {%- endif %}
+    group by item_id, day
 
 ),
 
@@ -55,7 +62,7 @@ changes as (
         users_gained_28d as users_28d,
         users_gained_90d as users_90d,
         quantity as quantity_28d,
-        amount as amount_28d,
+        cents as cents_28d,
         discounted_events as discounted_events_28d,
         buyers,
         repeat_buyers,
@@ -74,7 +81,7 @@ changes as (
         {{ "-users_lost_28d" if leaving == 28 else 0 }} as users_28d,
         {{ "-users_lost_90d" if leaving == 90 else 0 }} as users_90d,
         {{ "-quantity" if leaving == 28 else 0 }} as quantity_28d,
-        {{ "-amount" if leaving == 28 else 0 }} as amount_28d,
+        {{ "-cents" if leaving == 28 else 0 }} as cents_28d,
         {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
         0 as buyers,
         0 as repeat_buyers,
@@ -84,25 +91,87 @@ changes as (
 
 ),
 
+{% if opened_at -%}
+ever as (
+
+    select
+        item_id,
+        count(*) filter (where nth_day = 1)::integer as buyers,
+        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
+        -- a window counts a user on the last day that it holds of the user
+        count(*) filter (
+            where day >= {{ opened_at }}::date - 28 and (next_day is null or next_day >= {{ opened_at }})
+        )::integer as users_28d,
+        count(*) filter (
+            where day >= {{ opened_at }}::date - 90 and (next_day is null or next_day >= {{ opened_at }})
+        )::integer as users_90d,
+        if(count(amount) > 0, 0, null) as no_cents,
+        max(last_event_at) as last_event_at
+    from item_days
+    where day < {{ opened_at }}
+    group by item_id
+
+),
+
+-- What the windows held at the moment from which on the history is written.
+opening as (
+
+    select
+        ever.item_id,
+        {{ opened_at }} as feature_at,
+        {%- for window in windows %}
+        coalesce(
+            sum(days.events) filter (where days.day >= {{ opened_at }}::date - {{ window }}), 0
+        )::integer as events_{{ window }}d,
+        {%- endfor %}
+        any_value(ever.users_28d) as users_28d,
+        any_value(ever.users_90d) as users_90d,
+        coalesce(sum(days.quantity) filter (where days.day >= {{ opened_at }}::date - 28), 0)::integer as quantity_28d,
+        coalesce(
+            sum(days.cents) filter (where days.day >= {{ opened_at }}::date - 28), any_value(ever.no_cents)
+        )::integer as cents_28d,
+        coalesce(
+            sum(days.discounted_events) filter (where days.day >= {{ opened_at }}::date - 28), 0
+        )::integer as discounted_events_28d,
+        any_value(ever.buyers) as buyers,
+        any_value(ever.repeat_buyers) as repeat_buyers,
+        any_value(ever.last_event_at) as last_event_at
+    from ever
+    left join days on ever.item_id = days.item_id and days.day < {{ opened_at }}
+    group by ever.item_id
+
+),
+
+{% endif -%}
 midnights as (
 
     select
         item_id,
-        {{ opened("feature_at", opened_at) }} as feature_at,
-        sum(events_7d)::integer as events_7d,
-        sum(events_28d)::integer as events_28d,
-        sum(events_90d)::integer as events_90d,
+        feature_at,
+        {%- for window in windows %}
+        sum(events_{{ window }}d)::integer as events_{{ window }}d,
+        {%- endfor %}
         sum(users_28d)::integer as users_28d,
         sum(users_90d)::integer as users_90d,
         sum(quantity_28d)::integer as quantity_28d,
-        (100 * sum(amount_28d))::integer as cents_28d,
+        sum(cents_28d)::integer as cents_28d,
         sum(discounted_events_28d)::integer as discounted_events_28d,
         sum(buyers)::integer as buyers,
         sum(repeat_buyers)::integer as repeat_buyers,
         max(last_event_at) as last_event_at
     from changes
-    where feature_at <= {{ as_of() }}
-    group by all
+    where
+        feature_at <= {{ as_of() }}
+        {%- if opened_at %}
+        and feature_at > {{ opened_at }}
+        {%- endif %}
+    group by item_id, feature_at
+    {%- if opened_at %}
+
+    union all by name
+
+    select * from opening
+    {%- endif %}
 
 ),
 
@@ -111,7 +180,7 @@ first_events as (
     select
         item_id,
         min(first_event_at) as first_event_at
-    from days
+    from item_days
     group by item_id
 
 ),
@@ -153,7 +222,7 @@ promotion_midnights as (
 
     select
         item_id,
-        {{ opened("feature_at", opened_at) }} as feature_at,
+        {{ "greatest(feature_at, " ~ opened_at ~ ")" if opened_at else "feature_at" }} as feature_at,
         arg_max(promoted, promotion_changes.feature_at) as promoted
     from promotion_changes
     group by all

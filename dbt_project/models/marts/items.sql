@@ -1,4 +1,3 @@
-{{ config(materialized="view") }}
 with items as (
 
     select * from {{ ref('int_items') }}

@@ -10,6 +10,22 @@
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
+    where
+        {{ in_part("user_id") }}
+        {%- if opened_at %}
+        and {{ moves_after("day", opened_at, windows[-1]) }}
+        {%- endif %}
+
+),
+
+interactions as (
+
+    select
+        user_id,
+        coalesce(basket_id, event_id) as basket_id,
+        occurred_at
+    from {{ ref('interactions') }}
+    where {{ in_part("user_id") }}
 
 ),
 
@@ -18,40 +34,53 @@ baskets as (
     select
         user_id,
         min(occurred_at)::date as day
-    from {{ ref('interactions') }}
-    group by user_id, coalesce(basket_id, event_id)
+    from interactions
+    {%- if opened_at %}
+    where (interactions.user_id, interactions.basket_id) in (
+        select (recent.user_id, recent.basket_id)
+        from interactions as recent
+        where {{ moves_after("recent.occurred_at", opened_at, windows[-1]) }}
+    )
+    {%- endif %}
+    group by user_id, basket_id
+
+),
+
+basket_days as (
+
+    select
+        user_id,
+        day,
+        count(*)::integer as baskets
+    from baskets
+    group by user_id, day
+
+),
+
+user_days as (
+
+    select
+        user_id,
+        day,
+        sum(events)::integer as events,
+        coalesce(100 * sum(amount), 0)::integer as cents,
+        -- an item counts as new in the window only when it was not bought in the 28 days before,
+        -- and is lost only when it is not bought again in time
+        count(*) filter (where previous_day is null or day - previous_day > 28)::integer as items_gained,
+        count(*) filter (where next_day is null or next_day - day > 28)::integer as items_lost,
+        max(last_event_at) as last_event_at
+    from item_days
+    group by user_id, day
 
 ),
 
 days as (
 
     select
-        user_id,
-        {{ opened_day("day", opened_at, windows[-1]) }} as day,
-        sum(events) as events,
-        sum(amount) as amount,
-        0 as baskets,
-        -- an item counts as new in the window only when it was not bought in the 28 days before,
-        -- and is lost only when it is not bought again in time
-        count(*) filter (where previous_day is null or day - previous_day > 28) as items_gained,
-        count(*) filter (where next_day is null or next_day - day > 28) as items_lost,
-        max(last_event_at) as last_event_at
-    from item_days
-    group by all
-
-    union all
-
-    select
-        user_id,
-        {{ opened_day("day", opened_at, windows[-1]) }} as day,
-        0 as events,
-        0 as amount,
-        count(*) as baskets,
-        0 as items_gained,
-        0 as items_lost,
-        null as last_event_at
-    from baskets
-    group by all
+        user_days.*,
+        coalesce(basket_days.baskets, 0) as baskets
+    from user_days
+    left join basket_days on user_days.user_id = basket_days.user_id and user_days.day = basket_days.day
 
 ),
 
@@ -64,7 +93,7 @@ changes as (
         events as events_{{ window }}d,
         baskets as baskets_{{ window }}d,
         {%- endfor %}
-        amount as amount_28d,
+        cents as cents_28d,
         items_gained as distinct_items_28d,
         last_event_at
     from days
@@ -79,7 +108,7 @@ changes as (
         {{ "-events" if window == leaving else 0 }} as events_{{ window }}d,
         {{ "-baskets" if window == leaving else 0 }} as baskets_{{ window }}d,
         {%- endfor %}
-        {{ "-amount" if leaving == 28 else 0 }} as amount_28d,
+        {{ "-cents" if leaving == 28 else 0 }} as cents_28d,
         {{ "-items_lost" if leaving == 28 else 0 }} as distinct_items_28d,
         null as last_event_at
     from days
@@ -91,17 +120,39 @@ midnights as (
 
     select
         user_id,
-        {{ opened("feature_at", opened_at) }} as feature_at,
+        feature_at,
         {%- for window in windows %}
         sum(events_{{ window }}d)::integer as events_{{ window }}d,
         sum(baskets_{{ window }}d)::integer as baskets_{{ window }}d,
         {%- endfor %}
-        (100 * sum(amount_28d))::integer as cents_28d,
+        sum(cents_28d)::integer as cents_28d,
         sum(distinct_items_28d)::integer as distinct_items_28d,
         max(last_event_at) as last_event_at
     from changes
-    where feature_at <= {{ as_of() }}
-    group by all
+    where
+        feature_at <= {{ as_of() }}
+        {%- if opened_at %}
+        and feature_at > {{ opened_at }}
+        {%- endif %}
+    group by user_id, feature_at
+    {%- if opened_at %}
+
+    union all
+
+    select
+        user_id,
+        feature_at,
+        {%- for window in windows %}
+        events_{{ window }}d,
+        baskets_{{ window }}d,
+        {%- endfor %}
+        round(100 * amount_28d)::integer as cents_28d,
+        distinct_items_28d,
+        last_event_at
+    from {{ this }}
+    where feature_at <= {{ opened_at }}
+    qualify row_number() over (partition by user_id order by feature_at desc) = 1
+    {%- endif %}
 
 ),
 

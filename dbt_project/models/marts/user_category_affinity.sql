@@ -1,6 +1,18 @@
-with interactions as (
+{{ config(materialized="incremental", incremental_strategy="move") }}
+with states as (
+
+    {{ states_to_make() }}
+
+),
+
+interactions as (
 
     select * from {{ ref('interactions') }}
+    where
+        {{ in_part("user_id") }}
+        {%- if is_incremental() %}
+        and user_id in (select states.user_id from states)
+        {%- endif %}
 
 ),
 
@@ -11,12 +23,6 @@ items as (
         category
     from {{ ref('items') }}
     where category is not null
-
-),
-
-snapshots as (
-
-    select unnest({{ snapshots() }}) as feature_at
 
 ),
 
@@ -33,16 +39,29 @@ days as (
 
 ),
 
+latest as (
+
+    select
+        days.user_id,
+        states.feature_at,
+        max(days.day) as day
+    from days
+    inner join states on days.user_id = states.user_id and days.day < states.feature_at::date
+    group by all
+
+),
+
+-- Shares are the same whenever the weights are taken. At the user's latest day they do not change as time passes.
 -- Decimals, so that the order of summation cannot change the result.
 decayed as (
 
     select
         days.user_id,
-        snapshots.feature_at,
+        latest.feature_at,
         days.category,
-        sum((days.events * pow(0.5, (snapshots.feature_at::date - days.day) / 60))::decimal(18, 12)) as weight
+        sum((days.events * pow(0.5, (latest.day - days.day) / 60))::decimal(18, 12)) as weight
     from days
-    inner join snapshots on days.day < snapshots.feature_at::date
+    inner join latest on days.user_id = latest.user_id and days.day <= latest.day
     group by all
 
 ),

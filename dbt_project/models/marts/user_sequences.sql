@@ -1,12 +1,18 @@
-with interactions as (
+{{ config(materialized="incremental", incremental_strategy="move") }}
+with states as (
 
-    select * from {{ ref('interactions') }}
+    {{ states_to_make() }}
 
 ),
 
-snapshots as (
+interactions as (
 
-    select unnest({{ snapshots() }}) as feature_at
+    select * from {{ ref('interactions') }}
+    where
+        {{ in_part("user_id") }}
+        {%- if is_incremental() %}
+        and user_id in (select states.user_id from states)
+        {%- endif %}
 
 ),
 
@@ -56,11 +62,11 @@ lengths as (
 
     select
         numbered.user_id,
-        snapshots.feature_at,
+        states.feature_at,
         count(*) as length
     from numbered
-    inner join snapshots on numbered.occurred_at < snapshots.feature_at
-    group by numbered.user_id, snapshots.feature_at
+    inner join states on numbered.user_id = states.user_id and numbered.occurred_at < states.feature_at
+    group by numbered.user_id, states.feature_at
 
 ),
 
