@@ -121,7 +121,11 @@ def _lists(summary: dict[str, Any]) -> str:
     evaluation, ranking = summary["evaluation"], summary["ranking"]
     models = (evaluation or {}).get("models")
     if models:
-        rows = {name.replace("_", " "): {key: facts[key]["mean"] for key in FIGURES} for name, facts in models.items()}
+        k = evaluation["k"]
+        rows = {
+            name.replace("_", " "): {key: facts[f"{key}@{k}"]["mean"] for key in FIGURES}
+            for name, facts in models.items()
+        }
         ordered = sorted(rows.items(), key=lambda row: -row[1]["ndcg"])
         note = f"{evaluation['users']:,} users, lists of {evaluation['k']}, on days that no model was fitted on."
     elif ranking:
