@@ -66,12 +66,12 @@ def benchmark(
     from training.evaluation.models import MODELS
     from training.evaluation.protocols import NextDays
     from training.evaluation.rectools import RECTOOLS, PeersMissingError, peer_python
-    from training.evaluation.tuned import tuned
+    from training.evaluation.tuned import NETWORK, tuned
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
-    # What knows items by their ids alone has nothing to say of cold ones.
-    asked_of = [name for name in MODELS if not (protocol == "cold_items" and name in RECTOOLS)]
+    # What knows items by their ids alone has nothing to say of cold ones, and there the whole has no ranker.
+    asked_of = [name for name in MODELS if not (protocol == "cold_items" and name in (*RECTOOLS, NETWORK))]
     chosen = models.split(",") if models else asked_of
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from training.cross_network import NetworkRanker, fit_network
 from training.evaluation.figures import Mask
 from training.evaluation.peers import Options, Problem, fit_peer
 from training.evaluation.protocols import NextDays, Split
@@ -37,7 +38,7 @@ class Hybrid:
     """Generators propose, the ranker orders; what none proposed is not listed."""
 
     generators: list[Generator]
-    ranker: Ranker | None  # None: as the first generator orders
+    ranker: Ranker | NetworkRanker | None  # None: as the first generator orders
     catalogue: Catalogue
     repeats: bool
 
@@ -56,7 +57,8 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
     ``options``: ``generators`` (name: settings, with ``quota``, and ``model`` where the name is a second one's),
     ``questions`` (how many earlier ones the ranker learns from; 0: no ranker, the first generator orders), ``refit``
     (generators anew for each question, or once before the earliest), ``negatives`` (share of the candidates not taken
-    that the ranker learns from) and ``ranker`` (parameters of LightGBM, ``trees``).
+    that the ranker learns from), ``ranker`` (parameters of LightGBM, ``trees``) and ``network`` (those of a DCN-V2
+    that ranks instead of the trees).
     """
     if isinstance(problem.protocol, NextDays):
         problem = replace(problem, context=replace(problem.context, fit_encoder=GoingOn()))
@@ -73,7 +75,11 @@ def fit_hybrid(problem: Problem, options: Options) -> Hybrid:
             lessons.add(candidates, label)
         problem.context.progress("ranking set", (number + 1) / len(splits), f"question {number + 1}")
     settings = Settings(seed=problem.context.seed, threads=problem.context.threads)  # type: ignore[call-arg]
-    ranker = fit_ranker(lessons.gathered(), settings, problem.context.progress, **options.get("ranker", {}))
+    ranker: Ranker | NetworkRanker
+    if "network" in options:
+        ranker = fit_network(lessons.gathered(), settings.seed, problem.context.progress, **options["network"])
+    else:
+        ranker = fit_ranker(lessons.gathered(), settings, problem.context.progress, **options.get("ranker", {}))
     generators = fit_generators(problem.split.log, problem, chosen)
     return Hybrid(generators, ranker, problem.context.catalogue, problem.split.repeats)
 

@@ -4,9 +4,10 @@ from training.evaluation.gate import WHOLE
 from training.evaluation.hybrid import SPACE, fit_hybrid
 from training.evaluation.peers import PEERS, Options, Problem, Scorer, fit_peer
 from training.evaluation.rectools import RECTOOLS, fit_rectools
+from training.evaluation.tuned import NETWORK
 from zhiyin.recommender.candidates.space import Space
 
-MODELS = (*PEERS, *RECTOOLS, WHOLE)
+MODELS = (*PEERS, *RECTOOLS, NETWORK, WHOLE)
 
 
 def search_space(name: str) -> Space:
@@ -30,6 +31,8 @@ def fit_model(name: str, problem: Problem, options: Options) -> Scorer:
     """
     if name == WHOLE:
         return fit_hybrid(problem, options)
+    if name == NETWORK:
+        return fit_hybrid(problem, {"network": {}, **options})
     if name in RECTOOLS:
         return fit_rectools(name, problem, options)
     if name not in PEERS:

@@ -7,9 +7,12 @@ Where a study was made (`zhiyin tune`), its file holds them with its figures; th
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.gate import WHOLE
 from zhiyin.store import read_json
 
 STUDIES = Path(__file__).parent / "studies"  # <dataset>/<protocol>/<model>.json
+
+NETWORK = f"{WHOLE}_network"  # the whole with a torch ranker in place of the trees
 
 GROCERY_FACTORS = {"factors": 128, "confidence": 1, "ridge": 30}
 FREQUENCY = {"short_weight": 0.5, "count_weight": 0.1}
@@ -80,6 +83,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
 
 def tuned(dataset: str, protocol: str, model: str) -> dict[str, Any]:
     """What differs from a model's defaults; nothing for a dataset that was never tuned."""
+    model = WHOLE if model == NETWORK else model  # its generators are those of the whole
     study = STUDIES / dataset / protocol / f"{model}.json"
     if study.is_file():
         return dict(read_json(study)["settings"])
