@@ -102,7 +102,7 @@ def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
             connection.execute(
                 query, {"path": str(path), "moment": moment, "seed": str(settings.seed), "rows": ROWS}
             ).df()
-            for moment in (clock.as_of, clock.ranking_cut)
+            for moment in (clock.as_of, clock.reference_cut)
         )
     numerical = [name for name in columns if pd.api.types.is_numeric_dtype(current[name])]
     categorical = [name for name in columns if name not in numerical]

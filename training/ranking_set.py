@@ -1,6 +1,7 @@
 """The ranker's training set: what the generators would have proposed at earlier moments, and what was then bought."""
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -73,15 +74,19 @@ def held_out(user_ids: list[str]) -> npt.NDArray[np.bool_]:
 
 
 def build_ranking_set(
-    data: Data, generators: list[CandidateGenerator], cuts: list[datetime], label_days: int, progress: Progress
+    data: Data,
+    teachers: Iterable[list[CandidateGenerator]],
+    cuts: list[datetime],
+    label_days: int,
+    progress: Progress,
 ) -> tuple[RankingSet, RankingSet | None]:
-    """One label window per cut, states as of the cut; the generators were fitted before the earliest.
+    """One label window per cut, states as of the cut; ``teachers``: for each cut the generators, fitted before it.
 
     The ranker's lessons, and all rows of the users that are held out from it: of those, too, who then took nothing.
     """
     lessons, trial = RankingLessons(), RankingLessons()
     size = users_at_once(len(data.catalogue))
-    for number, cut in enumerate(cuts):
+    for number, (cut, generators) in enumerate(zip(cuts, teachers, strict=True)):
         eligible = eligible_at(data.interactions, cut)
         items = ItemState.of(data.items, data.catalogue, cut, eligibility(data.catalogue, eligible))
         truth = truth_between(data.interactions, cut, cut + timedelta(days=label_days), eligible)

@@ -29,6 +29,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import publish_by_digest
 from zhiyin.warehouse import Marts
 
+LEAST_SHARE = 0.25  # of the log's events: generators of fewer would propose other things than those that are served
 LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
 
 
@@ -42,8 +43,8 @@ def train(
 ) -> Path:
     """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
 
-    Nothing fitted here saw an event at or after ``clock.evaluation_cut``; nothing that proposes candidates to the
-    ranker saw one at or after the first label window.
+    Nothing fitted here saw an event at or after ``clock.evaluation_cut``; nothing that proposes candidates for a label
+    window of the ranker saw one at or after its start.
     """
     data = read_data(marts, states)
     tower = find_tower(settings, clock)
@@ -54,13 +55,14 @@ def train(
     text = encoders.basis.standardise(vectors)
     context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit)
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
-    cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
+    cuts = teaching_cuts(history, clock)
 
-    teachers = fit_generators(history.before(min(cuts)), replace(context, record=_named(record, "teachers")))
+    learning = replace(context, record=_named(record, "teachers"))
+    teachers = (fit_generators(history.before(cut), learning) for cut in cuts)
     ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
     ranker = fit_ranker(ranking_set, settings, progress)
     calibration = fit_calibration(ranker, trial) if trial else None
-    del ranking_set, trial, teachers
+    del ranking_set, trial
     generators = fit_generators(history, replace(context, record=_named(record, "served")))
 
     state = item_rows(data.items, data.catalogue, clock.as_of)
@@ -80,6 +82,13 @@ def train(
     folder = publish_by_digest(settings.bundles, lambda place: str(bundle.write(place, facts)["digest"]))
     encoders.save(settings, clock, text_encoder)
     return folder
+
+
+def teaching_cuts(history: History, clock: Clock) -> list[datetime]:
+    """Where the windows start on which the ranker learns, oldest first: those with enough of the log before them."""
+    cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
+    enough = [cut for cut in cuts if (history.at < cut.timestamp()).mean() >= LEAST_SHARE]
+    return enough or cuts[-1:]
 
 
 def fit_generators(history: History, context: Context) -> list[CandidateGenerator]:

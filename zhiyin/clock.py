@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from zhiyin.contract import RANKING_WINDOWS
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -10,7 +12,8 @@ class Clock:
 
     ``as_of`` is midnight UTC: events at or after it do not exist for the run. The models are fitted on events before
     ``evaluation_cut`` and judged on the ``label_days`` from there to ``as_of``. The ranker learns from the
-    ``label_days`` before ``evaluation_cut``, with candidate models fitted before ``ranking_cut``.
+    ``RANKING_WINDOWS`` windows as long before that, each with candidate models fitted before it; the earliest starts at
+    ``ranking_cut``.
     """
 
     as_of: datetime
@@ -40,9 +43,15 @@ class Clock:
 
     @property
     def ranking_cut(self) -> datetime:
+        return self.snapshots[0]
+
+    @property
+    def reference_cut(self) -> datetime:
+        """Two windows before ``as_of``: what drift is measured from."""
         return self.as_of - timedelta(days=2 * self.label_days)
 
     @property
-    def snapshots(self) -> tuple[datetime, datetime, datetime]:
-        """The moments at which user and item states are read, oldest first."""
-        return self.ranking_cut, self.evaluation_cut, self.as_of
+    def snapshots(self) -> tuple[datetime, ...]:
+        """The moments at which user and item states are read, oldest first: ``as_of`` and the start of every window."""
+        windows = range(RANKING_WINDOWS + 1, -1, -1)
+        return tuple(self.as_of - timedelta(days=number * self.label_days) for number in windows)

@@ -12,12 +12,21 @@
     {%- if execute -%}{{ var("label_days", none) or env_var("ZHIYIN_LABEL_DAYS", "14") }}{%- endif -%}
 {%- endmacro %}
 
-{# The moments at which user states are taken: as_of, one and two label windows before it; none while dbt parses. #}
+{% macro ranking_windows() -%}
+    {%- if execute -%}{{ var("ranking_windows", none) or env_var("ZHIYIN_RANKING_WINDOWS", "3") }}{%- endif -%}
+{%- endmacro %}
+
+{# The moments at which user states are taken, oldest first: as_of, and the starts of the label window on which models are
+   judged and of those on which the ranker learns; none while dbt parses. #}
 {% macro snapshot_moments() -%}
     {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
     {%- set end = modules.datetime.datetime.fromisoformat(as_of_date()) -%}
     {%- set label = modules.datetime.timedelta(days=label_days() | int) -%}
-    {%- do return(var("snapshots", none) or [end - 2 * label, end - label, end]) -%}
+    {%- set moments = [] -%}
+    {%- for number in range(ranking_windows() | int + 1, -1, -1) -%}
+        {%- do moments.append(end - number * label) -%}
+    {%- endfor -%}
+    {%- do return(var("snapshots", none) or moments) -%}
 {%- endmacro %}
 
 {# They, as a list of timestamps. #}

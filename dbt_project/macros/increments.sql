@@ -182,7 +182,7 @@ table that increments read by another way does. #}
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), ranking_windows(), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# The moment since which this build recomputes, as a literal, so that older row groups are never read. #}
