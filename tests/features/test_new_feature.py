@@ -75,7 +75,7 @@ def test_a_column_of_a_mart_is_a_feature_everywhere(home: Settings) -> None:
     history = History.of(data.interactions, data.catalogue, CLOCK.ranking_cut)
     context = Context(data.catalogue, np.zeros((len(data.catalogue), 1), np.float32))
     generators = [PersonalFrequency.fit(history, context), Popularity.fit(history, context)]
-    ranking_set = build_ranking_set(data, [generators], [CLOCK.ranking_cut], CLOCK.label_days, silent)
+    ranking_set, _ = build_ranking_set(data, [generators], [CLOCK.ranking_cut], CLOCK.label_days, silent)
     column = ranking_set.features[:, ranking_set.names.index(f"user_{FEATURE}")]
     assert len(np.unique(column[~np.isnan(column)])) > 1
     assert f"user_{FEATURE}" in fit_ranker(ranking_set, home, silent).features

@@ -92,7 +92,9 @@ def test_reasons_say_what_the_history_holds(recommender, users):
 
 def test_probabilities_follow_the_scores_and_their_reliability_is_reported(slice_home, recommender, users):
     slates = recommender.recommend(users.slice(0, 50), k=20, contributions=True)
-    for slate in slates:
+    known = [slate for slate in slates if "no_history" not in slate.missing]
+    assert len(known) > 40
+    for slate in known:
         in_order = sorted(slate.items, key=lambda item: item.score)
         chances = [item.probability for item in in_order]
         assert chances == sorted(chances)

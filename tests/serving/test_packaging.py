@@ -34,7 +34,7 @@ def test_a_bento_holds_bundle_and_code_and_nothing_else(
     assert labels == {"digest": digest, "mlflow_run_id": run_id}
     runs = sqlite3.connect(slice_home.settings.tracking)
     asked = """
-        select value from metrics inner join tags using (run_uuid)
+        select metrics.value from metrics inner join tags using (run_uuid)
         where tags.key = 'bundle' and tags.value = ? and metrics.key = 'zhiyin/ndcg_at_10'
     """
     evaluated = [ndcg for (ndcg,) in runs.execute(asked, [digest])]
