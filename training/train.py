@@ -59,7 +59,7 @@ def train(
 
     learning = replace(context, record=_named(record, "teachers"))
     teachers = (fit_generators(history.before(cut), learning) for cut in cuts)
-    ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress)
+    ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress, settings.seed)
     ranker = fit_ranker(ranking_set, settings, progress)
     calibration = fit_calibration(ranker, trial) if trial else None
     del ranking_set, trial

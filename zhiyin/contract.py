@@ -43,4 +43,4 @@ OCCURRED_AT: Final = "occurred_at"
 MIN_ITEM_INTERACTIONS: Final = 10
 
 # So many label windows before the one on which models are judged teach the ranker (docs/benchmarks.md has what for).
-RANKING_WINDOWS: Final = 3
+RANKING_WINDOWS: Final = 2

@@ -10,13 +10,12 @@ from zhiyin.clock import Clock
 def test_windows_lie_before_as_of_and_do_not_overlap():
     clock = Clock.parse("2017-12-01", label_days=14)
     assert clock.snapshots == (
-        datetime(2017, 10, 6, tzinfo=UTC),
         datetime(2017, 10, 20, tzinfo=UTC),
         datetime(2017, 11, 3, tzinfo=UTC),
         datetime(2017, 11, 17, tzinfo=UTC),
         datetime(2017, 12, 1, tzinfo=UTC),
     )
-    assert clock.ranking_cut == datetime(2017, 10, 6, tzinfo=UTC)
+    assert clock.ranking_cut == datetime(2017, 10, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["2017-12-01T00:00:00+00:00", "2017-12-01", "2017-12-01T01:00:00+01:00"])
