@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import finish, say
-from cli.question import DAYS, LEAST, PROTOCOLS, ask, chosen_settings
+from cli.options import chosen_settings
+from cli.question import DAYS, LEAST, PROTOCOLS, ask
 from training.evaluation.benchmark import pose
 from training.evaluation.figures import K, Mask, means, paired
 from training.evaluation.gate import WHOLE

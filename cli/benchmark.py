@@ -9,19 +9,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.options import Dataset, chosen_settings
 from cli.question import (
     DAYS,
     LEAST,
     TAKE,
     Cut,
-    Dataset,
     Days,
     Least,
     ProtocolName,
     Take,
     ask,
     check_protocol,
-    chosen_settings,
     progress_of,
 )
 

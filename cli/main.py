@@ -15,13 +15,11 @@ from cli.airflow_api import AirflowError
 from cli.benchmark import benchmark
 from cli.environment import PATIENT, QUIET
 from cli.onboard import onboard
+from cli.options import AsOf, Dataset, chosen_clock, chosen_settings
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
 from cli.steps import STEPS, run_step
 from cli.tune import tune
-from zhiyin.clock import Clock
-from zhiyin.landing import check_dataset
-from zhiyin.settings import Settings, get_settings
 from zhiyin.warehouse import BusyError, DbtError
 
 app = typer.Typer(
@@ -31,27 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-
-AsOf = Annotated[str, typer.Option(metavar="DATE", help="Midnight UTC of this day is now: later events do not exist.")]
-Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset; default: ZHIYIN_DATASET.")]
-
-
-def _settings(dataset: str | None = None) -> Settings:
-    settings = get_settings()
-    if dataset is not None:
-        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
-    try:
-        check_dataset(settings.dataset)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return settings
-
-
-def _clock(as_of: str, settings: Settings) -> Clock:
-    try:
-        return Clock.parse(as_of, settings.label_days)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 @app.command()
@@ -64,16 +41,16 @@ def up(
     dataset: Dataset = None,
 ) -> None:
     """Start Airflow, the service and the reports, and stay until Ctrl-C, which stops them all."""
-    settings = _settings(dataset)
+    settings = chosen_settings(dataset)
     day = DEMO_AS_OF if demo else as_of
-    Platform(settings, console).up(_clock(day, settings) if day else None, once)
+    Platform(settings, console).up(chosen_clock(day, settings) if day else None, once)
 
 
 @app.command()
 def run(as_of: AsOf, dataset: Dataset = None) -> None:
     """Trigger the DAG for one day on the running Airflow, and follow it."""
-    settings = _settings(dataset)
-    Platform(settings, console).run(_clock(as_of, settings))
+    settings = chosen_settings(dataset)
+    Platform(settings, console).run(chosen_clock(as_of, settings))
 
 
 @app.command()
@@ -84,8 +61,8 @@ def backfill(
     dataset: Dataset = None,
 ) -> None:
     """Run the DAG for every scheduled day of a range on the running Airflow, one day after the other."""
-    settings = _settings(dataset)
-    Platform(settings, console).backfill(_clock(first, settings), _clock(last, settings), again)
+    settings = chosen_settings(dataset)
+    Platform(settings, console).backfill(chosen_clock(first, settings), chosen_clock(last, settings), again)
 
 
 @app.command()
@@ -93,7 +70,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, dataset: Dataset = None
 ) -> None:
     """State and address of each server, the champion, and the last run."""
-    facts = Platform(_settings(dataset), console).status()
+    facts = Platform(chosen_settings(dataset), console).status()
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -110,7 +87,7 @@ def status(
 @app.command()
 def down(dataset: Dataset = None) -> None:
     """Stop every process that `zhiyin up` started."""
-    stopped = Platform(_settings(dataset), console).down()
+    stopped = Platform(chosen_settings(dataset), console).down()
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
@@ -119,7 +96,7 @@ def recommend(user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] =
     """Print the champion's list for one user (by your own user id), with reasons."""
     from cli.ask import recommend_for
 
-    slate = recommend_for(_settings(dataset), user, k)
+    slate = recommend_for(chosen_settings(dataset), user, k)
     table = Table("rank", "item", "title", "score", "reason", title=f"user {user}")
     for item in slate.items:
         table.add_row(str(item.rank), item.item_id, item.title, f"{item.score:.3f}", item.reason)
@@ -137,7 +114,7 @@ def forget(
     """Erase one user from everything that is kept, keep them from landing again, and prove it by a search."""
     from cli.forget import forget_user
 
-    forget_user(_settings(dataset), user, dry_run, console)
+    forget_user(chosen_settings(dataset), user, dry_run, console)
 
 
 @app.command()
@@ -145,7 +122,7 @@ def rollback(dataset: Dataset = None) -> None:
     """Make the previous champion the champion again."""
     from zhiyin.registry import rollback
 
-    facts = rollback(_settings(dataset))
+    facts = rollback(chosen_settings(dataset))
     console.print(f"champion is now {facts['digest'][:12]}")
 
 
@@ -156,8 +133,8 @@ def step(
     """Run one step of the pipeline by hand: the same function that the DAG's task calls."""
     if name not in STEPS:
         raise typer.BadParameter(f"unknown step {name!r}; one of: {', '.join(STEPS)}")
-    settings = _settings(dataset)
-    result = run_step(name, settings, _clock(as_of, settings))
+    settings = chosen_settings(dataset)
+    result = run_step(name, settings, chosen_clock(as_of, settings))
     console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
 
 

@@ -11,8 +11,6 @@ import typer
 
 from zhiyin.clock import Clock
 from zhiyin.contract import MIN_ITEM_INTERACTIONS
-from zhiyin.landing import check_dataset
-from zhiyin.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from training.evaluation.protocols import Protocol
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 PROTOCOLS = ("next_days", "leave_one_out", "cold_items")
 
 ProtocolName = Annotated[str, typer.Option("--protocol", metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")]
-Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Default: ZHIYIN_DATASET.")]
 Cut = Annotated[
     str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
 ]
@@ -39,18 +36,6 @@ class Question:
 
     protocol: Protocol
     kind: str
-
-
-def chosen_settings(dataset: str | None) -> Settings:
-    """The settings, with another dataset where one is named."""
-    settings = get_settings()
-    if dataset is not None:
-        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
-    try:
-        check_dataset(settings.dataset)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return settings
 
 
 def check_protocol(name: str, take: str) -> None:

@@ -5,19 +5,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.options import Dataset, chosen_settings
 from cli.question import (
     DAYS,
     LEAST,
     TAKE,
     Cut,
-    Dataset,
     Days,
     Least,
     ProtocolName,
     Take,
     ask,
     check_protocol,
-    chosen_settings,
     progress_of,
 )
 

@@ -13,7 +13,7 @@
 {%- endmacro %}
 
 {% macro ranking_windows() -%}
-    {%- if execute -%}{{ var("ranking_windows", none) or env_var("ZHIYIN_RANKING_WINDOWS", "2") }}{%- endif -%}
+    {%- if execute -%}{{ var("ranking_windows", none) or env_var("ZHIYIN_RANKING_WINDOWS") }}{%- endif -%}
 {%- endmacro %}
 
 {# The moments at which user states are taken, oldest first: as_of, and the starts of the label window on which models are

@@ -38,6 +38,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# The events that those states follow from: all of their users, a part of the users at a time. `states`: a CTE of them. #}
+{% macro interactions_to_read() -%}
+    select * from {{ ref('interactions') }}
+    where
+        {{ in_part("user_id") }}
+        {%- if is_incremental() %}
+        and user_id in (select states.user_id from states)
+        {%- endif %}
+{%- endmacro %}
+
 {# How far the snapshots of {{ this }} move in this build, as an interval; none where all states are made anew: in a full
    refresh, and where the mart reads categories and an item has another one now. #}
 {% macro snapshots_move() -%}

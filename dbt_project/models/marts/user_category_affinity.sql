@@ -7,12 +7,7 @@ with states as (
 
 interactions as (
 
-    select * from {{ ref('interactions') }}
-    where
-        {{ in_part("user_id") }}
-        {%- if is_incremental() %}
-        and user_id in (select states.user_id from states)
-        {%- endif %}
+    {{ interactions_to_read() }}
 
 ),
 
