@@ -91,6 +91,7 @@ def run_straight(settings: Settings, clock: Clock, file: Path) -> float:
             "create table increment.current as"
             f" select timestamp '-infinity' as since, timestamp '{clock.date}' as as_of"
         )
+        connection.execute("create macro increment.since() as timestamp '-infinity'")
         for row in run_results(settings)["results"]:
             kind = row["unique_id"].split(".")[0]
             if kind == "model":

@@ -8,6 +8,7 @@
     users_before  in an increment, users of whom the last build held events that happened since `since`
     current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
              were; and whether the last build `went_back` behind an earlier one
+    since()  the moment again, as a constant: so that files and row groups before it are never read
 
 A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
 incremental tables are made anew, but for those with full_refresh: false. Those are histories of what was delivered
@@ -43,6 +44,7 @@ table that increments read by another way does. #}
             "create or replace table increment.current as select "
             ~ as_of() ~ " as as_of, timestamp '" ~ since ~ "' as since, coalesce("
             ~ "(select max(as_of) from increment.built) < (select max(as_of) from increment.reached), false) as went_back;"
+            ~ "create or replace macro increment.since() as timestamp '" ~ since ~ "';"
             ~ "truncate increment.built"
         ) -%}
     {%- endif -%}
@@ -185,11 +187,6 @@ table that increments read by another way does. #}
     {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), ranking_windows(), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
-{# The moment since which this build recomputes, as a literal, so that older row groups are never read. #}
-{% macro since() -%}
-    timestamp '{{ run_query("select since::varchar from increment.current").rows[0][0] }}'
-{%- endmacro %}
-
 {# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
    new ones, make way for the new ones. Unlike delete+insert it also removes what has no successor. #}
 {% macro get_incremental_replace_sql(arguments) %}
@@ -218,7 +215,7 @@ table that increments read by another way does. #}
             and not delivered_anew(tested.unique_id) -%}
             {%- set written = "false" -%}
         {%- elif tested.config.event_time -%}
-            {%- set written = tested.config.event_time ~ " >= (select since from increment.current)" -%}
+            {%- set written = tested.config.event_time ~ " >= increment.since()" -%}
         {%- endif -%}
     {%- endif -%}
     {%- if written -%}

@@ -20,7 +20,7 @@
         timestamp '{{ moment }}' as feature_at
     from {{ ref('interactions') }} as interactions
     where
-        interactions.occurred_at >= least({{ since() }}, timestamp '{{ moment }}' - {{ move }})
+        interactions.occurred_at >= least(increment.since(), timestamp '{{ moment }}' - {{ move }})
         and interactions.occurred_at < timestamp '{{ moment }}'
 
     union
@@ -29,7 +29,7 @@
         users_before.user_id,
         timestamp '{{ moment }}' as feature_at
     from increment.users_before
-    where {{ since() }} < timestamp '{{ moment }}' - {{ move }}
+    where increment.since() < timestamp '{{ moment }}' - {{ move }}
             {%- if not loop.last %}
 
     union

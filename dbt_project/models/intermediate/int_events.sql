@@ -1,7 +1,7 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace",
-    incremental_predicates=["occurred_at >= (select since from increment.current)"]
+    incremental_predicates=["occurred_at >= increment.since()"]
 ) }}
 -- Every event before as_of once, with its fate and the number of times that it was delivered.
 with landed as (
@@ -10,7 +10,7 @@ with landed as (
     where
         occurred_at < {{ as_of() }}
         {%- if is_incremental() %}
-        and occurred_at >= {{ since() }}
+        and occurred_at >= increment.since()
         {%- endif %}
 
 ),

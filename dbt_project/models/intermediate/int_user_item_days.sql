@@ -1,7 +1,7 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace",
-    incremental_predicates=["day >= (select since from increment.current)"],
+    incremental_predicates=["day >= increment.since()"],
     unique_key=["user_id", "item_id"]
 ) }}
 -- The days on which a user bought an item: what every window and every distinct count is built from.
@@ -20,7 +20,7 @@ touched as (
         user_id,
         item_id
     from events
-    where occurred_at >= {{ since() }}
+    where occurred_at >= increment.since()
 
     union
 
@@ -28,7 +28,7 @@ touched as (
         user_id,
         item_id
     from {{ this }}
-    where day >= {{ since() }}
+    where day >= increment.since()
 
 ),
 

@@ -1,7 +1,7 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace",
-    incremental_predicates=["occurred_at >= (select since from increment.current)"]
+    incremental_predicates=["occurred_at >= increment.since()"]
 ) }}
 with events as (
 
@@ -9,7 +9,7 @@ with events as (
     where
         fate = 'kept'
         {%- if is_incremental() %}
-        and occurred_at >= {{ since() }}
+        and occurred_at >= increment.since()
         {%- endif %}
 
 )

@@ -1,12 +1,12 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace",
-    incremental_predicates=["feature_at > (select since - interval 1 day from increment.current)"]
+    incremental_predicates=["feature_at > increment.since() - interval 1 day"]
 ) }}
 -- Windows by gains and losses, as in user_activity. A promotion week is one more thing that changes at a midnight.
 {% set windows = [7, 28, 90] %}
 {# A promotion counts from the midnight on which it begins, so the rows of the midnight `since` are written again. #}
-{% if is_incremental() %}{% set opened_at = "(" ~ since() ~ " - interval 1 day)" %}{% endif %}
+{% if is_incremental() %}{% set opened_at = "(increment.since() - interval 1 day)" %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}

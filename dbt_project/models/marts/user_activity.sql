@@ -1,12 +1,12 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace",
-    incremental_predicates=["feature_at > (select since from increment.current)"]
+    incremental_predicates=["feature_at > increment.since()"]
 ) }}
 -- A window that slides over midnights changes only where an event enters it or leaves it. So each daily total is
 -- written twice per window, as a gain and, that many days later, as a loss; running sums give the windows exactly.
 {% set windows = [7, 28, 90] %}
-{% if is_incremental() %}{% set opened_at = since() %}{% endif %}
+{% if is_incremental() %}{% set opened_at = "increment.since()" %}{% endif %}
 with item_days as (
 
     select * from {{ ref('int_user_item_days') }}
