@@ -8,7 +8,7 @@ from zhiyin.settings import Settings
 
 
 def raw_users(settings: Settings) -> dict[str, str]:
-    """The raw id of every user with landed events, by pseudonym.
+    """The raw id of every user with landed events, by pseudonym; the service keeps none of whom it was told of.
 
     Raises:
         ValueError: the source definition does not say which column of the events is the user.
@@ -16,7 +16,7 @@ def raw_users(settings: Settings) -> dict[str, str]:
     key = load_key(settings.pseudonym_key)
     found: dict[str, str] = {}
     for table in raw_tables(settings):
-        if not table.events:
+        if not table.events or table.posted:
             continue
         if table.user is None:
             raise ValueError(f"{settings.dataset}: meta.land of {table.name} names no user; add it to export lists")

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATASETS = PROJECT / "dbt_project" / "datasets"  # a folder each: source definition and staging models
+POSTED = PROJECT / "dbt_project" / "models" / "service" / "_sources.yml"  # the table of what the service was sent
 
 
 class Settings(BaseSettings):

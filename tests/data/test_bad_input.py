@@ -157,7 +157,8 @@ def test_a_database_that_is_not_there_is_named(settings: Settings, tmp_path: Pat
 @pytest.mark.parametrize(
     ("land", "told"),
     [
-        ("{location: a.csv, evnets: true}", "meta.land has evnets; known: database, day, events"),
+        ("{location: a.csv, evnets: true}", "meta.land has evnets; known: database, day, event_types, events"),
+        ("{location: a.csv, event_types: [buy]}", "event_types has buy; known: view, search, click, cart, purchase"),
         ("{events: true}", "needs either location or database"),
         ("{location: a.csv, events: true}", "events need event_time"),
         ("{location: a.csv}", "no table has meta.land with events: true"),

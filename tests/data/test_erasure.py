@@ -1,6 +1,7 @@
 """Forgetting, piece by piece: who lands, what a search finds, and what a cut-off or a busy moment leaves."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -109,6 +110,30 @@ def test_an_erasure_changes_the_files_of_the_person_only_and_landing_changes_not
     counts = land(shop, AS_OF)
     assert [counts[table]["written"] for table in ("orders", "customers", "articles")] == [0, 0, 0]
     assert counts["orders"]["rows"] == 81
+
+
+def test_what_a_person_posted_goes_from_log_and_lake_and_lands_no_more(shop: Settings) -> None:
+    person, other = Person.of(shop, "c0000003"), Person.of(shop, "c0000004")
+    log = shop.feedback / "events" / "day=2024-01-09" / "a.jsonl"
+    log.parent.mkdir(parents=True)
+    lines = [
+        json.dumps({"event_id": name, "user_id": who.pseudonym, "event_type": "purchase", "occurred_at": at}) + "\n"
+        for name, who, at in (
+            ("gone", person, "2024-01-08T10:00:00Z"),
+            ("gone too", person, "2024-01-09T10:00:00Z"),
+            ("kept", other, "2024-01-09T11:00:00Z"),
+        )
+    ]
+    log.write_text("".join(lines))
+    land(shop, AS_OF)
+    erase(shop, person, search(shop, person))
+    assert search(shop, person) == {}
+    lake = f"select event_id from '{shop.lake}/posted_events/*/part-0.parquet'"
+    assert duckdb.execute(lake).fetchall() == [("kept",)]
+
+    log.write_text("".join(lines))  # an old copy of the log comes back
+    land(shop, AS_OF)
+    assert duckdb.execute(lake).fetchall() == [("kept",)]
 
 
 def test_the_page_offers_a_forgotten_person_no_more(shop: Settings) -> None:

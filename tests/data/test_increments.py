@@ -1,6 +1,7 @@
 """A build takes in only what changed, and what it leaves is what a build from nothing leaves."""
 
 import dataclasses
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from zhiyin.warehouse import build, publish
 
 WEEK = [Clock.parse(f"2017-02-{day:02}") for day in (6, 8, 9, 11, 12)]  # on two days no run came off
 LAST = WEEK[-1]
+POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
 
 
 class Shop:
@@ -32,7 +34,7 @@ class Shop:
     after the 8th; half of the late ones lie in the file of the day on which they came, half in their own day's, which
     is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January, and
     some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold on the 9th or
-    later.
+    later. From the 8th on something is posted to the service daily: see ``post``.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -95,9 +97,24 @@ class Shop:
             "promotions": {"source": Files(str(self.folder / "promotions.parquet"))},
             "products": {"source": Files(str(self.folder / "products.parquet"))},
         }
+        self.post(clock)
         for table in self.tables.values():
             table = dataclasses.replace(table, **delivered.get(table.name, {}))
             land_table(table, self.settings, clock)
+
+    def post(self, clock: Clock) -> None:
+        """Two purchases, one of them five days late, each posted twice, and a view."""
+        if clock is WEEK[0]:
+            return
+        folder = self.settings.feedback / "events" / f"day={clock.date}"
+        folder.mkdir(parents=True)
+        moments = {"today": clock.as_of - timedelta(hours=5), "late": clock.as_of - timedelta(days=5, hours=5)}
+        lines = [
+            {"event_id": f"{name} {clock.date}", "event_type": kind, "occurred_at": moment.isoformat()} | POSTED
+            for name, moment in moments.items()
+            for kind in ("purchase", "purchase", "view")
+        ]
+        (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def anew(settings: Settings, home: Path) -> Settings:
@@ -142,6 +159,17 @@ def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(
     edited_project("macros/parts.sql", "count(*), 1) * 1400 /", "count(*), 1) * 700000 /")
     build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(week) == digests(refreshed)
+
+
+def test_what_was_posted_counts_once_beside_the_log(week: Settings) -> None:
+    with duckdb.connect(str(week.warehouse), read_only=True) as connection:
+        taken = connection.execute(
+            "select event_id, user_id, value, deliveries from int_events where source = 'service' order by 1"
+        ).fetchall()
+        kept = connection.execute(f"select count(*) from interactions where user_id = '{POSTED['user_id']}'").fetchall()
+    names = sorted(f"{name} {clock.date}" for name in ("late", "today") for clock in WEEK[1:])
+    assert taken == [(name, POSTED["user_id"], 1.0, 2) for name in names]
+    assert kept == [(len(names),)]
 
 
 # Where there is nothing to add to, a build begins anew by itself, and says why. What it decides follows from a few

@@ -1,5 +1,6 @@
 """The lake holds what the source delivered, by whole days, and landing again changes nothing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import duckdb
 import pytest
 
 from zhiyin.clock import Clock
-from zhiyin.landing import land, raw_tables
+from zhiyin.landing import datasets, land, raw_tables
 from zhiyin.landing.lake import land_table
 from zhiyin.landing.source import Files
 from zhiyin.landing.table import RawTable
@@ -149,3 +150,81 @@ def test_a_sample_takes_whole_households_and_another_sample_replaces_it(settings
     twenty, ten = households(20), households(10)
     assert len(ten) <= 10 < len(twenty) <= 20
     assert ten < twenty
+
+
+# What was posted to the service.
+
+
+@pytest.fixture
+def posted(settings: Settings) -> RawTable:
+    return raw_tables(settings)[-1]
+
+
+def post(settings: Settings, file: str, *events: tuple[str, str, str], torn: str = "") -> None:
+    """Write a file of the service's log: (event_id, event_type, occurred_at)."""
+    path = settings.feedback / "events" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"event_id": name, "user_id": "u", "event_type": kind, "occurred_at": at}) + "\n"
+        for name, kind, at in events
+    ]
+    path.write_text("".join(lines) + torn)
+
+
+def days(settings: Settings) -> dict[str, list[str]]:
+    files = f"{settings.lake}/posted_events/*/part-0.parquet"
+    rows = duckdb.execute(f"select day::varchar, list(event_id order by event_id) from '{files}' group by 1").fetchall()
+    return dict(rows)
+
+
+def test_what_was_posted_lands_on_the_day_on_which_it_happened(settings: Settings, posted: RawTable) -> None:
+    post(
+        settings,
+        "day=2026-11-24/a.jsonl",
+        ("late", "purchase", "2017-03-01T23:30:00-01:00"),
+        ("seen", "view", "2017-03-01T12:00:00+00:00"),  # the dataset's own log has purchases alone
+        ("next", "purchase", "2017-03-03T12:00:00+00:00"),
+        ("future", "purchase", "2017-03-04T00:00:00+00:00"),
+    )
+    assert land_table(posted, settings, AS_OF).as_dict() == {"rows": 2, "files": 2, "written": 2, "unchanged": 0}
+    assert days(settings) == {"2017-03-02": ["late"], "2017-03-03": ["next"]}
+    before = contents(settings.lake)
+    land_table(posted, settings, AS_OF)
+    assert contents(settings.lake) == before
+
+    post(settings, "day=2026-11-25/b.jsonl", ("later", "purchase", "2017-03-02T08:00:00+00:00"))
+    assert land_table(posted, settings, AS_OF).written == 1
+    assert days(settings) == {"2017-03-02": ["late", "later"], "2017-03-03": ["next"]}
+
+
+def test_a_line_that_a_crash_tore_and_one_that_was_blanked_cost_no_other(settings: Settings, posted: RawTable) -> None:
+    post(settings, "day=2026-11-24/a.jsonl", ("whole", "purchase", "2017-03-01T12:00:00Z"), torn='{"event_id": "to')
+    post(settings, "day=2026-11-24/b.jsonl", torn=" " * 40 + "\n")
+    post(settings, "day=2026-11-24/c.jsonl", ("other", "purchase", "2017-03-01T12:00:00Z"))
+    land_table(posted, settings, AS_OF)
+    assert days(settings) == {"2017-03-01": ["other", "whole"]}
+
+
+def test_where_nothing_was_posted_an_empty_table_lands(settings: Settings, posted: RawTable) -> None:
+    assert land_table(posted, settings, AS_OF).rows == 0
+    columns = duckdb.execute(f"describe from '{settings.lake}/posted_events/*/part-0.parquet'").fetchall()
+    assert {name: kind.lower() for name, kind, *_ in columns if name != "day"} == posted.columns
+    before = contents(settings.lake)
+    land_table(posted, settings, AS_OF)
+    assert contents(settings.lake) == before
+
+
+@pytest.mark.parametrize(("types", "lands"), [(None, ["bought", "seen"]), ([], []), (["view"], ["seen"])])
+def test_the_dataset_says_which_types_it_learns_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, types: list[str] | None, lands: list[str]
+) -> None:
+    land = {"location": "a.csv", "events": True} | ({} if types is None else {"event_types": types})
+    table = {"name": "log", "config": {"event_time": "at", "meta": {"land": land}}}
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "_sources.yml").write_text(json.dumps({"sources": [{"tables": [table]}]}))
+    monkeypatch.setattr(datasets, "DATASETS", tmp_path)
+    settings = Settings(home=tmp_path / "home", dataset="shop")  # type: ignore[call-arg]
+    at = "2017-03-01T12:00:00Z"
+    post(settings, "day=2026-11-24/a.jsonl", ("bought", "purchase", at), ("seen", "view", at))
+    land_table(raw_tables(settings)[-1], settings, AS_OF)
+    assert days(settings).get("2017-03-01", []) == lands

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -16,6 +17,8 @@ from starlette.testclient import TestClient
 from bento import events
 from bento.impressions import ImpressionLog
 from tests.serving.running import Service, borrow, point, ready, serve
+from zhiyin.clock import Clock
+from zhiyin.landing import land_table, raw_tables
 from zhiyin.recommender.live import with_session
 from zhiyin.recommender.recommender import Recommender
 
@@ -126,6 +129,20 @@ def test_an_acknowledged_event_is_on_disk_under_the_pseudonym(live: Service, bou
     assert datetime.fromisoformat(line["ingested_at"]) <= datetime.now(UTC)
     written = [path for path in live.settings.feedback.rglob("*") if path.is_file()]
     assert not any(raw.encode() in path.read_bytes() for path in [*written, live.log])
+
+
+def test_the_next_run_lands_what_its_log_learns_from(live: Service, bought: list[str]) -> None:
+    moment = datetime(2017, 12, 1, 9, 30, tzinfo=UTC)
+    view = {"event_type": "view", "item_id": bought[0], "event_id": "looked", "occurred_at": moment.isoformat()}
+    (event,) = purchases(bought[:1], moment)
+    send(live, "a regular", view, event | {"event_id": "took", "value": 2})
+    posted = raw_tables(live.settings)[-1]
+    land_table(posted, live.settings, Clock.parse("2017-12-02"))
+    landed = duckdb.execute(
+        "select event_id, user_id, item_id, value, occurred_at::varchar"
+        f" from '{live.settings.lake}/posted_events/*/part-0.parquet' where event_id in ('looked', 'took')"
+    ).fetchall()
+    assert landed == [("took", live.pseudonym("a regular"), bought[0], 2.0, "2017-12-01 09:30:00+00")]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def export_scores(path: Path, judged: Mapping[str, Judged], problem: Problem, ra
 
 def _named(problem: Problem, raw: Mapping[str, str], user: Integers, item: Integers) -> dict[str, pa.Array]:
     split = problem.split
-    ids = pa.array([raw[split.log.user_ids[index]] for index in split.user])
+    ids = pa.array([raw.get(split.log.user_ids[index], split.log.user_ids[index]) for index in split.user])
     items = pa.array(problem.context.catalogue.item_ids)
     return {USER_ID: ids.take(pa.array(user)), ITEM_ID: items.take(pa.array(item))}
 

@@ -15,8 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from zhiyin import warehouse
-from zhiyin.erasure.search import PARQUET, TEXT, holds, kind_of, mentions, parquet, user_columns
-from zhiyin.landing.forgotten import Person, raw_user, remember
+from zhiyin.erasure.search import PARQUET, TEXT, holds, kind_of, mentions, parquet, user_tables
+from zhiyin.landing.forgotten import Person, is_person, remember
 from zhiyin.landing.lake import LANDED
 from zhiyin.landing.source import quote
 from zhiyin.settings import Settings
@@ -48,13 +48,12 @@ def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
 
 def _erase_lake(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person, found: list[Path]) -> None:
     """Rewrite the files that hold the person; their digests change, which tells the next build to take them in."""
-    for table, column in user_columns(settings).items():
-        folder = settings.lake / table
+    for table in user_tables(settings):
+        folder = settings.lake / table.name
         landed = read_json(folder / LANDED) if (folder / LANDED).is_file() else {"files": {}}
-        condition = f"coalesce({raw_user(column)} = {quote(person.user_id)}, false)"
         for path in found:
             if path.is_relative_to(folder):
-                _rewrite(connection, path, condition)
+                _rewrite(connection, path, is_person(table, person))
         for name, entry in landed["files"].items():  # also what an erasure rewrote that was cut short
             path = folder / name
             if path.is_file() and (digest := file_digest(path)) != entry["sha256"]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import duckdb
 
 from zhiyin.landing.datasets import known_datasets, raw_tables
-from zhiyin.landing.forgotten import Person, raw_user
+from zhiyin.landing.forgotten import Person, is_person
 from zhiyin.landing.source import quote
+from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 from zhiyin.warehouse import connect
 
@@ -55,34 +56,31 @@ def _files(settings: Settings) -> Iterator[Path]:
 
 def _lake(connection: duckdb.DuckDBPyConnection, settings: Settings, person: Person) -> dict[Path, int]:
     """Rows of the lake's files in which the user is the person: one query a table, however many files it has."""
-    columns = user_columns(settings)
     found: dict[Path, int] = {}
-    for name, column in columns.items():
-        if files := [str(path) for path in sorted((settings.lake / name).rglob("*.parquet"))]:
+    for table in user_tables(settings):
+        folder = settings.lake / table.name
+        if files := [str(path) for path in sorted(folder.rglob("*.parquet"))]:
             try:
                 rows = connection.execute(
                     f"select lake_file, count(*) from read_parquet({quote(files)}, filename = 'lake_file',"
-                    f" union_by_name = true, hive_partitioning = false) where {raw_user(column)} = $1 group by all",
-                    [person.user_id],
+                    f" union_by_name = true, hive_partitioning = false) where {is_person(table, person)} group by all"
                 ).fetchall()
             except duckdb.Error as error:
-                raise ValueError(
-                    f"{settings.lake / name} cannot be read; land it again, and forget again ({error})"
-                ) from None
+                raise ValueError(f"{folder} cannot be read; land it again, and forget again ({error})") from None
             found |= {Path(file): count for file, count in rows}
     return found
 
 
-def user_columns(settings: Settings) -> dict[str, str]:
-    """By raw table, the SQL of its user: ``meta.land.user``.
+def user_tables(settings: Settings) -> list[RawTable]:
+    """The raw tables that say who their users are, by ``meta.land.user``.
 
     Raises:
-        ValueError: no table has one.
+        ValueError: none of the dataset's own does.
     """
-    columns = {table.name: table.user for table in raw_tables(settings) if table.user}
-    if not columns:
+    tables = [table for table in raw_tables(settings) if table.user]
+    if all(table.posted for table in tables):
         raise ValueError(f"{settings.dataset}: no table has meta.land.user; name the column of users in _sources.yml")
-    return columns
+    return tables
 
 
 def count_in(connection: duckdb.DuckDBPyConnection, path: Path, person: Person) -> int:

@@ -8,10 +8,13 @@
       day: week_starts_on               # SQL of the UTC day of a row
       user: household_id                # SQL of the raw user: who is sampled, and who is forgotten
       events: true                      # its rows are events
+      event_types: [purchase]           # of events that are posted to the service, these land too; without it, all
       line: line                        # adds a column of this name: the row's place in the source
 
 A table with neither ``land.day`` nor ``event_time`` (dbt's own: SQL of the UTC moment of a row) lands whole. ``$NAME``
 in a location or a connection string is a variable of the environment: where secrets and machines' paths go.
+
+What is posted to the service is one more table of every dataset (dbt_project/models/service/_sources.yml).
 """
 
 from dataclasses import replace
@@ -20,12 +23,13 @@ from typing import Any
 
 import yaml
 
-from zhiyin.landing.source import DATABASES, Database, Files, Source
+from zhiyin.contract import EVENT_TYPES
+from zhiyin.landing.source import DATABASES, Database, Files, Log, Source, quote
 from zhiyin.landing.table import RawTable
-from zhiyin.settings import DATASETS, Settings
+from zhiyin.settings import DATASETS, POSTED, Settings
 
 SOURCES = "_sources.yml"
-KEYS = {"location", "format", "options", "database", "day", "user", "events", "line"}
+KEYS = {"location", "format", "options", "database", "day", "user", "events", "event_types", "line"}
 
 
 def known_datasets() -> list[str]:
@@ -41,23 +45,48 @@ def check_dataset(name: str) -> None:
 
 
 def raw_tables(settings: Settings) -> list[RawTable]:
-    """The raw tables of the chosen dataset, those of events first; sampled where ``settings.user_sample`` says so.
+    """The raw tables of the chosen dataset, those of events first, and what was posted to the service.
+
+    Sampled where ``settings.user_sample`` says so, but for what was posted.
 
     Raises:
         ValueError: no such dataset, or its definition is unusable; the message names file, table and key.
     """
     check_dataset(settings.dataset)
     path = DATASETS / settings.dataset / SOURCES
-    tables = [
-        _raw_table(path, table)
+    definitions = _definitions(path)
+    tables = [_raw_table(path, definition) for definition in definitions]
+    tables.sort(key=lambda table: not table.events)
+    if not tables or not tables[0].events:
+        raise ValueError(f"{path}: no table has meta.land with events: true; mark the one whose rows are events")
+    if settings.user_sample is not None:
+        tables = [_sampled(table, tables, settings) for table in tables]
+    return [*tables, _posted(settings, definitions)]
+
+
+def _definitions(path: Path) -> list[dict[str, Any]]:
+    return [
+        table
         for source in yaml.safe_load(path.read_text())["sources"]
         for table in source["tables"]
         if "land" in table.get("config", {}).get("meta", {})
     ]
-    tables.sort(key=lambda table: not table.events)
-    if not tables or not tables[0].events:
-        raise ValueError(f"{path}: no table has meta.land with events: true; mark the one whose rows are events")
-    return tables if settings.user_sample is None else [_sampled(table, tables, settings) for table in tables]
+
+
+def _posted(settings: Settings, definitions: list[dict[str, Any]]) -> RawTable:
+    """The log of ``POST /events``, of the types that the dataset's own events have (``event_types``)."""
+    table = _definitions(POSTED)[0]
+    columns = {column["name"]: column["data_type"] for column in table["columns"]}
+    options = {"format": "newline_delimited", "ignore_errors": True, "hive_partitioning": False, "columns": columns}
+    log = Log(str(settings.feedback / "events" / "day=*" / "*.jsonl"), "json", options)
+    land = table["config"]["meta"]["land"]
+    said = [other["config"]["meta"]["land"] for other in definitions]
+    types = [kind for other in said for kind in other.get("event_types", [])]
+    learned = any("event_types" in other for other in said)
+    rows = f"event_type in {quote(tuple(types))}" if types else str(not learned).lower()
+    return RawTable(
+        table["name"], log, table["config"]["event_time"], columns, land["user"], events=True, posted=True, rows=rows
+    )
 
 
 def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
@@ -66,6 +95,9 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
     if unknown := set(land) - KEYS:
         known = ", ".join(sorted(KEYS))
         raise ValueError(f"{path}: {name}: meta.land has {', '.join(sorted(unknown))}; known: {known}")
+    if wrong := set(land.get("event_types", [])) - set(EVENT_TYPES):
+        known = ", ".join(EVENT_TYPES)
+        raise ValueError(f"{path}: {name}: event_types has {', '.join(sorted(wrong))}; known: {known}")
     if ("location" in land) == ("database" in land):
         raise ValueError(f"{path}: {name}: meta.land needs either location or database")
     day = land.get("day", table["config"].get("event_time"))

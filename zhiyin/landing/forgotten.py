@@ -9,6 +9,8 @@ from typing import Self
 
 import duckdb
 
+from zhiyin.landing.source import quote
+from zhiyin.landing.table import RawTable
 from zhiyin.pseudonym import clean, load_key, pseudonymise
 from zhiyin.settings import Settings
 from zhiyin.store import read_json, write_json
@@ -35,6 +37,12 @@ def raw_user(column: str) -> str:
     return rf"trim(regexp_replace(nfc_normalize(({column})::varchar), '\s+', ' ', 'g'))"
 
 
+def is_person(table: RawTable, person: Person) -> str:
+    """SQL condition on the rows of a raw table with users: that they are the person's."""
+    user = person.pseudonym if table.posted else person.user_id
+    return f"coalesce({raw_user(table.user or 'null')} = {quote(user)}, false)"
+
+
 def forgotten(settings: Settings) -> list[str]:
     """The marks of all who were forgotten, in the order of the alphabet."""
     return list(read_json(settings.forgotten)) if settings.forgotten.is_file() else []
@@ -45,15 +53,15 @@ def remember(settings: Settings, person: Person) -> None:
     write_json(settings.forgotten, sorted({*forgotten(settings), person.mark}))
 
 
-def not_forgotten(connection: duckdb.DuckDBPyConnection, settings: Settings, column: str | None, relation: str) -> str:
+def not_forgotten(connection: duckdb.DuckDBPyConnection, settings: Settings, table: RawTable, relation: str) -> str:
     """SQL condition on the rows of ``relation`` that may land; those without a user may (staging sets them aside)."""
-    marks = forgotten(settings)
+    marks, column = forgotten(settings), table.user
     if column is None or not marks:
         return "true"
     key = load_key(settings.pseudonym_key)
 
     def mark(user_id: str) -> str:
-        return pseudonymise(key, pseudonymise(key, user_id))
+        return pseudonymise(key, user_id if table.posted else pseudonymise(key, user_id))
 
     connection.create_function("mark", mark, ["VARCHAR"], "VARCHAR")
     connection.execute(

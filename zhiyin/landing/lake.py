@@ -19,6 +19,7 @@ from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 PART = "part-0.parquet"
+NO_DAY = "0001-01-01"
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
 
 
@@ -48,7 +49,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     # What a file's content follows from: while this is the same, the day need not be read again.
     sample = None if table.rows == ALL_ROWS else settings.user_sample
     fingerprint = table.source.fingerprint()
-    origin = json_digest([fingerprint, table.day, sample, table.line]) if fingerprint else None
+    origin = json_digest([fingerprint, table.day, table.rows, table.line]) if fingerprint else None
     entries = _entries(folder, sample)
     known = {
         name
@@ -60,6 +61,8 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     with tempfile.TemporaryDirectory(prefix=".landing-", dir=settings.lake) as staging:
         written = 0
         fresh = _split(table, clock, known, Path(staging), settings, (table, *tables))
+        if table.posted and not (entries or fresh):
+            fresh = _nothing(table, Path(staging))
         for name, rows in sorted(fresh.items()):
             staged, target = Path(staging) / name, folder / name
             digest = file_digest(staged)
@@ -78,6 +81,15 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
         written=written,
         unchanged=len(seen) - written,
     )
+
+
+def _nothing(table: RawTable, staging: Path) -> dict[str, int]:
+    """Write a day without rows, for dbt to read where nothing was posted yet."""
+    name = f"day={NO_DAY}/{PART}"
+    (staging / name).parent.mkdir()
+    columns = ", ".join(f"null::{kind} as {column}" for column, kind in table.columns.items())
+    duckdb.execute(f"copy (select {columns} where false) to '{staging / name}' (format parquet)")
+    return {name: 0}
 
 
 def _holds(path: Path, sha256: str) -> bool:
@@ -113,7 +125,7 @@ def _split(
         source = table.source.relation()
         if table.line:
             source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: as they come
-        rows = f"({table.rows}) and {not_forgotten(connection, settings, table.user, source)}"
+        rows = f"({table.rows}) and {not_forgotten(connection, settings, table, source)}"
         try:
             connection.execute(_copy(table, source, rows, clock, known, staging))
         except duckdb.Error as error:

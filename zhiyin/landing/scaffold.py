@@ -147,6 +147,9 @@ def _sources(name: str, profiles: Mapping[str, Profile], proposal: Proposal, occ
         if table == "events":
             config["event_time"] = occurred_at
             land["events"] = True
+            land["event_types"] = sorted(
+                {proposal.event_type} if proposal.event_type else {*proposal.event_types.values()}
+            )
         if "user_id" in proposal.columns[table]:
             land["user"] = proposal.columns[table]["user_id"].sql
         columns = [

@@ -3,6 +3,10 @@ with staged as (
 
     select * from {{ staged('events') }}
 
+    union all by name
+
+    select * from {{ ref('stg_service__events') }}
+
 )
 
 select

@@ -1,0 +1,28 @@
+{{ config(event_time="occurred_at") }}
+with source as (
+
+    select * from {{ source('service', 'posted_events') }}
+
+)
+
+select
+    -- ids
+    event_id,
+    event_id as source_row,
+    user_id,
+    {{ clean('item_id') }} as item_id,
+    basket_id,
+    session_id,
+
+    -- facts
+    event_type,
+    coalesce(value, if(event_type = 'purchase', 1, null)) as value,
+    amount::decimal(12, 2) as amount,
+    null::decimal(12, 2) as discount,
+    query_text,
+    source,
+
+    -- timestamps
+    occurred_at at time zone 'UTC' as occurred_at,
+    ingested_at at time zone 'UTC' as ingested_at
+from source
