@@ -12,10 +12,12 @@ from rich.table import Table
 from cli.options import Dataset, chosen_settings
 from cli.question import (
     DAYS,
+    KNOWN,
     LEAST,
     TAKE,
     Cut,
     Days,
+    Known,
     Least,
     ProtocolName,
     Take,
@@ -37,6 +39,7 @@ def benchmark(
     days: Days = DAYS,
     least: Least = LEAST,
     take: Take = TAKE,
+    known: Known = KNOWN,
     validation: Annotated[
         bool, typer.Option("--validation", help="The question before: settings are chosen on this one.")
     ] = False,
@@ -69,8 +72,10 @@ def benchmark(
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
-    # What knows items by their ids alone has nothing to say of cold ones, and there the whole has no ranker.
-    asked_of = [name for name in MODELS if not (protocol == "cold_items" and name in (*RECTOOLS, NETWORK))]
+    # What knows items by their ids alone has nothing to say of cold ones, and there the whole has no ranker. RecTools'
+    # models answer users of their log alone.
+    unasked = {"cold_items": (*RECTOOLS, NETWORK), "cold_users": RECTOOLS}
+    asked_of = [name for name in MODELS if name not in unasked.get(protocol, ())]
     chosen = models.split(",") if models else asked_of
     if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
@@ -84,7 +89,7 @@ def benchmark(
         chosen = [name for name in chosen if name not in RECTOOLS]
         errors.print(f"without {' and '.join(RECTOOLS)}: {missing}", highlight=False)
     marts = current(settings)
-    question = ask(protocol, marts, cut, days, least, take)
+    question = ask(protocol, marts, cut, days, least, take, known)
     asked, kind = question.protocol, question.kind
     options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
     earlier = options[WHOLE].get("questions", 1) if WHOLE in chosen else 0

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from training.evaluation.protocols import Protocol
     from zhiyin.warehouse import Marts
 
-PROTOCOLS = ("next_days", "leave_one_out", "cold_items")
+PROTOCOLS = ("next_days", "leave_one_out", "cold_items", "cold_users")
 
 ProtocolName = Annotated[str, typer.Option("--protocol", metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")]
 Cut = Annotated[
     str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
 ]
-Days = Annotated[int, typer.Option(min=1, help="next_days: how many.")]
+Days = Annotated[int, typer.Option(min=1, help="next_days, cold_users: how many.")]
 Least = Annotated[int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")]
 Take = Annotated[
     str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
 ]
-DAYS, LEAST, TAKE = 14, MIN_ITEM_INTERACTIONS, "all"
+Known = Annotated[int, typer.Option(min=0, help="cold_users: baskets of theirs that are known.")]
+DAYS, LEAST, TAKE, KNOWN = 14, MIN_ITEM_INTERACTIONS, "all", 0
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ def check_protocol(name: str, take: str) -> None:
         raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
 
 
-def ask(name: str, marts: Marts, cut: str | None, days: int, least: int, take: str) -> Question:
+def ask(name: str, marts: Marts, cut: str | None, days: int, least: int, take: str, known: int = KNOWN) -> Question:
     """The question that the options describe."""
-    from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays
+    from training.evaluation.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
 
     if name == "next_days":
         moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
         return Question(NextDays(moment, days, take == "all", least), f"{name}_{take}")
+    if name == "cold_users":
+        return Question(ColdUsers(known, days=days), f"{name}_{known}")
     return Question(LeaveOneOut() if name == "leave_one_out" else ColdItems(), name)
 
 

@@ -1,7 +1,7 @@
 """What a run of training or evaluation reads: the published marts and the states, once, as arrays and tables."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, MIN_ITEM_INTERACTIONS, OCCURRED_AT
-from zhiyin.recommender.catalogue import Catalogue, epoch_seconds
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, MIN_ITEM_INTERACTIONS, OCCURRED_AT, USER_ID
+from zhiyin.recommender.catalogue import Catalogue, epoch_seconds, word_columns
 from zhiyin.recommender.history import read_interactions
 from zhiyin.warehouse import Marts
 
@@ -37,6 +37,11 @@ class Data:
                 f"users.parquet has no row at {moment.isoformat()}; read the features for this clock first"
             )
         return rows
+
+    def words_at(self, moment: float) -> pa.Table:
+        """The users' ids and words at a snapshot (epoch seconds)."""
+        rows = self.users_at(datetime.fromtimestamp(moment, UTC))
+        return rows.select([USER_ID, *word_columns(rows)])
 
 
 def read_data(marts: Marts, states: Path) -> Data:

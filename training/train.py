@@ -53,7 +53,9 @@ def train(
     vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
     encoders = Encoders.after(settings, clock, vectors, text_encoder)
     text = encoders.basis.standardise(vectors)
-    context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit)
+    context = Context(
+        data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, users=data.words_at
+    )
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
     cuts = teaching_cuts(history, clock)
 

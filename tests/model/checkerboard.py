@@ -115,6 +115,8 @@ def user_rows(rows: list[tuple[str, str, str, datetime]], at: datetime = NOW) ->
                 "events_28d": sum(row[3] >= at - timedelta(days=28) for row in mine),
                 "amount_28d": 3.0 * len(mine),
                 "last_event_at": mine[-1][3],
+                "diet": "sweet" if int(user[1:]) % 2 == 0 else "salty",
+                "region": None,
                 "affinity_categories": sorted(tastes, key=lambda name: -tastes[name]),
                 "affinity_shares": sorted(tastes.values(), reverse=True),
                 "repeat_item_ids": [habit["item"] for habit in habits],
@@ -164,7 +166,12 @@ class World:
         self.events = events()
         self.catalogue = catalogue()
         self.history = History.of(interactions(self.events), self.catalogue, NOW)
-        self.context = Context(self.catalogue, text(), seed=1, threads=1, fit_encoder=train_encoder)
         self.user_rows = user_rows(self.events)
+        words = pa.Table.from_pylist(
+            [{key: row[key] for key in ("user_id", "diet", "region")} for row in self.user_rows]
+        )
+        self.context = Context(
+            self.catalogue, text(), seed=1, threads=1, fit_encoder=train_encoder, users=lambda moment: words
+        )
         self.users = Users.of(self.user_rows, self.catalogue, NOW.timestamp())
         self.items = ItemState.of(item_rows(self.events), self.catalogue, NOW)

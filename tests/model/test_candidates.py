@@ -1,12 +1,14 @@
 """The contract that every candidate generator keeps."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.model.checkerboard import DAY, N_ITEMS, NOW, World, interactions, item_rows, left_out, text, user_rows
-from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
+from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context, PeopleAlike
 from zhiyin.recommender.catalogue import ItemState
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
@@ -64,6 +66,40 @@ def test_someone_without_a_history_is_no_error(world, fitted, kind):
         assert np.isfinite(scores).all()
     else:
         assert (scores == -np.inf).all()
+
+
+def test_someone_new_is_proposed_what_people_alike_take(world, fitted):
+    new = [{"user_id": "new", "feature_at": NOW, "diet": diet} for diet in ("salty", "sour", None)]
+    salty, sour, silent = fitted["people_alike"].score(Users.of(new, world.catalogue, NOW.timestamp()), world.items)
+    odd = np.arange(N_ITEMS) % 2 == 1
+    assert salty[odd].min() > salty[~odd].max()
+    assert (sour == -np.inf).all()
+    assert (silent == -np.inf).all()
+
+
+def test_what_is_known_of_people_is_asked_for_as_of_the_end_of_the_log(world):
+    asked = []
+
+    def users(moment):
+        asked.append(moment)
+        return world.context.users(moment)
+
+    cut = NOW - timedelta(days=9)
+    PeopleAlike.fit(world.history.before(cut), replace(world.context, users=users))
+    assert asked == [cut.timestamp()]
+
+
+def test_a_small_group_leans_on_everybody(world):
+    rows = [
+        *((f"u{n:02d}", "i000", f"b{n}", NOW - timedelta(days=1)) for n in range(9)),
+        ("u09", "i001", "b9", NOW - timedelta(days=1)),
+    ]
+    words = pa.table({"user_id": [f"u{n:02d}" for n in range(10)], "region": ["north"] * 8 + ["south"] * 2})
+    context = replace(world.context, users=lambda moment: words)
+    model = PeopleAlike.fit(History.of(interactions(rows), world.catalogue, NOW), context, shrink=10.0)
+    asked = Users.of([{"user_id": "x", "region": "south"}], world.catalogue, NOW.timestamp())
+    shares = model.score(asked, world.items)[0]
+    np.testing.assert_allclose(shares[:2], [(1 + 10 * 0.9) / 12, (1 + 10 * 0.1) / 12], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", GENERATORS, ids=of)

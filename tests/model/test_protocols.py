@@ -8,7 +8,7 @@ import pytest
 
 from tests.model.checkerboard import catalogue, interactions
 from training.evaluation.peers import Problem
-from training.evaluation.protocols import ColdItems, LeaveOneOut, NextDays
+from training.evaluation.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
 from training.evaluation.states import read_users
 from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.history import History
@@ -77,7 +77,29 @@ def test_cold_items_never_enter_the_log_and_only_late_events_are_asked_for():
     assert pairs(split) == {(row[0], int(row[1][1:])) for row in late if int(row[1][1:]) in cold}
 
 
-@pytest.mark.parametrize("protocol", [NextDays(CUT, 14, least=1), LeaveOneOut(), ColdItems(share=0.3, of_present=True)])
+@pytest.mark.parametrize("known", [0, 1])
+def test_of_cold_users_the_log_holds_the_first_baskets_alone(known):
+    rows = [event(user, (user + visit) % 6, -60 + 20 * visit + user) for user in range(8) for visit in range(3)]
+    log = log_of(rows, 0)
+    split = ColdUsers(known, share=0.5, days=14).split(log, ITEMS)
+    assert len(split) == 4
+    counts = np.bincount(split.log.user, minlength=log.n_users)
+    assert (counts[split.user] == known).all()
+    assert sorted(counts) == [known] * 4 + [3] * 4
+    # Asked is what came in the 14 days from the first event that is held out: visits are 20 days apart.
+    assert pairs(split) == {(name := log.user_ids[user], (int(name[1:]) + known) % 6) for user in split.user}
+    first = {(row[0], row[1]): row[3].timestamp() for row in rows}
+    expected = [first[name, f"i{(int(name[1:]) + known) % 6:03d}"] for name in (log.user_ids[u] for u in split.user)]
+    assert split.at.tolist() == expected
+    again = ColdUsers(known, share=0.5).validation(log, ITEMS)
+    assert not set(again.user) & set(split.user)
+    users = read_users(split.log, split.user, split.at, ITEMS)
+    assert users.with_history.tolist() == [bool(known)] * 4
+
+
+@pytest.mark.parametrize(
+    "protocol", [NextDays(CUT, 14, least=1), LeaveOneOut(), ColdItems(share=0.3, of_present=True), ColdUsers(share=0.5)]
+)
 def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protocol):
     rows = BEFORE + [event(user, 2, -4) for user in range(3)] + AFTER[:4]
     log = log_of(rows, 14)
@@ -86,7 +108,9 @@ def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protoc
     order = ("user", "item", "at")
     left = set(zip(*(getattr(split.log, name).tolist() for name in order), strict=True))
     held = [row not in left for row in zip(*(getattr(log, name).tolist() for name in order), strict=True)]
-    other = {"next_days": 2, "leave_one_out": 5, "cold_items": np.flatnonzero(split.candidates)[-1]}[protocol.name]
+    other = {"next_days": 2, "leave_one_out": 5, "cold_users": 4, "cold_items": np.flatnonzero(split.candidates)[-1]}[
+        protocol.name
+    ]
     planted = replace(log, item=np.where(held, other, log.item), value=np.where(held, 99.0, log.value))
     again = protocol.split(planted, ITEMS)
     for name in ("user", "item", "basket", "at", "value"):

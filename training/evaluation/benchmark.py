@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from training.evaluation.scoring import scored_blocks
 from training.evaluation.slices import find_slices, judge_slices
 from training.interest_encoder import train_encoder
 from training.text_towers import adapt, distinct_documents, wanted
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_HISTORY, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
 from zhiyin.recommender.history import History, read_interactions
@@ -66,7 +67,7 @@ def pose(
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=_users(marts))
     return Problem(protocol, split, context, _facts(marts, catalogue, protocol))
 
 
@@ -87,6 +88,22 @@ def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
         for name, column in columns.items():
             column[place[place >= 0]] = table[name].to_numpy()[place >= 0]
         return columns
+
+    return at
+
+
+def _users(marts: Marts) -> Callable[[float], pa.Table]:
+    """What was known of the users at a moment."""
+
+    @cache
+    def at(moment: float) -> pa.Table:
+        with duckdb.connect() as connection:
+            return connection.sql(
+                "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
+                " where epoch(valid_from) <= $2"
+                f" qualify row_number() over (partition by {USER_ID} order by valid_from desc) = 1 order by {USER_ID}",
+                params=[str(marts.path(USER_HISTORY)), moment],
+            ).to_arrow_table()
 
     return at
 

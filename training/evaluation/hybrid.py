@@ -30,7 +30,7 @@ SPACE: Space = {  # of the ranker; its generators are tuned alone
     "ranker.min_data_in_leaf": Range(20, 500, log=True),
     "ranker.learning_rate": Range(0.02, 0.2, log=True),
 }
-PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity")
+PRODUCTION = ("personal_frequency", "ease", "interest", "text_neighbours", "popularity", "people_alike")
 
 
 @dataclass(frozen=True)

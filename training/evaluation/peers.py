@@ -1,12 +1,16 @@
 """One question of a protocol, and the models that answer it alone: our generators, and peers behind their interface."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from training.evaluation.protocols import Protocol as EvaluationProtocol
 from training.evaluation.protocols import Split
 from training.evaluation.states import read_items, read_users
+from zhiyin.contract import USER_ID
 from zhiyin.recommender.candidates import (
     Bpr,
     Content,
@@ -18,12 +22,13 @@ from zhiyin.recommender.candidates import (
     ItemToItem,
     KindDemand,
     Lstm,
+    PeopleAlike,
     PersonalFrequency,
     Popularity,
     TextNeighbours,
     TifuKnn,
 )
-from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.catalogue import Floats, ItemState, word_columns
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
 
@@ -51,7 +56,12 @@ class Problem:
     def users(self, split: Split, start: int, stop: int) -> Users:
         """States of some of the users that a question asks for."""
         rows = slice(start, stop)
-        return read_users(split.log, split.user[rows], split.at[rows], self.context.catalogue, self.length)
+        users = read_users(split.log, split.user[rows], split.at[rows], self.context.catalogue, self.length)
+        if self.context.users is None:
+            return users
+        known = self.context.users(split.log.cut)
+        place = pc.index_in(pa.array(users.ids, pa.string()), value_set=known[USER_ID].cast(pa.string()))
+        return replace(users, words={name: column.take(place) for name, column in word_columns(known).items()})
 
     def items(self, split: Split) -> ItemState:
         """The items' states at the end of a question's log."""
@@ -72,6 +82,7 @@ PEERS: dict[str, type[Generator]] = {
     "text_neighbours": TextNeighbours,
     "content": Content,
     "kind_demand": KindDemand,
+    "people_alike": PeopleAlike,
 }
 
 

@@ -160,6 +160,36 @@ class ColdItems(Protocol):
         return _split(log.where(~cold[log.item]), log.where(cold[log.item] & late), end, cold, self.repeats)
 
 
+@dataclass(frozen=True)
+class ColdUsers(Protocol):
+    """A random ``share`` of the users, of whom the log holds the first ``known`` baskets alone: none, or a session.
+
+    The answer: what each takes in the ``days`` after; what they took in the session their lists leave out. When they
+    are asked, the log of all others is whole. Users are drawn from those with more baskets, in the order of their ids.
+    """
+
+    known: int = 0
+    share: float = 0.1
+    days: int = 14
+    seed: int = 0
+    name = "cold_users"
+
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        opens = np.r_[True, (log.basket[1:] != log.basket[:-1]) | (log.user[1:] != log.user[:-1])][: len(log)]
+        nth = np.cumsum(opens)
+        nth -= (nth - opens)[np.searchsorted(log.user, log.user)]  # from 1, within a user
+        enough = np.unique(log.user[nth > self.known])
+        enough = enough[np.argsort([log.user_ids[user] for user in enough])]
+        cold = np.zeros(log.n_users, bool)
+        cold[np.random.default_rng(self.seed).choice(enough, round(self.share * len(enough)), replace=False)] = True
+        held = cold[log.user] & (nth > self.known)
+        at = np.full(log.n_users, np.inf)
+        np.minimum.at(at, log.user[held], log.at[held])
+        asked = held & (log.at < at[log.user] + self.days * SECONDS_PER_DAY)
+        left = log.where(~held)
+        return _split(left, log.where(asked), at, np.ones(log.n_items, bool), self.repeats)
+
+
 def _split(left: History, held: History, at: npt.NDArray[np.float64], candidates: Mask, repeats: bool) -> Split:
     """The question whose answer is what ``held`` holds of the candidates."""
     n = left.n_items

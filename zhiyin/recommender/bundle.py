@@ -59,7 +59,9 @@ def load_bundle(folder: Path) -> tuple[Bundle, dict[str, Any]]:
     catalogue = Catalogue(read_table(folder / "catalogue.arrow"))
     text = load_file(folder / "text.safetensors")["text"].astype(np.float32)
     context = Context(catalogue, text)
-    generators = {kind.name: kind.load(folder / "generators" / kind.name, context) for kind in GENERATORS}
+    places = {kind: folder / "generators" / kind.name for kind in GENERATORS}
+    # An earlier version's bundle lacks those that came later: its ranker knows nothing of them.
+    generators = {kind.name: kind.load(place, context) for kind, place in places.items() if place.is_dir()}
     ranker = Ranker.load(folder / "ranker.txt")
     calibration = Calibration.load(folder / "calibration.json") if "calibration.json" in manifest["files"] else None
     state = read_table(folder / "item_state.arrow")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zhiyin.contract import FEATURE_AT, ITEM_ID
+from zhiyin.contract import FEATURE_AT, ITEM_ID, USER_ID
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -43,6 +43,18 @@ def numeric_columns(table: pa.Table, at: npt.NDArray[np.float64]) -> dict[str, F
             numbers = pc.cast(pc.cast(column, pa.int8()) if pa.types.is_boolean(kind) else column, pa.float64())
             columns[name] = numbers.to_numpy(zero_copy_only=False).astype(np.float32)
     return columns
+
+
+def word_columns(table: pa.Table) -> dict[str, pa.Array]:
+    """Every scalar column of strings but the user's id, in the order of their names: attributes such as an age band."""
+    found = {}
+    for name in sorted(set(table.column_names) - {USER_ID}):
+        kind = table.schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            found[name] = table[name].cast(pa.string()).combine_chunks()
+    return found
 
 
 @dataclass(frozen=True)

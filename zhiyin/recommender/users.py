@@ -1,6 +1,6 @@
 """A batch of user states as flat arrays: what every model reads, whether the rows come from Parquet or a request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zhiyin.contract import FEATURE_AT, USER_ID
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, epoch_seconds, numeric_columns
+from zhiyin.recommender.catalogue import (
+    SECONDS_PER_DAY,
+    Catalogue,
+    Floats,
+    Integers,
+    epoch_seconds,
+    numeric_columns,
+    word_columns,
+)
 from zhiyin.recommender.history import event_type_codes
 
 
@@ -52,8 +60,8 @@ class Affinity:
 class Users:
     """A batch of users.
 
-    ``at``: epoch seconds of each state row [users]; ``known``: whether the row holds a state at all. Entries of items
-    outside the catalogue are left out.
+    ``at``: epoch seconds of each state row [users]; ``known``: whether the row holds a state at all; ``words``: columns
+    of strings, such as an age band, null where unknown [users]. Entries of items outside the catalogue are left out.
     """
 
     ids: list[str]
@@ -63,6 +71,7 @@ class Users:
     repeats: Repeats
     sequence: Sequence
     affinity: Affinity
+    words: dict[str, pa.Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,6 +125,7 @@ class Users:
             repeats,
             sequence,
             _affinity(table, catalogue),
+            word_columns(table),
         )
 
 

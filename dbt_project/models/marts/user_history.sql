@@ -24,12 +24,14 @@ seen as (
 versions as (
 
     select
-        seen.user_id,
+        coalesce(seen.user_id, known.user_id) as user_id,
         known.* exclude (user_id), -- noqa: RF02
-        lead(known.valid_from) over (partition by seen.user_id order by known.valid_from) as valid_to,
+        lead(known.valid_from) over (
+            partition by coalesce(seen.user_id, known.user_id) order by known.valid_from
+        ) as valid_to,
         seen.valid_from as seen_from
     from seen
-    left join known on seen.user_id = known.user_id
+    full join known on seen.user_id = known.user_id
 
 )
 
@@ -49,7 +51,9 @@ select
     marital_status,
     attributes,
 
-    -- timestamps: what the source does not date holds from the first interaction on
-    coalesce(nullif(valid_from, {{ undated() }}), least(seen_from, valid_to - interval 1 day)) as valid_from,
+    -- timestamps: what the source does not date holds from the first interaction on, or from the run that met it
+    coalesce(
+        nullif(valid_from, {{ undated() }}), least(seen_from, valid_to - interval 1 day), recorded_at
+    ) as valid_from,
     valid_to
 from versions

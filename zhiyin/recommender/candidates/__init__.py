@@ -9,6 +9,7 @@ from zhiyin.recommender.candidates.item_knn import ItemKnn
 from zhiyin.recommender.candidates.item_to_item import ItemToItem
 from zhiyin.recommender.candidates.kind_demand import KindDemand
 from zhiyin.recommender.candidates.lstm import Lstm
+from zhiyin.recommender.candidates.people_alike import PeopleAlike
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
@@ -21,6 +22,7 @@ GENERATORS: tuple[type[CandidateGenerator], ...] = (
     Interest,
     TextNeighbours,
     Popularity,
+    PeopleAlike,
 )
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "ItemToItem",
     "KindDemand",
     "Lstm",
+    "PeopleAlike",
     "PersonalFrequency",
     "Popularity",
     "TextNeighbours",

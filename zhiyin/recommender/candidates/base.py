@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.space import Space
@@ -39,6 +40,9 @@ class Context:
     progress: Progress = silent
     fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
     record: Record = unrecorded
+    users: "Callable[[float], pa.Table] | None" = (
+        None  # what was known of users at a moment (epoch seconds): user_id, words
+    )
 
 
 class Generator(ABC):

@@ -1,0 +1,90 @@
+"""People alike: what those with the same attributes take, such as an age band or a region; also for who is new."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+from safetensors.numpy import load_file
+
+from zhiyin.contract import USER_ID
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.candidates.space import Range, Space
+from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, word_columns
+from zhiyin.recommender.history import History
+from zhiyin.recommender.users import Users
+from zhiyin.store import read_json, write_arrays, write_json
+
+
+class PeopleAlike(CandidateGenerator):
+    """The share of a group's active users who took the item lately, averaged over the groups that the user is in.
+
+    A group has one attribute's value in common: every column of words of the users' state is an attribute. Shares of
+    small groups lean on those of everybody (``shrink``: how many users everybody counts for). Who has no attribute of
+    a known value is proposed nothing.
+    """
+
+    name = "people_alike"
+    quota = 40
+    space: ClassVar[Space] = {"shrink": Range(5.0, 500.0, log=True), "days": Range(28, 365, log=True)}
+
+    def __init__(self, values: Mapping[str, list[str]], shares: Floats) -> None:
+        self.values = values  # by attribute, those that have a group; groups stand in this order
+        self.shares = shares  # [groups, items]
+
+    @classmethod
+    def fit(cls, history: History, context: Context, shrink: float = 50.0, days: int = 90) -> Self:
+        users = context.users(history.cut) if context.users else pa.table({USER_ID: pa.array([], pa.string())})
+        place = pc.index_in(pa.array(history.user_ids, pa.string()), value_set=users[USER_ID].cast(pa.string()))
+        recent = history.at >= history.cut - days * SECONDS_PER_DAY
+        pairs = np.unique((history.user * history.n_items + history.item)[recent])
+        shape = (history.n_users, history.n_items)
+        took = sp.csr_array(
+            (np.ones(len(pairs), np.float32), (pairs // history.n_items, pairs % history.n_items)), shape=shape
+        )
+        active = np.diff(took.indptr) > 0
+        everybody = np.asarray(took.sum(axis=0)) / max(active.sum(), 1)
+        columns = {name: column.take(place) for name, column in word_columns(users).items()}
+        values = {
+            name: sorted(pc.unique(column.filter(pa.array(active))).drop_null().to_pylist())
+            for name, column in columns.items()
+        }
+        member = _membership(columns, values, active)
+        size = np.asarray(member.sum(axis=0))[:, None]
+        shares = ((member.T @ took).toarray() + shrink * everybody) / (size + shrink)
+        return cls(values, shares.astype(np.float32))
+
+    def score(self, users: Users, items: ItemState) -> Floats:
+        member = _membership(users.words, self.values, np.ones(len(users), bool))
+        known = np.asarray(member.sum(axis=1))
+        scores = (member @ self.shares) / np.maximum(known, 1)[:, None]
+        return np.where((known > 0)[:, None] & (scores > 0), scores, NOT_A_CANDIDATE).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "groups.json", dict(self.values))
+        write_arrays(folder / "shares.safetensors", {"shares": self.shares})
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        return cls(read_json(folder / "groups.json"), load_file(folder / "shares.safetensors")["shares"])
+
+
+def _membership(
+    columns: Mapping[str, pa.Array], values: Mapping[str, list[str]], counted: "np.typing.NDArray[np.bool_]"
+) -> sp.csr_array:
+    """Which users [users] are in which group [groups], for those that are ``counted``; float32."""
+    rows: list[Integers] = []
+    groups: list[Integers] = []
+    start = 0
+    for name, known in values.items():
+        if name in columns:
+            codes = pc.fill_null(pc.index_in(columns[name], value_set=pa.array(known, pa.string())), -1).to_numpy()
+            found = np.flatnonzero((codes >= 0) & counted)
+            rows.append(found)
+            groups.append(start + codes[found])
+        start += len(known)
+    row, group = (np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64) for parts in (rows, groups))
+    return sp.csr_array((np.ones(len(row), np.float32), (row, group)), shape=(len(counted), start))
