@@ -1,6 +1,6 @@
 """The interest encoder alone: what each of its inputs, and the softmax over the whole catalogue, is worth.
 
-    python -m benchmarks.encoder_ablation [--dataset movielens_100k | complete_journey] [--seeds 1] [--test]
+    python -m benchmarks.encoder_ablation [--dataset NAME] [--seeds 1] [--test] [--ways WAY ...]
 
 Judged on the validation part: each user's last event but one, fitted on what is before it (MovieLens 100K), or the 14
 days from 2017-11-17 (Complete Journey). ``--test`` judges the default alone, on the last event or the days from
@@ -30,6 +30,7 @@ WAYS: dict[str, tuple[EncoderConfig, LoopConfig]] = {
     "neither": (EncoderConfig(time="none", places="none"), LoopConfig()),
     "both as tables of log buckets": (EncoderConfig(time="buckets", places="buckets"), LoopConfig()),
     "no text": (EncoderConfig(), LoopConfig()),
+    "trainable text": (EncoderConfig(trainable_text=True), LoopConfig()),
     "sampled softmax": (EncoderConfig(), LoopConfig(whole_catalogue=0, negatives=1024)),
     "bfloat16": (EncoderConfig(), LoopConfig(precision="bfloat16")),
 }
@@ -40,6 +41,9 @@ def main() -> None:
     parser.add_argument("--dataset", choices=("movielens_100k", "complete_journey"), default="movielens_100k")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--test", action="store_true")
+    parser.add_argument(
+        "--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="some of them; the default always"
+    )
     arguments = parser.parse_args()
     settings = get_settings()
     if arguments.dataset == "movielens_100k":
@@ -51,7 +55,7 @@ def main() -> None:
     catalogue: Catalogue = nothing  # the loop does not ask for it
     rows: dict[str, dict[str, Any]] = {}
     for way, (config, loop) in WAYS.items():
-        if arguments.test and way != DEFAULT:
+        if way != DEFAULT and (arguments.test or way not in arguments.ways):
             continue
         values, cpu = [], time.process_time()
         for seed in range(arguments.seeds):

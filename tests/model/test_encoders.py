@@ -9,7 +9,7 @@ import torch
 from tests.model.checkerboard import NOW, catalogue, interactions, text
 from training.encode_items import TextBasis
 from training.encoders import Encoders
-from training.interest_encoder import Start, train_encoder
+from training.interest_encoder import LoopConfig, Start, train_encoder
 from training.sequences import training_sessions
 from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import Context
@@ -90,6 +90,19 @@ def test_known_items_keep_their_vectors_and_new_ones_start_from_their_text(world
     assert not ids[:3].any()
     assert torch.equal(now.project.weight, earlier.project.weight)
     assert torch.equal(now.layers[1].fading, earlier.layers[1].fading)
+
+
+def test_trainable_text_learns_is_kept_and_goes_on(world, tmp_path):
+    config = EncoderConfig(trainable_text=True)
+    encoder = train_encoder(world.history, world.context, config, LoopConfig(epochs=1))
+    learned = encoder.text.detach().numpy()
+    assert not np.array_equal(learned, world.context.text)
+    encoder.save(tmp_path)
+    assert np.array_equal(InterestEncoder.load(tmp_path, world.context.text).text.detach().numpy(), learned)
+    now = InterestEncoder(config, text(14), np.ones(14, bool))
+    now.adopt(encoder, torch.arange(2, 14))
+    assert np.array_equal(now.text[2:].detach().numpy(), learned)
+    assert np.array_equal(now.text[:2].detach().numpy(), text(14)[:2])
 
 
 def test_a_new_item_of_the_catalogue_does_not_move_the_others(settings, world):

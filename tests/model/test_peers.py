@@ -1,5 +1,7 @@
 """Peers and generators against naive readings of their papers, on the checkerboard and on a small random log."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from training.evaluation.peers import PEERS
 from training.evaluation.states import read_items, read_users
 from zhiyin.recommender.candidates import Content, Ials, ItemKnn, ItemToItem, KindDemand, TifuKnn
 from zhiyin.recommender.candidates.base import recency
+from zhiyin.recommender.users import Users
 
 MATRIX_PEERS = ("item_knn", "ials", "tifu_knn", "content", "kind_demand", "ease", "text_neighbours")
 
@@ -54,6 +57,20 @@ def test_a_peer_scores_a_user_alone_as_among_many(world, users, items, name):
     log = world.history
     one = read_users(log, np.array([3]), np.array([log.cut]), world.catalogue)
     np.testing.assert_allclose(model.score(one, items)[0], model.score(users, items)[3], rtol=1e-4, atol=1e-5)
+
+
+def test_promotions_are_of_the_kinds_that_the_user_goes_for(world, users, items):
+    """Item 3 is promoted in half of the shops; those of odd numbers go for items of odd numbers."""
+    promoted = replace(items, columns=items.columns | {"promoted": np.where(np.arange(N_ITEMS) == 3, 0.5, np.nan)})
+    model = PEERS["promotions"].fit(world.history, world.context)
+    habits = PEERS["kind_demand"].fit(world.history, world.context).score(users, items)
+    scores = model.score(users, promoted)
+    np.testing.assert_allclose(scores[1::2, 3], 0.5 * habits[1::2, 3])
+    assert (scores[::2] == -np.inf).all()
+    assert (np.delete(scores, 3, axis=1) == -np.inf).all()
+    nobody = Users.of([{"user_id": "nobody"}], world.catalogue, NOW.timestamp())
+    assert np.flatnonzero(model.score(nobody, promoted)[0] > -np.inf).tolist() == [3]
+    assert (model.score(users, items) == -np.inf).all()  # nothing is known of promotions
 
 
 def test_states_read_off_a_log_are_those_of_the_marts(world, users, items):

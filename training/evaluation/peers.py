@@ -25,6 +25,7 @@ from zhiyin.recommender.candidates import (
     PeopleAlike,
     PersonalFrequency,
     Popularity,
+    Promotions,
     TextNeighbours,
     TifuKnn,
 )
@@ -83,6 +84,7 @@ PEERS: dict[str, type[Generator]] = {
     "content": Content,
     "kind_demand": KindDemand,
     "people_alike": PeopleAlike,
+    "promotions": Promotions,
 }
 
 

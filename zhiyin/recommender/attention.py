@@ -27,6 +27,7 @@ class EncoderConfig:
     length: int = 256  # events read, the latest
     time: Literal["none", "fading", "buckets"] = "fading"  # how attention knows the time between two events
     places: Literal["none", "fading", "buckets"] = "fading"  # and how many baskets lie between them
+    trainable_text: bool = False  # whether the document vectors are learned further, or their projection alone
 
 
 def half_octave(amount: Tensor, buckets: int) -> Tensor:

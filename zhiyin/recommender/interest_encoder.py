@@ -73,7 +73,10 @@ class InterestEncoder(nn.Module):
         """``text``: float32 [items, d]; ``seen``: bool [items], items with a learned id vector."""
         super().__init__()
         self.config = config
-        self.register_buffer("text", torch.from_numpy(text), persistent=False)
+        if config.trainable_text:
+            self.text = nn.Parameter(torch.from_numpy(text).clone())
+        else:
+            self.register_buffer("text", torch.from_numpy(text), persistent=False)
         self.register_buffer("seen", torch.from_numpy(seen))
         self.ids = nn.Embedding(len(text), config.width)
         self.project = nn.Linear(text.shape[1], config.width, bias=False)
@@ -97,9 +100,11 @@ class InterestEncoder(nn.Module):
         """
         state = earlier.state_dict()
         mine = self.state_dict()
-        for name in mine.keys() - {"seen", "ids.weight", "popularity"}:
+        for name in mine.keys() - {"seen", "ids.weight", "popularity", "text"}:
             mine[name].copy_(state[name])
         known = (items >= 0) & earlier.seen
+        if self.config.trainable_text:
+            self.text[items[known]] = earlier.text[known]
         self.ids.weight.zero_()
         self.ids.weight[items[known]] = earlier.ids.weight[known]
         self.popularity[items[known]] = earlier.popularity[known]

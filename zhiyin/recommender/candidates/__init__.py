@@ -12,6 +12,7 @@ from zhiyin.recommender.candidates.lstm import Lstm
 from zhiyin.recommender.candidates.people_alike import PeopleAlike
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
+from zhiyin.recommender.candidates.promotions import Promotions
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
 from zhiyin.recommender.candidates.tifu_knn import TifuKnn
 
@@ -41,6 +42,7 @@ __all__ = [
     "PeopleAlike",
     "PersonalFrequency",
     "Popularity",
+    "Promotions",
     "TextNeighbours",
     "TifuKnn",
 ]

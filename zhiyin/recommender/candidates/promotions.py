@@ -1,0 +1,24 @@
+"""Promotions: what is on promotion now, of the kinds that the user goes for."""
+
+import numpy as np
+
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE
+from zhiyin.recommender.candidates.kind_demand import KindDemand
+from zhiyin.recommender.catalogue import Floats, ItemState
+from zhiyin.recommender.users import Users
+
+
+class Promotions(KindDemand):
+    """Kind demand times the share of shops that promote the item; for who has no history, its buyers times that share.
+
+    Nothing is proposed where the items' state tells no promotions.
+    """
+
+    name = "promotions"
+    quota = 40
+
+    def score(self, users: Users, items: ItemState) -> Floats:
+        absent = np.zeros(len(items.eligible), np.float32)
+        promoted = np.nan_to_num(items.columns.get("promoted", absent))
+        demand = np.where(users.with_history[:, None], super().score(users, items), items.column("users_28d"))
+        return np.where((promoted > 0) & (demand > 0), np.maximum(demand, 0) * promoted, NOT_A_CANDIDATE).astype(np.float32)
