@@ -21,4 +21,5 @@ class Promotions(KindDemand):
         absent = np.zeros(len(items.eligible), np.float32)
         promoted = np.nan_to_num(items.columns.get("promoted", absent))
         demand = np.where(users.with_history[:, None], super().score(users, items), items.column("users_28d"))
-        return np.where((promoted > 0) & (demand > 0), np.maximum(demand, 0) * promoted, NOT_A_CANDIDATE).astype(np.float32)
+        scores = np.maximum(demand, 0) * promoted
+        return np.where(scores > 0, scores, NOT_A_CANDIDATE).astype(np.float32)
