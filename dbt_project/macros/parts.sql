@@ -6,11 +6,16 @@
     hash({{ column }}) % 1 = 0
 {%- endmacro %}
 
-{# In how many parts, so that two that are made at once fit: an event takes some 700 bytes. An increment is one. #}
+{# In how many parts, so that as many as are made at once fit: an event takes some 700 bytes. An increment is one, but for
+   one that makes the states of all users anew. #}
 {% macro count_parts(compiled_code) %}
-    {%- if "% 1 = 0" not in compiled_code or is_incremental() -%}{%- do return(1) -%}{%- endif -%}
+    {%- set of_few = is_incremental() and (config.get("incremental_strategy") != "move" or snapshots_move() is not none) -%}
+    {%- if "% 1 = 0" not in compiled_code or of_few -%}{%- do return(1) -%}{%- endif -%}
     {%- do return(run_query("
-        select ceil(greatest(count(*), 1) * 1400 / parse_formatted_bytes(current_setting('memory_limit')))::integer
+        select ceil(
+            greatest(count(*), 1) * 700 * current_setting('threads')
+            / parse_formatted_bytes(current_setting('memory_limit'))
+        )::integer
         from int_events
     ").rows[0][0]) -%}
 {% endmacro %}
@@ -21,7 +26,7 @@
     {%- set first = compiled_code if parts == 1 else compiled_code.replace("% 1 = 0", "% " ~ parts ~ " = 0") -%}
     {{- dbt.duckdb__create_table_as(temporary, relation, first, language, partitioned_by, sorted_by) }}
     {%- for part in range(1, parts) %}
-    insert into {{ relation }} by name
+    insert into {{ relation.include(database=not temporary, schema=not temporary) }} by name
     select * from (
         {{ compiled_code.replace("% 1 = 0", "% " ~ parts ~ " = " ~ part) }}
     ) as part_{{ part }};

@@ -11,7 +11,10 @@
     select
         users.user_id,
         moments.feature_at
-    from (select distinct interactions.user_id from {{ ref('interactions') }} as interactions) as users
+    from (
+        select distinct interactions.user_id from {{ ref('interactions') }} as interactions
+        where {{ in_part("interactions.user_id") }}
+    ) as users
     cross join (select unnest({{ snapshots() }}) as feature_at) as moments
     {%- else -%}
         {%- for moment in snapshot_moments() %}

@@ -26,6 +26,9 @@ WEEK = [Clock.parse(f"2017-02-{day:02}") for day in (6, 8, 9, 11, 12)]  # on two
 LAST = WEEK[-1]
 POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
 
+# An edit of the project by which a log of this size is made into tables in parts, as one is that exceeds the memory.
+IN_PARTS = ("macros/parts.sql", "count(*), 1) * 700 *", "count(*), 1) * 350000 *")
+
 
 class Shop:
     """Households of the real log, delivered as a bad week delivers: late, twice, in other days' files, out of order.
@@ -156,7 +159,7 @@ def test_a_week_of_increments_leaves_what_a_full_refresh_leaves(
 ) -> None:
     """The refresh makes its tables in parts, as if the log were too long for the memory limit."""
     refreshed = anew(week, tmp_path / "home")
-    edited_project("macros/parts.sql", "count(*), 1) * 1400 /", "count(*), 1) * 700000 /")
+    edited_project(*IN_PARTS)
     build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(week) == digests(refreshed)
 
@@ -280,9 +283,14 @@ def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogC
 
 
 def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
-    spoilt: Settings, caplog: pytest.LogCaptureFixture
+    spoilt: Settings, edited_project: Callable[[str, str, str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An item changes brand and category, another is withdrawn, some are new; the same day is built three times."""
+    """An item changes brand and category, another is withdrawn, some are new; the same day is built three times.
+
+    Categories move, so that the increment makes the states of all users anew: in parts, too.
+    """
+    edited_project(*IN_PARTS)
+    build(spoilt, LAST, *WITHOUT_TESTS)
     products = next(table for table in raw_tables(spoilt) if table.name == "products")
     catalogue = products.source.relation()
     unknown = f"""

@@ -10,13 +10,37 @@ interactions as (
 
 ),
 
+-- The median without its aggregate, which holds every value and does not spill: of each item's different prices, those
+-- in the middle of its events.
+different_prices as (
+
+    select
+        item_id,
+        amount / value as price,
+        count(*) as events
+    from interactions
+    where amount is not null and occurred_at >= {{ as_of() }} - interval 90 day
+    group by all
+
+),
+
+counted as (
+
+    select
+        *,
+        sum(events) over (partition by item_id order by price rows unbounded preceding) as events_up_to,
+        sum(events) over (partition by item_id) as events_of_item
+    from different_prices
+
+),
+
 prices as (
 
     select
         item_id,
-        median(amount / value) as price
-    from interactions
-    where occurred_at >= {{ as_of() }} - interval 90 day
+        avg(price) as price
+    from counted
+    where 2 * events_up_to >= events_of_item and 2 * (events_up_to - events) <= events_of_item
     group by item_id
 
 )
