@@ -53,7 +53,9 @@ class RecommendedItem(BaseModel):
         "ZHIYIN_LABEL_DAYS says otherwise); null where nothing is known of the user."
     )
     reason: str | None = Field(description='In words when explain is "text", else null.')
-    evidence: list[dict[str, Any]] = Field(description='Facts behind the item: {"kind": …, and what that kind states}.')
+    evidence: list[dict[str, Any]] = Field(
+        description='Facts behind the item, what raised its score most first: {"kind": …, and what that kind states}.'
+    )
     contributions: dict[str, float] | None = Field(
         description='When asked for: what each feature added to the score, and "base", from which every score starts; '
         "they sum to it. Null where the score is not the ranker's."

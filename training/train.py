@@ -59,10 +59,12 @@ def train(
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
     cuts = teaching_cuts(history, clock)
 
-    learning = replace(context, record=_named(record, "teachers"))
-    teachers = (fit_generators(history.before(cut), learning) for cut in cuts)
+    teachers = (
+        fit_generators(history.before(cut), replace(context, record=_named(record, f"teachers {number}")))
+        for number, cut in enumerate(cuts, 1)
+    )
     ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress, settings.seed)
-    ranker = fit_ranker(ranking_set, settings, progress)
+    ranker = fit_ranker(ranking_set, settings, progress, record=record, trial=trial)
     calibration = fit_calibration(ranker, trial) if trial else None
     del ranking_set, trial
     generators = fit_generators(history, replace(context, record=_named(record, "served")))

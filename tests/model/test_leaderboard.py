@@ -10,6 +10,7 @@ import pytest
 
 from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
 from training.evaluation import evaluate
+from training.ranker import TREES
 from training.train import train
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
@@ -40,11 +41,12 @@ def judged(tmp_path_factory):
     return report, settings.reports / CLOCK.date, rows, curves
 
 
-def test_training_records_the_loss_of_both_encoders(judged):
-    for models in ("teachers", "served"):
-        points = [point[1:] for point in judged[3] if point[0] == f"{models}/encoder loss"]
-        assert points
+def test_training_records_the_loss_of_every_encoder_and_the_ranker_by_tree(judged):
+    for curve in ("teachers 1/encoder loss", "served/encoder loss", "ranker NDCG of its lessons"):
+        points = [point[1:] for point in judged[3] if point[0] == curve]
+        assert points, curve
         assert all(np.isfinite(value) for _, value in points)
+    assert points[-1][0] == TREES
 
 
 def test_figures_at_every_cutoff_are_those_of_the_lists_that_were_written(judged):

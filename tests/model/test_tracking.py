@@ -4,12 +4,16 @@ import json
 import logging
 import sqlite3
 
+import numpy as np
 import pytest
 
 from training import tracking
+from training.ranker import fit_ranker
+from training.ranking_set import RankingSet
 from training.tracking import track_evaluation, tracked
 from zhiyin import registry
 from zhiyin.clock import Clock
+from zhiyin.recommender.candidates.base import silent
 from zhiyin.settings import Settings
 from zhiyin.store import write_manifest
 from zhiyin.warehouse import Marts
@@ -74,6 +78,42 @@ def test_a_run_keeps_parameters_curve_and_digests_and_the_bundle_knows_it(home):
     assert last["zhiyin/ndcg_at_10"] == 0.25
     assert last["zhiyin/coverage_at_10"] == 0.5
     assert last["slices/category CHIPS DIPS"] == 0.25
+
+
+def lists_of(seed, users=60, each=20):
+    """Lists in which what has the larger first feature is taken, mostly; every third user takes nothing."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(users * each, 2)).astype(np.float32)
+    user = np.repeat(np.arange(users), each)
+    label = ((features[:, 0] + random.normal(size=len(user)) > 2) & (user % 3 > 0)).astype(np.int8)
+    return RankingSet(["good", "noise"], features, label, np.full(users, each))
+
+
+def test_a_run_keeps_how_the_ranker_learned_tree_by_tree(tmp_path):
+    settings = Settings(home=tmp_path, threads=1)
+    lessons, trial = lists_of(1), lists_of(2)
+    with tracked(settings, CLOCK, Marts(settings.marts / "v", {"digest": "d1"})) as run:
+        watched = fit_ranker(lessons, settings, silent, 25, run.record, trial, bagging_freq=0, feature_fraction=1.0)
+    rows = sqlite3.connect(settings.tracking)
+    curve = "select step, value from metrics where key = ? order by step"
+    held_out = rows.execute(curve, ["ranker NDCG of held-out users"]).fetchall()
+    assert [tree for tree, _ in held_out] == list(range(1, 26))
+    learned = rows.execute(curve, ["ranker NDCG of its lessons"]).fetchall()
+    assert [tree for tree, _ in learned] == [10, 20, 25]
+    assert learned[0][1] < learned[-1][1]
+
+    # Held against the lists themselves: of users who took nothing no list is good or bad.
+    scores = watched.booster.predict(trial.features).reshape(-1, 20)
+    gains = np.take_along_axis(trial.label.reshape(-1, 20), np.argsort(-scores, kind="stable"), 1)[:, :10]
+    asked = trial.label.reshape(-1, 20).sum(axis=1)
+    assert (asked == 0).sum() > 10
+    discount = 1 / np.log2(np.arange(2, 12))
+    best = np.array([discount[: min(count, 10)].sum() for count in asked[asked > 0]])
+    assert held_out[-1][1] == pytest.approx(((gains @ discount)[asked > 0] / best).mean(), abs=1e-6)
+
+    # Nobody who watches changes what grows.
+    alone = fit_ranker(lessons, settings, silent, 25, bagging_freq=0, feature_fraction=1.0)
+    np.testing.assert_array_equal(alone.booster.predict(trial.features), watched.booster.predict(trial.features))
 
 
 def test_a_training_that_fails_is_kept_as_failed(home):

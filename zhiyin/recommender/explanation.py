@@ -1,15 +1,19 @@
 """Why an item is in a list: evidence first, then words that say no more than the evidence holds."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zhiyin.recommender.candidates import CandidateGenerator, ItemToItem
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers, ItemState
 from zhiyin.recommender.features import Candidates
+from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.users import Users
 
 Evidence = dict[str, Any]  # {"kind": …} and its facts, ready for JSON
@@ -20,6 +24,36 @@ INTEREST_RANK = 20
 FAVOURITE_SHARE = 0.02
 PROMOTED_STORES = 0.2
 
+HABIT = "baskets|quantity_a_basket|days_since_(last|first)|mean_gap_days|due|baskets_a_day|long_short_trend"
+RHYTHM = "recent_.*|baskets_since|last_gap_days"
+SIGNALS = {  # by kind of fact, the ranker's features that it rests on
+    "chosen_before": f"{HABIT}|(long|short)(_of_best)?|item_({RHYTHM})|due_for_all|personal_frequency_(score|rank)",
+    "similar_to_chosen": "item_to_item_(score|rank)",
+    "favourite_category": f"category_({RHYTHM}|affinity|long|short|items|days_since_last|best_long)",
+    "interest": "interest_(score|rank)",
+    "on_promotion": "item_promoted",
+    "popular_now": r"popularity_(score|rank)|item_(events|users)_\d+d|item_trend_(week|month)",
+}
+Weights = dict[str, npt.NDArray[np.float64]]  # by kind of fact, [candidates that were chosen]
+
+
+def weigh_evidence(ranker: Ranker, candidates: Candidates, chosen: Integers) -> Weights:
+    """How much the signals of each kind of fact raised the score of each chosen candidate.
+
+    What the score would lose without them. The sums of exact contributions name the same first fact and cost as much as
+    the whole list does (docs/benchmarks.md).
+    """
+    return ranker.worth(candidates, chosen, _columns(tuple(ranker.features)))
+
+
+@cache
+def _columns(features: tuple[str, ...]) -> dict[str, list[int]]:
+    """Where the signals of each kind stand."""
+    return {
+        kind: [place for place, feature in enumerate(features) if re.fullmatch(names, feature)]
+        for kind, names in SIGNALS.items()
+    }
+
 
 def gather_evidence(
     users: Users,
@@ -28,8 +62,13 @@ def gather_evidence(
     catalogue: Catalogue,
     items: ItemState,
     generators: dict[str, CandidateGenerator],
+    weights: Weights,
 ) -> list[list[Evidence]]:
-    """The facts for each chosen candidate (positions in ``candidates``), the most personal first."""
+    """The facts for each chosen candidate (positions in ``candidates``), what raised its score most first.
+
+    Of equal weight: the most personal first. Of somebody without a history the ranker says nothing; what is popular now
+    made that list, so it comes first.
+    """
     user, item = candidates.user[chosen], candidates.item[chosen]
     column = {name: values[chosen] for name, values in candidates.columns.items()}
     because = np.full(len(chosen), -1)
@@ -71,6 +110,8 @@ def gather_evidence(
             buyers = int(items.column("users_28d")[item[place]])
             rank = int(column["popularity_rank"][place])
             facts.append({"kind": "popular_now", "rank": rank, "users_28d": buyers})
+        known = users.with_history[user[place]]
+        facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else fact["kind"] != "popular_now")
         gathered.append(facts)
     return gathered
 

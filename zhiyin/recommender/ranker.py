@@ -1,5 +1,6 @@
 """The ranker: LightGBM LambdaMART over described candidates."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +33,8 @@ class Ranker:
     def contributions(self, candidates: Candidates, positions: Integers) -> list[dict[str, float]]:
         """What each feature added to the score of the candidates at ``positions``, the largest first, without zeros.
 
-        Exact TreeSHAP (Lundberg et al. 2020): with ``base``, from which every score starts, they sum to it.
+        Exact TreeSHAP (Lundberg et al. 2020): with ``base``, from which every score starts, they sum to it. About a
+        millisecond a candidate, seventy times its score.
         """
         if not len(positions):
             return []
@@ -44,6 +46,23 @@ class Ranker:
             {str(name): float(share) for name, share in zip(names[best], row[best], strict=True) if share}
             for row, best in zip(shares, order, strict=True)
         ]
+
+    def worth(
+        self, candidates: Candidates, positions: Integers, signals: Mapping[str, Sequence[int]]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """What the candidates at ``positions`` would lose of their score if nothing were known of some features.
+
+        ``signals``: by name, which features (places in ``features``). A thirteenth of the time of ``contributions``.
+        """
+        rows = matrix(candidates, self.features, positions)
+        blind = np.tile(rows, (1 + len(signals), 1, 1))  # the first as it is
+        for number, places in enumerate(signals.values(), 1):
+            blind[number][:, places] = np.nan
+        if not blind.size:
+            return {name: np.zeros(len(positions)) for name in signals}
+        scores = np.asarray(self.booster.predict(blind.reshape(-1, len(self.features)), num_threads=1), np.float64)
+        whole, *without = scores.reshape(len(blind), len(positions))
+        return {name: whole - less for name, less in zip(signals, without, strict=True)}
 
     def save(self, path: Path) -> None:
         self.booster.save_model(path)

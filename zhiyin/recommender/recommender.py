@@ -15,7 +15,7 @@ from zhiyin.recommender.calibration import ACTIVITY, Calibration
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
-from zhiyin.recommender.explanation import Deed, gather_evidence, say
+from zhiyin.recommender.explanation import Deed, gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, propose, users_at_once
 from zhiyin.recommender.item_rules import ItemRules
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
@@ -128,8 +128,9 @@ class Recommender:
 
     def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
         """Every place of a batch's lists, with the row of its user."""
+        weights = weigh_evidence(self.ranker, ranked.candidates, ranked.chosen)
         evidence = gather_evidence(
-            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators
+            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators, weights
         )
         shares = self.ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
         for place, position in enumerate(ranked.chosen):
