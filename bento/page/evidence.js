@@ -10,6 +10,7 @@ const KINDS = {
   interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
   on_promotion: ["tag", ({ stores_share: share }) => [share < 1 ? `promoted in ${percent(share)} of stores` : "promoted"]],
   rule: ["tag", ({ rule, action, rank_by_score: rank }) => [`${action}: ${rule}`, `no. ${rank} without`]],
+  people_alike: ["trend", ({ rank }) => [`no. ${rank} with people alike`]],
   popular_now: ["trend", ({ rank }) => [`no. ${rank} of all`]],
 };
 

@@ -16,14 +16,15 @@ KINDS = list(SIGNALS)
 
 
 class Case:
-    """The checkerboard's candidates, with an encoder's rank in place of an encoder."""
+    """The checkerboard's candidates, with ranks in place of an encoder and of attributes."""
 
     def __init__(self, world: World, users: Users) -> None:
         self.world, self.users = world, users
         kinds = (PersonalFrequency, ItemToItem, Popularity)
         self.generators = {kind.name: kind.fit(world.history, world.context) for kind in kinds}
         self.candidates = propose([*self.generators.values()], users, world.catalogue, world.items)
-        self.candidates.columns["interest_rank"] = np.full(len(self.candidates), 3, np.float32)
+        for name in ("interest_rank", "people_alike_rank"):
+            self.candidates.columns[name] = np.full(len(self.candidates), 3, np.float32)
         self.all = np.arange(len(self.candidates))
 
     def evidence(self, weights: Weights) -> list[list[dict]]:
@@ -57,10 +58,10 @@ def test_the_strongest_fact_is_the_first_word(case: Case) -> None:
     assert set(words) == {"Fits your latest purchases."}
 
 
-def test_somebody_without_a_history_is_told_first_what_is_popular(world: World) -> None:
+def test_somebody_without_a_history_is_told_first_what_people_alike_take_and_what_is_popular(world: World) -> None:
     stranger = Case(world, Users.of([{"user_id": "nobody"}], world.catalogue, NOW.timestamp()))
     kinds = [[fact["kind"] for fact in facts] for facts in stranger.evidence(stranger.weights(on_promotion=1.0))]
-    assert all(each[0] == "popular_now" for each in kinds)
+    assert all(each[:2] == ["people_alike", "popular_now"] for each in kinds)
     assert any("on_promotion" in each for each in kinds)
 
 

@@ -71,6 +71,17 @@ def test_somebody_unknown_gets_what_is_popular_now_and_is_told_so(recommender):
     assert all(item.reason and "popular" in item.reason.lower() for item in slate.items)
 
 
+def test_somebody_new_with_attributes_gets_what_people_alike_take(recommender, users):
+    told = next(row for row in users.to_pylist() if row["age_band"])
+    words = {name: told[name] for name in ("age_band", "income_band", "household_size")}
+    (slate,) = recommender.recommend([{"user_id": "new", "feature_at": told["feature_at"], **words}], explain="text")
+    (stranger,) = recommender.recommend([{"user_id": "nobody"}])
+    assert slate.missing == ["no_history"]
+    assert [item.item_id for item in slate.items] != [item.item_id for item in stranger.items]
+    assert [item.evidence[0]["kind"] for item in slate.items] == ["people_alike"] * 10
+    assert all("people like you" in item.reason for item in slate.items)
+
+
 def test_reasons_say_what_the_history_holds(recommender, users):
     """Law 6: every count, date and title in the evidence is in the user's own state."""
     rows = users.to_pylist()

@@ -19,6 +19,7 @@ from zhiyin.recommender.users import Users
 Evidence = dict[str, Any]  # {"kind": …} and its facts, ready for JSON
 
 # When a fact is worth a word.
+ALIKE_RANK = 20
 POPULAR_RANK = 100
 INTEREST_RANK = 20
 FAVOURITE_SHARE = 0.02
@@ -31,9 +32,11 @@ SIGNALS = {  # by kind of fact, the ranker's features that it rests on
     "similar_to_chosen": "item_to_item_(score|rank)",
     "favourite_category": f"category_({RHYTHM}|affinity|long|short|items|days_since_last|best_long)",
     "interest": "interest_(score|rank)",
+    "people_alike": "people_alike_(score|rank)",
     "on_promotion": "item_promoted",
     "popular_now": r"popularity_(score|rank)|item_(events|users)_\d+d|item_trend_(week|month)",
 }
+FOR_STRANGERS = {"people_alike": 0, "popular_now": 1}
 Weights = dict[str, npt.NDArray[np.float64]]  # by kind of fact, [candidates that were chosen]
 
 
@@ -66,8 +69,8 @@ def gather_evidence(
 ) -> list[list[Evidence]]:
     """The facts for each chosen candidate (positions in ``candidates``), what raised its score most first.
 
-    Of equal weight: the most personal first. Of somebody without a history the ranker says nothing; what is popular now
-    made that list, so it comes first.
+    Of equal weight: the most personal first. Of somebody without a history the ranker says nothing; what people alike
+    take, or what is popular now, made that list, so it comes first.
     """
     user, item = candidates.user[chosen], candidates.item[chosen]
     column = {name: values[chosen] for name, values in candidates.columns.items()}
@@ -103,6 +106,8 @@ def gather_evidence(
             )
         if column["interest_rank"][place] <= INTEREST_RANK:
             facts.append({"kind": "interest", "rank": int(column["interest_rank"][place])})
+        if "people_alike_rank" in column and column["people_alike_rank"][place] <= ALIKE_RANK:
+            facts.append({"kind": "people_alike", "rank": int(column["people_alike_rank"][place])})
         if "promoted" in items.columns and items.column("promoted")[item[place]] >= PROMOTED_STORES:
             share = float(items.column("promoted")[item[place]])
             facts.append({"kind": "on_promotion", "stores_share": round(share, 3)})
@@ -111,7 +116,7 @@ def gather_evidence(
             rank = int(column["popularity_rank"][place])
             facts.append({"kind": "popular_now", "rank": rank, "users_28d": buyers})
         known = users.with_history[user[place]]
-        facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else fact["kind"] != "popular_now")
+        facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else FOR_STRANGERS.get(fact["kind"], 2))
         gathered.append(facts)
     return gathered
 
@@ -138,6 +143,10 @@ DEEDS = {
 CHOICE = Deed("chose", "choices")
 
 
+def _chosen(deed: Deed) -> str:
+    return "chosen" if deed is CHOICE else deed.did
+
+
 def _chosen_before(fact: Evidence, deed: Deed) -> str:
     if fact["times"] == 1:
         return f"you {deed.did} it on {_day(fact['last_chosen'])}"
@@ -158,6 +167,7 @@ WORDS: dict[str, Callable[[Evidence, Deed], str]] = {
         f"{fact['share']:.0%} of your recent {deed.deeds} are {_name(fact['category'])}"
     ),
     "interest": lambda fact, deed: f"fits your latest {deed.deeds}",
+    "people_alike": lambda fact, deed: f"often {_chosen(deed)} by people like you",
     "on_promotion": lambda fact, deed: (
         f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week"
     ),

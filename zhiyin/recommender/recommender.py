@@ -84,10 +84,8 @@ class Recommender:
             users = self.users(rows[start : start + size])
             models = list(self.generators.values())
             candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
-            # Of someone without a history the ranker knows nothing: what is popular now, in that order.
             stranger = ~users.with_history[candidates.user]
-            popular = candidates.columns["popularity_score"]
-            scores = np.where(stranger, np.nan_to_num(popular, nan=-np.inf), self.ranker.score(candidates))
+            scores = np.where(stranger, _for_strangers(candidates, len(users)), self.ranker.score(candidates))
             picked = self.pick(candidates, scores, k)
             chance = np.full(len(scores), np.nan)
             if self.calibration:
@@ -170,3 +168,11 @@ class Recommender:
         if not users.known[row]:
             return ["unknown_user"]
         return [] if users.with_history[row] else ["no_history"]
+
+
+def _for_strangers(candidates: Candidates, n_users: int) -> Floats:
+    """Of someone without a history the ranker knows nothing: what people alike take, or what is popular now."""
+    popular = candidates.columns["popularity_score"]
+    alike = candidates.columns.get("people_alike_score", np.full(len(popular), np.nan, np.float32))
+    told = np.bincount(candidates.user, ~np.isnan(alike), n_users) > 0
+    return np.nan_to_num(np.where(told[candidates.user], alike, popular), nan=-np.inf)
