@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import statistics
 import subprocess
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -247,6 +248,35 @@ def test_sequences_and_repeats_equal_a_replay_of_the_events(
             assert repeat["repeat_decayed_long"][index] == pytest.approx(sum(0.5 ** (age / 90) for age in ages))
             gap = (ages[0] - ages[-1]) / (len(ages) - 1) if len(ages) > 1 else -1
             assert repeat["repeat_mean_gap_days"][index] == pytest.approx(gap)
+
+
+# Long logs
+
+
+def test_prices_of_a_log_that_exceeds_the_memory_are_medians(warehouse: Warehouse, tmp_path: Path) -> None:
+    """DuckDB's own median holds every value: it runs out of memory here."""
+    items = (warehouse.settings.dbt_target / "compiled/zhiyin/models/marts/items.sql").read_text()
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), config={"threads": 2}) as connection:
+        connection.execute(f"""
+            set preserve_insertion_order = false;
+            attach '{warehouse.settings.warehouse}' as built (read_only);
+            create table int_items as from built.int_items limit 0;
+            insert into int_items (item_id) select range from range(50000);
+            create table interactions as
+            select
+                (range % 50000)::varchar as item_id,
+                hash(range) % 1000000 / 100 as amount,
+                1.0 as value,
+                timestamp '{LATE.date}' - interval 1 day as occurred_at
+            from range(2000000);
+            set memory_limit = '50MB';
+            create table items as {items};
+        """)
+        priced = connection.execute("select item_id, price from items where price is not null").fetchall()
+        assert len(priced) == 50_000
+        for item, price in random.Random(0).sample(priced, 20):
+            paid = connection.execute(f"select amount from interactions where item_id = '{item}'").fetchall()
+            assert price == pytest.approx(statistics.median(amount for (amount,) in paid), abs=0.006)
 
 
 # The project
