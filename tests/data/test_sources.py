@@ -220,7 +220,10 @@ def test_what_was_checked_is_what_lands(tmp_path: Path, postgres: Server) -> Non
     insert = [*postgres.client, "-c", "insert into late values (2, '2017-03-02'), (3, null)"]
     between = (
         "import subprocess\nfrom zhiyin.landing import lake\nchecked = lake.check\n"
-        f"lake.check = lambda *given: (checked(*given), subprocess.run({insert!r}, check=True))\n"
+        "def check(connection, table):\n"
+        "    checked(connection, table)\n"
+        f"    table.name == 'orders' and subprocess.run({insert!r}, check=True)\n"
+        "lake.check = check\n"
     )
     definitions = {"shop": definition(database("postgres", connect, "late"))}
     outcome = land(tmp_path, definitions, between + LAND, SHOP_PASSWORD=PASSWORD, **postgres.variables)
