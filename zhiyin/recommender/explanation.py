@@ -43,8 +43,8 @@ Weights = dict[str, npt.NDArray[np.float64]]  # by kind of fact, [candidates tha
 def weigh_evidence(ranker: Ranker, candidates: Candidates, chosen: Integers) -> Weights:
     """How much the signals of each kind of fact raised the score of each chosen candidate.
 
-    What the score would lose without them. The sums of exact contributions name the same first fact and cost as much as
-    the whole list does (docs/benchmarks.md).
+    What the score would lose without them. The sums of exact contributions name nearly always the same first fact (99 %
+    of planted cases) and cost as much as the whole list does (docs/benchmarks.md).
     """
     return ranker.worth(candidates, chosen, _columns(tuple(ranker.features)))
 
