@@ -4,13 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from training.evaluation.protocols import Protocol as EvaluationProtocol
 from training.evaluation.protocols import Split
 from training.evaluation.states import read_items, read_users
-from zhiyin.contract import USER_ID
 from zhiyin.recommender.candidates import (
     Bpr,
     Content,
@@ -29,7 +25,7 @@ from zhiyin.recommender.candidates import (
     TextNeighbours,
     TifuKnn,
 )
-from zhiyin.recommender.catalogue import Floats, ItemState, word_columns
+from zhiyin.recommender.catalogue import Floats, ItemState, words_of
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
 
@@ -60,9 +56,7 @@ class Problem:
         users = read_users(split.log, split.user[rows], split.at[rows], self.context.catalogue, self.length)
         if self.context.users is None:
             return users
-        known = self.context.users(split.log.cut)
-        place = pc.index_in(pa.array(users.ids, pa.string()), value_set=known[USER_ID].cast(pa.string()))
-        return replace(users, words={name: column.take(place) for name, column in word_columns(known).items()})
+        return replace(users, words=words_of(users.ids, self.context.users(split.log.cut)))
 
     def items(self, split: Split) -> ItemState:
         """The items' states at the end of a question's log."""

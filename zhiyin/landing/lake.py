@@ -87,8 +87,7 @@ def _nothing(table: RawTable, staging: Path) -> dict[str, int]:
     """Write a day without rows, for dbt to read where nothing was posted yet."""
     name = f"day={NO_DAY}/{PART}"
     (staging / name).parent.mkdir()
-    columns = ", ".join(f"null::{kind} as {column}" for column, kind in table.columns.items())
-    duckdb.execute(f"copy (select {columns} where false) to '{staging / name}' (format parquet)")
+    duckdb.execute(f"copy (from {table.source.relation()} where false) to '{staging / name}' (format parquet)")
     return {name: 0}
 
 

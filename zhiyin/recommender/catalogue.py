@@ -57,6 +57,12 @@ def word_columns(table: pa.Table) -> dict[str, pa.Array]:
     return found
 
 
+def words_of(user_ids: list[str], known: pa.Table) -> dict[str, pa.Array]:
+    """The words of some users [users], null for whom ``known`` has no row."""
+    place = pc.index_in(pa.array(user_ids, pa.string()), value_set=known[USER_ID].cast(pa.string()))
+    return {name: column.take(place) for name, column in word_columns(known).items()}
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Items in the order of their index; ``table`` holds ``COLUMNS`` (rows sorted by item_id, no duplicates)."""

@@ -40,9 +40,7 @@ class Context:
     progress: Progress = silent
     fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
     record: Record = unrecorded
-    users: "Callable[[float], pa.Table] | None" = (
-        None  # what was known of users at a moment (epoch seconds): user_id, words
-    )
+    users: "Callable[[float], pa.Table] | None" = None  # user_id and words as known at a moment (epoch seconds)
 
 
 class Generator(ABC):

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.contract import USER_ID
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, word_columns
+from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, words_of
 from zhiyin.recommender.history import History
 from zhiyin.recommender.users import Users
 from zhiyin.store import read_json, write_arrays, write_json
@@ -37,8 +37,7 @@ class PeopleAlike(CandidateGenerator):
 
     @classmethod
     def fit(cls, history: History, context: Context, shrink: float = 50.0, days: int = 90) -> Self:
-        users = context.users(history.cut) if context.users else pa.table({USER_ID: pa.array([], pa.string())})
-        place = pc.index_in(pa.array(history.user_ids, pa.string()), value_set=users[USER_ID].cast(pa.string()))
+        columns = words_of(history.user_ids, context.users(history.cut)) if context.users else {}
         recent = history.at >= history.cut - days * SECONDS_PER_DAY
         pairs = np.unique((history.user * history.n_items + history.item)[recent])
         shape = (history.n_users, history.n_items)
@@ -47,7 +46,6 @@ class PeopleAlike(CandidateGenerator):
         )
         active = np.diff(took.indptr) > 0
         everybody = np.asarray(took.sum(axis=0)) / max(active.sum(), 1)
-        columns = {name: column.take(place) for name, column in word_columns(users).items()}
         values = {
             name: sorted(pc.unique(column.filter(pa.array(active))).drop_null().to_pylist())
             for name, column in columns.items()
@@ -73,7 +71,7 @@ class PeopleAlike(CandidateGenerator):
 
 
 def _membership(
-    columns: Mapping[str, pa.Array], values: Mapping[str, list[str]], counted: "np.typing.NDArray[np.bool_]"
+    columns: Mapping[str, pa.Array], values: Mapping[str, list[str]], counted: npt.NDArray[np.bool_]
 ) -> sp.csr_array:
     """Which users [users] are in which group [groups], for those that are ``counted``; float32."""
     rows: list[Integers] = []
