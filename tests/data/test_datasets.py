@@ -8,7 +8,7 @@ import duckdb
 import pytest
 import yaml
 
-from tests.data.homes import LATE, Warehouse
+from tests.data.homes import LATE, Warehouse, run_unit_tests
 from zhiyin.clock import Clock
 from zhiyin.erasure.erase import erase
 from zhiyin.erasure.search import search
@@ -41,6 +41,10 @@ def test_every_dataset_provides_the_whole_contract() -> None:
             assert (DATASETS / name / f"stg_{name}__{part}.sql").is_file()
             (model,) = yaml.safe_load((DATASETS / name / f"stg_{name}__{part}.yml").read_text())["models"]
             assert model["description"].startswith("One row per")
+
+
+def test_the_unit_tests_of_its_models_pass(movies: tuple[Settings, Marts], tmp_path: Path) -> None:
+    run_unit_tests(movies[0], "1998-04-23", tmp_path / "dbt")
 
 
 def test_ratings_are_graded_feedback(movies: tuple[Settings, Marts]) -> None:

@@ -1,12 +1,9 @@
 """What the marts promise, checked by other means than the SQL that makes them."""
 
 import json
-import os
 import random
-import re
 import shutil
 import statistics
-import subprocess
 from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,11 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from cli.environment import tool
-from tests.data.homes import LATE, Warehouse
+from tests.data.homes import LATE, Warehouse, run_unit_tests
 from zhiyin.contract import MARTS
 from zhiyin.pseudonym import load_key, pseudonymise
-from zhiyin.warehouse import DBT_PROJECT, dbt_environment
 
 DAY = timedelta(days=1)
 
@@ -283,17 +278,7 @@ def test_prices_of_a_log_that_exceeds_the_memory_are_medians(warehouse: Warehous
 
 
 def test_the_unit_tests_of_the_models_pass(warehouse: Warehouse, tmp_path: Path) -> None:
-    """A build leaves them out, because they test the SQL and not the day's data."""
-    target = tmp_path / "dbt"
-    target.mkdir()
-    shutil.copyfile(warehouse.settings.dbt_target / "partial_parse.msgpack", target / "partial_parse.msgpack")
-    environment = os.environ | dbt_environment(warehouse.settings) | {"ZHIYIN_AS_OF": LATE.date}
-    environment.pop("DBT_EXCLUDE_RESOURCE_TYPES")
-    command = [tool("dbt"), "test", "--project-dir", str(DBT_PROJECT), "--select", "test_type:unit"]
-    command += ["--target-path", str(target)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"ERROR=0 .* TOTAL=[1-9]", done.stdout)
+    run_unit_tests(warehouse.settings, LATE.date, tmp_path / "dbt")
 
 
 def test_every_model_says_its_grain_and_is_tested_and_every_mart_has_a_contract(warehouse: Warehouse) -> None:
