@@ -90,7 +90,7 @@ def train(
 
 def label_cuts(history: History, clock: Clock) -> list[datetime]:
     """Where the windows start on which the ranker learns, oldest first: those with enough of the log before them."""
-    cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
+    cuts = list(clock.judged_cuts)
     enough = [cut for cut in cuts if (history.at < cut.timestamp()).mean() >= LEAST_SHARE]
     return enough or cuts[-1:]
 
