@@ -99,48 +99,68 @@ def train(settings: Settings, clock: Clock) -> Any:
 
 
 def evaluate(settings: Settings, clock: Clock) -> None:
-    """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
+    """The challenger, and beside it champion and reference, against the baselines on the days that none has seen."""
     from training.evaluation import evaluate
     from training.tracking import track_evaluation
-    from zhiyin.registry import challenger, champion
+    from zhiyin.registry import challenger
     from zhiyin.warehouse import current
 
     marts, states = current(settings), settings.states / clock.date
-    ours, reigning = challenger(settings, clock), champion(settings)
+    ours = challenger(settings, clock)
     judged = evaluate(settings, clock, marts, states, settings.bundles / ours, progress=log_progress)
     track_evaluation(settings, ours, judged)
-    if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
-        theirs = settings.bundles / reigning["digest"]
+    for rival in dict.fromkeys(rival["judged"] for rival in _rivals(settings, clock, ours) if rival):
+        theirs = settings.bundles / rival
         evaluate(settings, clock, marts, states, theirs, progress=log_progress, alone=False)  # the gate needs no more
 
 
+def _rivals(settings: Settings, clock: Clock, ours: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The promotions that a challenger is held against: the champion's, and the reference's where it is another.
+
+    A champion of a later day is left out: it has seen the days that it would be judged on.
+    """
+    from training.evaluation import GateRules
+    from zhiyin.registry import champion, reference
+
+    reigning, best = champion(settings), reference(settings, clock, GateRules.of(settings).reference_days)
+    if reigning and (reigning["judged"] == ours or reigning["promoted_at_as_of"] > clock.as_of.isoformat()):
+        reigning = None
+    if best and best["judged"] in (ours, reigning and reigning["judged"]):
+        best = None
+    return reigning, best
+
+
 def gate(settings: Settings, clock: Clock) -> bool:
-    """Refuse a challenger that does not beat the baselines or is significantly worse than the champion.
+    """Refuse a challenger that may have lost more than a margin, does not beat the baselines, or fails a guardrail.
 
     The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
     """
-    from dataclasses import asdict
-
-    from training.evaluation import gate
-    from zhiyin.registry import challenger, champion
+    from training.evaluation import GateRules, gate
+    from zhiyin.registry import challenger, champion, hold_of, record_decision, standing
     from zhiyin.store import read_json, write_json
 
     folder = settings.reports / clock.date
-    ours, reigning = challenger(settings, clock), champion(settings)
-    ours_judged = read_json(folder / f"leaderboard-{ours[:12]}.json")
-    theirs_judged = None
-    if reigning and reigning["digest"] != ours:
-        judged = folder / f"leaderboard-{reigning['digest'][:12]}.json"
-        if not judged.exists():
-            raise ValueError(
-                f"the champion is of {reigning['promoted_at_as_of'][:10]}, later than {clock.date}: "
-                "it has seen the days it would be judged on; roll back first to promote an earlier model"
-            )
-        theirs_judged = read_json(judged)
-    decision = gate(ours_judged, theirs_judged)
-    write_json(folder / "gate.json", asdict(decision))
-    for reason in decision.reasons:
-        log.info("%s", reason)
+    ours, now = challenger(settings, clock), champion(settings)
+    if now and now["judged"] != ours and now["promoted_at_as_of"] > clock.as_of.isoformat():
+        raise ValueError(
+            f"the champion is of {now['promoted_at_as_of'][:10]}, later than {clock.date}: "
+            "it has seen the days it would be judged on; roll back first to promote an earlier model"
+        )
+    rivals = _rivals(settings, clock, ours)
+    files = [folder / f"leaderboard-{digest[:12]}.json" for digest in (ours, *(r["judged"] for r in rivals if r))]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"{', '.join(map(str, missing))}: not there; run the step evaluate first")
+    judged = {report["bundle"]: report for report in map(read_json, files)}
+    reigning, best = (judged[rival["judged"]] if rival else None for rival in rivals)
+    promoted_on = ((standing(settings)[-1]["gate"] or {}).get("users") if reigning else None) or None
+    held = hold_of(settings, ours)
+    decision = gate(
+        judged[ours], reigning, best, GateRules.of(settings), promoted_on=promoted_on, held=str(held) if held else None
+    )
+    write_json(folder / "gate.json", decision.record())
+    record_decision(settings, clock, decision)
+    for check in decision.checks:
+        log.info("%s: %s", "passed" if check.passed else "REFUSED", check.words)
     return decision.promote
 
 
@@ -154,16 +174,13 @@ def package(settings: Settings, clock: Clock) -> Any:
 
 def promote(settings: Settings, clock: Clock) -> Any:
     """Move the champion pointer to the challenger, which the gate must have let through; the service follows it."""
-    from zhiyin.registry import challenger, promote
+    from zhiyin.registry import Decision, challenger, promote
     from zhiyin.store import read_json
 
     ours, decided = challenger(settings, clock), settings.reports / clock.date / "gate.json"
-    decision = read_json(decided) if decided.is_file() else {"challenger": None}
-    if decision["challenger"] != ours:
+    if not decided.is_file():
         raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
-    if not decision["promote"]:
-        raise ValueError(f"the gate refused the challenger {ours[:12]}: {'; '.join(decision['reasons'])}")
-    return promote(settings, ours, clock)
+    return promote(settings, ours, clock, Decision.read(read_json(decided)))
 
 
 def embed(settings: Settings, clock: Clock) -> Any:

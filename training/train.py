@@ -84,7 +84,7 @@ def train(
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
     folder = publish_by_digest(settings.bundles, lambda place: str(bundle.write(place, facts)["digest"]))
-    encoders.save(settings, clock, text_encoder)
+    encoders.save(settings, clock, text_encoder, folder.name)
     return folder
 
 

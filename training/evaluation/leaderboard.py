@@ -19,7 +19,7 @@ from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.page import leaderboard_page
 from training.evaluation.reliability import measure_reliability
-from training.evaluation.slices import find_slices, judge_slices
+from training.evaluation.slices import Slices, find_slices, judge_slices, members
 from training.evaluation.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
@@ -48,8 +48,9 @@ def evaluate(
     """Judge a bundle on [clock.evaluation_cut, clock.as_of); with ``alone``, each of its generators as well.
 
     Writes into ``folder`` (by default the reports of ``as_of``) ``leaderboard-<digest>.json``, the same as HTML, and
-    as Parquet ``users-<digest>`` (every user's NDCG), ``lists-<digest>`` (user_id, item_id, rank, score) and
-    ``truth-<digest>`` (user_id, item_id); returns what the JSON holds.
+    as Parquet ``users-<digest>`` (every user's NDCG), ``lists-<digest>`` (user_id, item_id, rank, score),
+    ``truth-<digest>`` (user_id, item_id) and ``slices-<digest>`` (slice, and its user_id or its item_id); returns what
+    the JSON holds.
 
     Raises:
         ValueError: the bundle's models were fitted on events of the window.
@@ -72,6 +73,8 @@ def evaluate(
 
     log = History.of(data.interactions, recommender.catalogue, clock.evaluation_cut)
     judged, lists = _judge(recommender, rows, truth, log, progress, alone)
+    slices, pairs = _slices(recommender, rows, truth, log)
+    ndcg_and_lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in judged.items()}
     ndcg = {model: figures.values["ndcg@10"] for model, figures in judged.items()}
     report = {
         "bundle": recommender.version,
@@ -84,12 +87,13 @@ def evaluate(
         "candidates": len(eligible),
         "models": {model: summary(figures.values, figures.lists, mask) for model, figures in judged.items()},
         "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
-        "slices": _slices(recommender, rows, truth, log, judged),
+        "slices": judge_slices(slices, ndcg_and_lists, *pairs),
         "reliability": measure_reliability(recommender, everyone, truth, K),
     }
     folder = folder or settings.reports / clock.date
     name = recommender.version[:12]
     tables = {"users": pa.table({USER_ID: rows[USER_ID]} | ndcg), "lists": lists, "truth": truth.table}
+    tables["slices"] = members(slices, rows[USER_ID].to_pylist(), recommender.catalogue.item_ids)
     for kind, table in tables.items():
         report[f"{kind}_file"] = str(folder / f"{kind}-{name}.parquet")
         with atomic_file(folder / f"{kind}-{name}.parquet") as temporary:
@@ -164,14 +168,12 @@ def _lists(ranked: Ranked, picked: Picked, k: int) -> Integers:
 
 
 def _slices(
-    recommender: Recommender, rows: pa.Table, truth: Truth, log: History, judged: dict[str, Figures]
-) -> dict[str, Any]:
-    """The slices as users and items stood at the start of the window."""
+    recommender: Recommender, rows: pa.Table, truth: Truth, log: History
+) -> tuple[Slices, tuple[Integers, Integers]]:
+    """The slices as users and items stood at the start of the window, and the (user, item) pairs of the answer."""
     ids = [str(name) for name in rows[USER_ID].to_pylist()]
     known = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(log.user_ids, pa.string()))
     user = np.asarray(pc.fill_null(known, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
     true_user, true_item = truth.pairs(ids, recommender.catalogue)
     at = np.full(len(ids), log.cut)
-    slices = find_slices(log, user, at, log.cut, recommender.catalogue, true_item)
-    lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in judged.items()}
-    return judge_slices(slices, lists, true_user, true_item)
+    return find_slices(log, user, at, log.cut, recommender.catalogue, true_item), (true_user, true_item)
