@@ -2,6 +2,6 @@
 
 from training.evaluation.gate import gate
 from training.evaluation.leaderboard import evaluate
-from training.evaluation.rules import GateRules
+from training.evaluation.gate_rules import GateRules
 
 __all__ = ["GateRules", "evaluate", "gate"]

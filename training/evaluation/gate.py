@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
-from training.evaluation.rules import GateRules
+from training.evaluation.gate_rules import GateRules
 from zhiyin.contract import USER_ID
 from zhiyin.registry import Check, Decision
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from training.evaluation.figures import K
 from training.evaluation.metrics import Values, bootstrap_means, interval, list_metrics
-from training.evaluation.rules import GateRules
+from training.evaluation.gate_rules import GateRules
 from zhiyin.contract import ITEM_ID, USER_ID
-from zhiyin.recommender.catalogue import Integers
+from zhiyin.recommender.state.catalogue import Integers
 from zhiyin.registry import Check
 
 SLICE = "slice"

@@ -11,8 +11,8 @@ import pyarrow as pa
 from training.evaluation.figures import K, Mask, means
 from training.evaluation.metrics import Values, list_metrics
 from zhiyin.contract import ITEM_ID, USER_ID
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers
-from zhiyin.recommender.history import History
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
+from zhiyin.recommender.state.history import History
 
 RECENT_DAYS = 28
 CATEGORIES = 10  # those that hold most of the answer
@@ -70,7 +70,7 @@ def _first(owner: Integers, at: npt.NDArray[np.float64], n: int) -> npt.NDArray[
     return first
 
 
-def members(slices: Slices, user_ids: list[str], item_ids: list[str]) -> pa.Table:
+def slice_members(slices: Slices, user_ids: list[str], item_ids: list[str]) -> pa.Table:
     """Who and what is in each slice, a row each: ``slice``, and ``user_id`` or ``item_id``, the other null."""
     columns: dict[str, list[str | None]] = {"slice": [], USER_ID: [], ITEM_ID: []}
     for masks, column, ids in ((slices.users, USER_ID, user_ids), (slices.items, ITEM_ID, item_ids)):
@@ -83,7 +83,7 @@ def members(slices: Slices, user_ids: list[str], item_ids: list[str]) -> pa.Tabl
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def judge_slices(
+def score_slices(
     slices: Slices, models: Mapping[str, tuple[Values, Integers]], true_user: Integers, true_item: Integers
 ) -> dict[str, Any]:
     """``models``: of each, NDCG@10 per user [users] and its lists [users, at least 10], -1 where there is nothing.
