@@ -59,7 +59,7 @@ def history(
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    gap = (entry.get("gate") or {}).get("champion")
+    gap = ((entry.get("gate") or {}).get("checks") or {}).get("champion")
     gained = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else ""
     actor = entry["airflow_run_id"] or entry["actor"] or "unknown"
     number, action, digest, day = str(entry["number"]), entry["action"], entry["digest"][:12], entry["as_of"][:10]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
 from training.evaluation.gate_rules import GateRules
+from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
 from zhiyin.contract import USER_ID
 from zhiyin.registry import Check, Decision
 
@@ -59,7 +59,7 @@ def gate(
 
 
 def _beats(name: str, gap: dict[str, float], by_mean: bool) -> Check:
-    beaten = gap["mean" if by_mean else "low"] > 0
+    beaten = bool(gap["mean" if by_mean else "low"] > 0)
     words = f"NDCG@10 {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
     return Check(name, beaten, f"{'beats' if beaten else 'does not beat'} {name}: {words}", dict(gap))
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.evaluation.figures import K
-from training.evaluation.metrics import Values, bootstrap_means, interval, list_metrics
 from training.evaluation.gate_rules import GateRules
+from training.evaluation.metrics import Values, bootstrap_means, interval, list_metrics
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.state.catalogue import Integers
 from zhiyin.registry import Check

@@ -72,8 +72,8 @@ class Encoders:
         """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
         From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
-        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had another
-        shape. ``vectors``: float32 [items, d], the documents' vectors of now.
+        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had
+        another shape. ``vectors``: float32 [items, d], the documents' vectors of now.
         """
         unfinished = _unfinished(settings, clock)
         loop = LoopConfig(least_steps=settings.encoder_steps)

@@ -78,9 +78,10 @@ def _check(settings: Settings, judged: str, decision: Decision, now: Entry | Non
 
 
 def _figures(decision: Decision) -> dict[str, Any]:
-    """What the gate measured, by check."""
+    """What the gate measured: of whom, against whom, and by check."""
     figures = {check.name: check.figures for check in decision.checks if check.figures}
-    return {"users": decision.users, "compared_with": decision.champion, "reference": decision.reference, **figures}
+    rivals = {"champion": decision.champion, "reference": decision.reference}
+    return {"users": decision.users, **rivals, "checks": figures}
 
 
 def rollback(settings: Settings, reason: str = "no reason given") -> Entry:

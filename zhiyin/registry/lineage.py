@@ -90,7 +90,8 @@ def reference(settings: Settings, clock: Clock, days: int) -> Entry | None:
     for entry in standing(settings):
         if not first <= entry["as_of"] <= last:
             continue
-        height += ((entry["gate"] or {}).get("champion") or {}).get("mean", 0.0)
+        gain = entry["gate"]["checks"].get("champion") if entry["gate"] else None
+        height += gain["mean"] if gain else 0.0
         there = (settings.bundles / entry["judged"] / MANIFEST).is_file()
         if there and (best is None or height >= highest):
             best, highest = entry, height
