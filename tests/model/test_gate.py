@@ -7,6 +7,7 @@ from pipeline.reports import RunReports
 from pipeline.rivals import decide, find_rivals
 from tests.model.judged import judged
 from training.evaluation import GateRules, gate
+from training.evaluation.guardrails import check_slices
 from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.registry import Decision
@@ -124,6 +125,19 @@ def test_a_slice_that_loses_for_certain_is_guarded(tmp_path, ndcg):
     assert refused(decision) == {"slice new users"}  # those of thirty users cannot tell
     assert decision.figures_of("slice new users")["mean"] == pytest.approx(1 / np.log2(3) - 1)
     assert gate(new, judged(tmp_path, "as bad", ndcg, ranks=ranks)).promote
+
+
+def test_noise_in_one_of_a_dozen_slices_refuses_nothing(tmp_path, ndcg):
+    """Two models that are equally good, on twelve slices: in a hundred runs hardly one is refused."""
+    slices = {f"slice {number}": np.arange(number * 140, (number + 1) * 140) for number in range(12)}
+    refusals = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        old, new = (
+            judged(tmp_path, name, ndcg, ranks=random.integers(1, 11, USERS), slices=slices) for name in ("old", "new")
+        )
+        refusals += not all(check.passed for check in check_slices(new, old, GateRules()))
+    assert refusals <= 3
 
 
 @pytest.mark.parametrize(

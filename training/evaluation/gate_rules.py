@@ -20,8 +20,8 @@ class GateRules:
     least_users: int = 200
     # Of the users on whom the champion was judged when it was promoted. Where half of them are missing, data is.
     users_share: float = 0.5
-    # A slice of so many users must not have lost more than this share for certain (by the upper end): a guard against
-    # harm to some users, and no alarm at noise in one of a dozen slices.
+    # A slice of so many users must not have lost more than this share for certain: by the upper end of intervals that
+    # hold for all slices at once. A guard against harm to some users, and no alarm at noise in one of a dozen slices.
     slice_users: int = 100
     slice_margin: float = 0.05
     # Expected calibration error of listed items, in probability: this much always passes (500 households have .050, of

@@ -92,7 +92,14 @@ def reference(settings: Settings, clock: Clock, days: int) -> Entry | None:
             continue
         gain = entry["gate"]["checks"].get("champion") if entry["gate"] else None
         height += gain["mean"] if gain else 0.0
-        there = (settings.bundles / entry["judged"] / MANIFEST).is_file()
-        if there and (best is None or height >= highest):
+        if _may_be_judged(settings, entry["judged"], clock) and (best is None or height >= highest):
             best, highest = entry, height
     return best
+
+
+def _may_be_judged(settings: Settings, judged: str, clock: Clock) -> bool:
+    """Whether a bundle is there and has seen nothing of the run's window (which a change of ``label_days`` widens)."""
+    manifest = settings.bundles / judged / MANIFEST
+    if not manifest.is_file():
+        return False
+    return str(read_json(manifest).get("evaluation_cut", "")) <= clock.evaluation_cut.isoformat()
