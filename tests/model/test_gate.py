@@ -128,16 +128,16 @@ def test_a_slice_that_loses_for_certain_is_guarded(tmp_path, ndcg):
 
 
 def test_noise_in_one_of_a_dozen_slices_refuses_nothing(tmp_path, ndcg):
-    """Two models that are equally good, on twelve slices: in a hundred runs hardly one is refused."""
+    """Two models that are equally good, and hit seldom, on twelve slices: in forty runs hardly one is refused."""
     slices = {f"slice {number}": np.arange(number * 140, (number + 1) * 140) for number in range(12)}
     refusals = 0
-    for seed in range(100):
+    for seed in range(40):
         random = np.random.default_rng(seed)
         old, new = (
-            judged(tmp_path, name, ndcg, ranks=random.integers(1, 11, USERS), slices=slices) for name in ("old", "new")
+            judged(tmp_path, name, ndcg, ranks=random.integers(1, 60, USERS), slices=slices) for name in ("old", "new")
         )
         refusals += not all(check.passed for check in check_slices(new, old, GateRules()))
-    assert refusals <= 3
+    assert refusals <= 2
 
 
 @pytest.mark.parametrize(
