@@ -40,7 +40,7 @@ def gate(
     if "slices_file" not in challenger:
         raise ValueError("the challenger was evaluated by an earlier version: run the step evaluate again")
     first, users = champion is None, int(challenger["users"])
-    checks = [Check("hold", False, f"goes on from what is on hold: {held}")] if held else []
+    checks = [Check("hold", False, f"is of a lineage on hold: {held}")] if held else []
     checks.append(check_users(users, promoted_on, first, rules))
     by_mean = first and users < rules.least_users
     checks += [_beats(name, challenger["differences"][name], by_mean) for name in BASELINES]

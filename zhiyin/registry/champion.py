@@ -74,7 +74,7 @@ def _check(settings: Settings, judged: str, decision: Decision, now: Entry | Non
             f"now {str(reigning)[:12]}: run the steps evaluate and gate again"
         )
     if hold := hold_of(settings, judged):
-        raise ValueError(f"{judged[:12]} is on hold: {hold}")
+        raise ValueError(f"{judged[:12]} is of a lineage on hold: {hold}")
 
 
 def _figures(decision: Decision) -> dict[str, Any]:
