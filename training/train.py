@@ -120,7 +120,7 @@ def train(
     fitted = fit(recipe, log, splits, data.states, context)
     facts = {"encoders_start_from": encoders.origin, "training_splits": [split.name for split in splits]}
     folder = publish(settings, clock, marts, recipe, data, log, text, fitted, facts)
-    encoders.save(settings, clock, text_encoder)
+    encoders.save(settings, clock, text_encoder, folder.name)
     return folder
 
 

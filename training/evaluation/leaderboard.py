@@ -18,7 +18,7 @@ from training.evaluation.figures import KS, K, accuracy, character, owners, pair
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
-from training.evaluation.slices import find_slices, score_slices
+from training.evaluation.slices import Slices, find_slices, score_slices, slice_members
 from training.protocols import Split
 from training.splits import States, holdout
 from zhiyin.clock import Clock
@@ -76,6 +76,8 @@ def evaluate(
     split = everyone.only(everyone.relevant > 0)
     found = score(recommender, split, data.states, alone=alone, progress=progress)
     ndcg = {model: figures.values["ndcg@10"] for model, figures in found.models.items()}
+    slices = _slices(recommender, split)
+    ndcg_and_lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in found.models.items()}
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
@@ -90,7 +92,7 @@ def evaluate(
             model: summary(figures.values, figures.lists, items.eligible) for model, figures in found.models.items()
         },
         "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
-        "slices": _slices(recommender, split, found.models),
+        "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
         "reliability": measure_reliability(recommender, everyone, data.states, K),
     }
     users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
@@ -98,7 +100,9 @@ def evaluate(
         USER_ID: pa.array(split.user_ids, pa.string()).take(pa.array(split.true_user)),
         ITEM_ID: pa.array(data.catalogue.item_ids, pa.string()).take(pa.array(split.true_item)),
     }
-    return Evaluation(report, {"users": users, "lists": found.lists, "truth": pa.table(truth)})
+    inside = slice_members(slices, split.user_ids, data.catalogue.item_ids)
+    tables = {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside}
+    return Evaluation(report, tables)
 
 
 @dataclass(frozen=True)
@@ -211,9 +215,7 @@ def _lists(ranked: Ranked, picked: Picked, k: int) -> Integers:
     return lists
 
 
-def _slices(recommender: Recommender, split: Split, models: dict[str, Figures]) -> dict[str, Any]:
+def _slices(recommender: Recommender, split: Split) -> Slices:
     """The slices as users and items stood at the moment of the split."""
     moment = recommender.item_state.at
-    slices = find_slices(split.log, split.user, split.at, moment, recommender.catalogue, split.true_item)
-    lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in models.items()}
-    return score_slices(slices, lists, split.true_user, split.true_item)
+    return find_slices(split.log, split.user, split.at, moment, recommender.catalogue, split.true_item)
