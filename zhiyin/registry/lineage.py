@@ -104,4 +104,5 @@ def _may_be_judged(settings: Settings, judged: str, clock: Clock) -> bool:
         return False
     facts = read_json(manifest)
     # A bundle that left one event of each user out never sees a later one.
-    return facts.get("protocol") == "leave_one_out" or facts.get("fitted_until", "") <= clock.evaluation_cut.isoformat()
+    before = str(facts.get("fitted_until", "")) <= clock.evaluation_cut.isoformat()
+    return before or facts.get("protocol") == "leave_one_out"
