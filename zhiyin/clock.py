@@ -47,7 +47,7 @@ class Clock:
 
     def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
         """Where the latest ``windows`` label windows of the grid start that end at or before ``end``, oldest first."""
-        latest = end - timedelta(days=self.label_days)
+        latest = (end - timedelta(days=self.label_days)).astimezone(UTC)
         monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
         return tuple(monday - number * WEEK for number in reversed(range(self.windows)))
 

@@ -62,7 +62,10 @@ def evaluate(
     """
     rules = read_rules(settings.rules) if settings.rules else None
     recommender = Recommender.load(bundle, rules)
-    if recommender.recipe.protocol == "next_days" and recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat():
+    if (
+        recommender.recipe.protocol == "next_days"
+        and recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat()
+    ):
         raise ValueError(
             f"{bundle.name[:12]} was fitted on events before {recommender.manifest['fitted_until']}; "
             f"a window from {clock.evaluation_cut.isoformat()} cannot evaluate it"

@@ -36,9 +36,7 @@ def check_refit(settings: Settings, clock: Clock, states: Path, judged: Path, se
     shared: list[float] = []
     for before, after in zip(one.rank(rows, K), two.rank(rows, K), strict=True):
         if not np.isfinite(after.score[after.chosen]).all():
-            raise ValueError(
-                f"the refitted bundle {served.name[:12]} gives scores that are no numbers"
-            )
+            raise ValueError(f"the refitted bundle {served.name[:12]} gives scores that are no numbers")
         pairs = zip(_lists(before, one), _lists(after, two), strict=True)
         shared += [len(earlier & later) / max(len(earlier), 1) for earlier, later in pairs]
     overlap = float(np.mean(shared)) if shared else 1.0
