@@ -1,35 +1,17 @@
-"""The person that an id means, and the list of those who are not to land again.
+"""The list of those who are not to land again, and how the rows of a raw table are held against it.
 
-The list holds marks: the pseudonym of a pseudonym. A mark stands in no other file, so the list tells nobody who was
-forgotten; only the key finds, for an id that a source delivers, whether it is one of them.
+The list holds marks, so it tells nobody who was forgotten; only the key finds, for an id that a source delivers,
+whether it is one of them.
 """
-
-from dataclasses import dataclass
-from typing import Self
 
 import duckdb
 
-from zhiyin.landing.source import quote
+from zhiyin.erasure.person import Person
 from zhiyin.landing.table import RawTable
-from zhiyin.pseudonym import clean, load_key, pseudonymise
+from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import Settings
+from zhiyin.sql import quote
 from zhiyin.store import read_json, write_json
-
-
-@dataclass(frozen=True)
-class Person:
-    """``user_id`` as the source writes it, but for blanks and composed letters; its ``pseudonym``; its ``mark``."""
-
-    user_id: str
-    pseudonym: str
-    mark: str
-
-    @classmethod
-    def of(cls, settings: Settings, user_id: str) -> Self:
-        key = load_key(settings.pseudonym_key)
-        user_id = clean(user_id)
-        pseudonym = pseudonymise(key, user_id)
-        return cls(user_id, pseudonym, pseudonymise(key, pseudonym))
 
 
 def raw_user(column: str) -> str:
