@@ -50,7 +50,11 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     services = [*feature_services(views), session.service(live)]
     services += _earlier_services(store, views, {service.name for service in services})
     objects: list[Any] = [*ENTITIES.values(), *views, live, *services]
-    registered = [*store.list_feature_services(), *store.list_on_demand_feature_views(), *store.list_feature_views()]
+    registered: list[Any] = [
+        *store.list_feature_services(),
+        *store.list_on_demand_feature_views(),
+        *store.list_feature_views(),
+    ]
     names = {it.name for it in objects}
     gone: list[Any] = [it for it in registered if it.name not in names]
     store.apply(objects, objects_to_delete=gone, partial=False)
