@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from training.encode_items import TextBasis
 from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers
 from zhiyin.recommender.history import History, event_type_codes
-from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
+from zhiyin.recommender.interest_encoder import InterestEncoder, lay_rows
 from zhiyin.recommender.text_encoder import TextEncoder
 from zhiyin.settings import Settings
 

@@ -5,17 +5,18 @@ import time
 import torch
 
 from zhiyin.recommender.interest_encoder import EncoderConfig
-from zhiyin.recommender.sessions import Sessions
 
 
-def step_flops(config: EncoderConfig, sessions: Sessions, n_scored: int, n_items: int, text: int) -> float:
-    """Floating-point operations of one step's matrix products, backward counted twice the forward, padding included.
+def step_flops(config: EncoderConfig, rows: int, events: int, baskets: int, n_scored: int, n_read: int, text: int) -> float:
+    """Floating-point operations of one step's matrix products, backward counted twice the forward.
 
-    ``n_scored``: items in a basket's softmax; ``text``: width of a document vector.
+    The batch is padded to ``events`` and ``baskets`` a row. ``n_scored``: items in a basket's softmax; ``n_read``:
+    items whose vectors are made; ``text``: width of a document vector.
     """
-    (rows, events), baskets, width = sessions.item.shape, sessions.size.shape[1], config.width
-    layer = rows * (8 * baskets * width**2 + 2 * events * width**2 + 2 * baskets * events * width)
-    products = config.layers * layer + rows * baskets * n_scored * width + n_items * text * width
+    width, hidden = config.width, config.hidden
+    dense = 2 * width**2 + 3 * width * hidden  # query and output; the gated layer
+    layer = rows * (baskets * dense + 2 * events * width**2 + 2 * baskets * events * width)
+    products = config.layers * layer + rows * baskets * n_scored * width + n_read * text * width
     return 6.0 * products
 
 

@@ -19,15 +19,16 @@ import torch
 import torch.utils.deterministic
 from torch import Tensor
 
+from training.flops import step_flops
 from training.checkpoint import Position, fingerprint, load_checkpoint, save_checkpoint
 from training.judge import Judge
 from training.meter import Meter
 from training.processes import rank, sum_gradients, world
-from training.sequences import next_baskets, pack, training_sessions
+from training.sequences import learned_pairs, next_baskets, owned_items, pack, training_rows
 from training.softmax import Softmax
 from zhiyin.recommender.hardware import fast_bfloat16
 from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder, Noise
-from zhiyin.recommender.sessions import Sessions
+from zhiyin.recommender.sessions import Rows
 
 if TYPE_CHECKING:
     from zhiyin.recommender.candidates import Context
@@ -35,26 +36,35 @@ if TYPE_CHECKING:
     from zhiyin.recommender.history import History
 
 
+CPU_RATE = 4.5e10  # floating-point operations that a CPU second of training is taken for
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """How it learns."""
 
-    epochs: int = 1
-    least_steps: int = 500  # about; a small log is read more often,
-    most_epochs: int = 50  # but not until it is known by heart
+    minutes: float = 1.2  # of one CPU, at most; counted in operations at ``CPU_RATE``, so that a seed repeats exactly
+    most_passes: float = 50  # over the log, whatever the budget
+    patience: int = 2  # passes without a better loss on held-out baskets before the learning rate falls
+    schedule: str = "wsd"  # TRIAL wsd | cycle
+    decay: float = 0.3  # TRIAL
+    restore: bool = True  # TRIAL
     dropout: float = 0.1
     small_log_dropout: float = 0.3  # of a log that is read more than four times
+    inner_dropout: float = 0.0  # TRIAL
+    id_dropout: float = 0.0  # TRIAL
+    owned: bool = False  # TRIAL
     tokens: int = 4096  # events of a batch, padding counted
     learning_rate: float = 4e-3
     warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
     weight_decay: float = 0.01
+    least_events: int = 1  # an item with fewer has no id of its own and is no target
     whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
     negatives: int = 4096  # past that, shared by a step
     precision: Literal["float32", "bfloat16"] = "float32"  # of products, for GPUs; weights stay float32
     softmax: Literal["auto", "float32", "bfloat16"] = "auto"  # its products; auto: as the rest, or what a CPU has
     compiled: bool = False  # torch.compile, on a GPU
-    held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
-    patience: int = 0  # epochs without a better loss on those before it stops; 0: all epochs, all baskets learn
+    held_out: float = 0.05  # share of the rows whose last basket is kept back until the learning rate falls
     save_every: int = 200  # steps between checkpoints
 
 
@@ -90,37 +100,57 @@ def train_encoder(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(context.seed)
 
-    model = InterestEncoder(config, context.text, history.item_counts > 0)
-    counts = torch.from_numpy(history.item_counts).float()
+    learned = history.item_counts >= max(loop.least_events, 1)
+    model = InterestEncoder(config, context.text, learned)
+    counts = torch.from_numpy(history.item_counts[learned]).float()
     # The output bias starts at what is popular: the network learns what differs from it.
     with torch.no_grad():
         model.popularity.copy_(torch.log1p(counts) - torch.log1p(counts).mean())
-    sessions, rate = training_sessions(history, config.length), loop.learning_rate
-    steps_an_epoch = max(-(-int((sessions.item >= 0).sum()) // loop.tokens), 1)
-    epochs = max(loop.epochs, min(round(loop.least_steps / steps_an_epoch), loop.most_epochs))
+    rows, rate = training_rows(history, config.length), loop.learning_rate
+    passes = plan(rows, model, loop, context.seed)
     made_by: list[object] = [asdict(config), asdict(loop), context.seed, history.cut, history.user, history.item]
     made_by += [history.basket, history.type, history.at, context.text]
     if start is not None:
         model.adopt(start.encoder, torch.from_numpy(start.items))
-        sessions, rate = training_sessions(history, config.length, start.cut), loop.warm_learning_rate
+        rows, rate = training_rows(history, config.length, start.cut), loop.warm_learning_rate
         made_by += [start.cut, *(value.numpy() for value in model.state_dict().values())]
-    if len(sessions):
-        fit(model, sessions, counts, context, loop, epochs, rate, checkpoint, fingerprint(*made_by))
+    if len(rows):
+        fit(model, rows, counts, context, loop, passes, rate, checkpoint, fingerprint(*made_by))
     return model.cpu().eval()
+
+
+def n_scored(model: InterestEncoder, loop: LoopConfig) -> int:
+    """Items that a basket's softmax scores."""
+    n = len(model.learned)
+    return n if n <= loop.whole_catalogue else loop.negatives
+
+
+def work(lengths: Integers, baskets: Integers, batch: Integers, model: InterestEncoder, loop: LoopConfig) -> float:
+    """Operations of a step that reads the rows ``batch``; ``lengths``, ``baskets`` [rows]."""
+    events, breadth, n = int(lengths[batch].max()), int(baskets[batch].max()), len(model.learned)
+    return step_flops(model.config, len(batch), events, breadth, n_scored(model, loop), n, model.text.shape[1])
+
+
+def plan(rows: Rows, model: InterestEncoder, loop: LoopConfig, seed: int) -> float:
+    """Passes over the log that the budget pays for."""
+    lengths, baskets = rows.lengths.numpy(), rows.baskets.diff().numpy()
+    batches = pack(lengths, loop.tokens, seed, 0)
+    a_pass = sum(work(lengths, baskets, batch.numpy(), model, loop) for batch in batches)
+    return min(loop.minutes * 60 * CPU_RATE / max(a_pass, 1.0), loop.most_passes)
 
 
 def fit(
     model: InterestEncoder,
-    sessions: Sessions,
+    rows: Rows,
     counts: Tensor,
     context: Context,
     loop: LoopConfig,
-    epochs: int,
+    passes: float,
     rate: float,
     checkpoint: Path | None = None,
     made_by: str = "",
 ) -> None:
-    """The loop itself. ``counts`` [items]: how often each was bought; ``rate``: the highest learning rate."""
+    """The loop itself. ``counts`` [learned]: events of each item; ``rate``: the highest learning rate."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     random = torch.Generator(device).manual_seed(context.seed)
@@ -132,14 +162,17 @@ def fit(
         kind = "bfloat16" if device.type == "cpu" and fast_bfloat16() else loop.precision
     low = torch.bfloat16 if kind == "bfloat16" else torch.float32
     softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives, low)
-    judge = Judge(sessions, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed)
-    lengths = (sessions.item >= 0).sum(dim=1).numpy()
-    sessions = sessions.to(device)
-    dropout = loop.dropout if epochs <= 4 else loop.small_log_dropout
-    meter = Meter(model, softmax.n_scored, loop.precision, context.progress)
-    meter.opens(len(lengths), int(lengths.sum()), epochs)
+    judge = Judge(rows, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed, loop.owned)
+    lengths, baskets = rows.lengths.numpy(), rows.baskets.diff().numpy()
+    rows = rows.to(device)
+    dropout = loop.dropout if passes <= 4 else loop.small_log_dropout
+    meter = Meter(device, loop.precision, context.progress)
+    meter.opens(len(lengths), int(lengths.sum()), passes)
+    first = len(pack(lengths, loop.tokens, context.seed, 0))
+    steps = max(round(passes * first), 1)
+    rise = max(steps // 10, 1) if loop.schedule == "cycle" else min(max(steps // 10, 1), 200)
 
-    at, best = Position(), dict[str, Tensor]()
+    at, best = Position(decay_from=steps - round(loop.decay * steps), last=steps), dict[str, Tensor]()
     if checkpoint is not None and (found := load_checkpoint(checkpoint, made_by, model, optimizer, random)):
         at, best = found
     running = torch.tensor(at.loss, device=device)
@@ -148,25 +181,42 @@ def fit(
         if checkpoint is not None and rank() == 0:
             save_checkpoint(checkpoint, made_by, model, optimizer, random, best, at)
 
-    while at.epoch < epochs and not (loop.patience and at.waited >= loop.patience):
+    while at.step < at.last:
         batches = pack(lengths, loop.tokens, context.seed, at.epoch)
-        for rows in batches[at.batch :]:
-            optimizer.param_groups[0]["lr"] = rate * one_cycle((at.epoch + at.batch / len(batches)) / epochs)
-            batch = sessions.rows(rows.to(device))
-            held = judge.held[rows].to(device)
-            n_pairs = len(next_baskets(batch, held)[0])
+        for chosen in batches[at.batch :]:
+            if loop.schedule == "cycle":
+                factor = one_cycle(at.step / at.last)
+            else:
+                factor = min((at.step + 1) / rise, 1.0)
+                if at.step >= at.decay_from:
+                    factor = min(factor, (at.last - at.step) / max(at.last - at.decay_from, 1))
+            optimizer.param_groups[0]["lr"] = rate * factor
+            mine = chosen[rank() :: world()]
+            batch = rows.pad(chosen.to(device))
+            kept = judge.held[chosen].to(device) & (at.step < at.decay_from)
+            n_pairs = len(learned_pairs(model, *next_baskets(batch, kept))[0])
             # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
-            noise = Noise.draw(batch, model.config.width, dropout, random)
+            noise = Noise.draw(batch, model.config, dropout, loop.inner_dropout, random)
             sample = softmax.draw(random)
-            meter.counts(batch)
+            flops = work(lengths, baskets, chosen.numpy(), model, loop)
+            meter.counts(len(chosen), int(lengths[chosen.numpy()].sum()), flops)
             if world() > 1:
-                mine = torch.arange(rank(), len(rows), world(), device=device)
-                batch, noise, held = batch.rows(mine), noise.rows(mine), held[mine]
+                part = torch.arange(rank(), len(chosen), world(), device=device)
+                batch, noise, kept = rows.pad(mine.to(device)), noise.rows(part), kept[part]
             with precision:
-                vectors = model.item_vectors()
+                vectors = model.learned_vectors()
+                if loop.id_dropout:
+                    stay = torch.rand(len(vectors), 1, device=device, generator=random) >= loop.id_dropout
+                    vectors = vectors - model.ids.weight * ~stay
                 interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
-                pairs = next_baskets(batch, held)
-                loss = softmax(interests, vectors, model.popularity, *pairs, sample) / max(n_pairs, 1)
+                pairs = learned_pairs(model, *next_baskets(batch, kept))
+                owned = None
+                if loop.owned:
+                    owned = learned_pairs(model, *owned_items(batch))
+                    n = len(vectors)
+                    new = ~torch.isin(pairs[0] * n + pairs[1], owned[0] * n + owned[1])
+                    pairs = pairs[0][new], pairs[1][new]
+                loss = softmax(interests, vectors, model.popularity, *pairs, sample, owned) / max(n_pairs, 1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             total = loss.detach()
@@ -176,23 +226,34 @@ def fit(
             running = total if at.step == 0 else running.lerp(total, 0.02)
             at.batch, at.step = at.batch + 1, at.step + 1
             if at.step % 10 == 0:
-                meter.says((at.epoch + at.batch / len(batches)) / epochs, float(running))
+                meter.says(at.step / at.last, float(running))
                 context.record("encoder loss", at.step, float(running))
+            if at.step >= at.last:
+                break
             if at.step % loop.save_every == 0 and at.batch < len(batches):
                 at.loss = float(running)
                 keep()
         at.epoch, at.batch, at.loss = at.epoch + 1, 0, float(running)
-        if loop.patience:
-            judged = judge.loss(model, sessions)
+        if loop.patience and (at.step < at.decay_from or loop.schedule == "cycle"):
+            judged = judge.loss(model, rows)
             context.record("encoder loss on held-out baskets", at.step, judged)
             at.waited = 0 if judged < at.best else at.waited + 1
             if judged < at.best:
-                at.best, best = judged, {name: value.clone() for name, value in model.state_dict().items()}
-        meter.says(at.epoch / epochs, at.loss, at.best)
+                at.best, at.best_step = judged, at.step
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+            if at.waited >= loop.patience:
+                if loop.schedule == "cycle":
+                    at.last = at.step
+                else:
+                    if loop.restore:
+                        model.load_state_dict(best)
+                    at.decay_from = at.step
+                    at.last = min(at.step + max(round(loop.decay / (1 - loop.decay) * at.best_step), 1), steps)
+        meter.says(min(at.step / at.last, 1.0), at.loss, at.best)
         if at.step % 10:  # else it stands on the curve already
             context.record("encoder loss", at.step, at.loss)
         keep()
-    if best:
+    if best and loop.schedule == "cycle":
         model.load_state_dict(best)
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zhiyin.recommender.sessions import Sessions, pad_sessions
+from zhiyin.recommender.sessions import Rows, Sessions, lay_rows
 
 if TYPE_CHECKING:
+    from zhiyin.recommender.interest_encoder import InterestEncoder
     from zhiyin.recommender.catalogue import Integers
     from zhiyin.recommender.history import History
 
 
-def training_sessions(history: History, length: int, since: float = -np.inf) -> Sessions:
+def training_rows(history: History, length: int, since: float = -np.inf) -> Rows:
     """Each user's log cut into windows of ``length`` events, counted from its end; no window of one event alone.
 
     Only windows that hold an event at or after ``since`` (epoch seconds).
@@ -30,7 +31,7 @@ def training_sessions(history: History, length: int, since: float = -np.inf) -> 
     taken = (np.bincount(row, minlength=len(latest)) > 1) & (latest >= since)
     keep, end = taken[row], latest[taken]
     row = (np.cumsum(taken) - 1)[row[keep]]
-    return pad_sessions(
+    return lay_rows(
         row, history.item[keep], history.type[keep], history.basket[keep], history.at[keep], length, end
     )
 
@@ -43,6 +44,15 @@ def next_baskets(sessions: Sessions, held: Tensor | None = None) -> tuple[Tensor
     """
     follows = (sessions.item >= 0) & (sessions.place > 0)
     return _pairs(sessions, follows if held is None else follows & ~(_is_last(sessions) & held.unsqueeze(1)))
+
+
+def owned_items(sessions: Sessions) -> tuple[Tensor, Tensor]:
+    """What a row's user had by a basket, in the row: flat position of the basket and item, one pair an event."""
+    places = torch.arange(sessions.size.shape[1], device=sessions.item.device).view(1, -1, 1)
+    known = (sessions.place.unsqueeze(1) <= places) & (sessions.item >= 0).unsqueeze(1)
+    known &= (sessions.size > 0).unsqueeze(2)
+    row, basket, event = torch.nonzero(known, as_tuple=True)
+    return row * sessions.size.shape[1] + basket, sessions.item[row, event]
 
 
 def last_baskets(sessions: Sessions) -> tuple[Tensor, Tensor]:
@@ -75,3 +85,9 @@ def pack(lengths: Integers, tokens: int, seed: int, epoch: int) -> list[Tensor]:
         batches.append(torch.from_numpy(rows))
         start += len(rows)
     return [batches[place] for place in random.permutation(len(batches))]
+
+
+def learned_pairs(model: InterestEncoder, basket: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+    """Those pairs whose item has a learned place; each item as that place."""
+    place = model.place[item]
+    return basket[place >= 0], place[place >= 0]

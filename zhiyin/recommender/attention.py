@@ -27,7 +27,8 @@ class EncoderConfig:
     length: int = 256  # events read, the latest
     time: Literal["none", "fading", "buckets"] = "fading"  # how attention knows the time between two events
     places: Literal["none", "fading", "buckets"] = "fading"  # and how many baskets lie between them
-    trainable_text: bool = False  # whether the document vectors are learned further, or their projection alone
+    gated: bool = False  # TRIAL
+    wait: Literal["none", "input", "relation", "both"] = "none"  # TRIAL
 
 
 def half_octave(amount: Tensor, buckets: int) -> Tensor:
@@ -48,7 +49,10 @@ class Relation:
 
     @classmethod
     def of(cls, sessions: Sessions, config: EncoderConfig, dtype: torch.dtype) -> Relation:
-        days = (sessions.at.unsqueeze(1) - sessions.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
+        moment = sessions.basket_at
+        if config.wait in ("relation", "both"):
+            moment = functional.pad(moment[:, 1:], (0, 1))
+        days = (sessions.at.unsqueeze(1) - moment.unsqueeze(2)).clamp(min=0).to(dtype)
         places = torch.arange(sessions.size.shape[1], device=days.device).view(1, -1, 1)
         back = places - sessions.place.unsqueeze(1)
         blocked = (back < 0).to(dtype) * BLOCKED
@@ -86,14 +90,18 @@ class Layer(nn.Module):
             nn.Linear(width, width),
         )
         self.gate, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
+        self.doors = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * config.gated))
         ways = (config.time, config.places)
         self.fading = nn.Parameter(torch.linspace(-0.5, 0.0, 2 * heads).view(2, heads).repeat(ways.count("fading"), 1))
         sizes = [n for way, n in zip(ways, (TIME_BUCKETS, PLACE_BUCKETS), strict=True) if way == "buckets"]
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n, heads)) for n in sizes)
 
-    def forward(self, baskets: Tensor, events: Tensor, relation: Relation) -> Tensor:
+    def forward(
+        self, baskets: Tensor, events: Tensor, relation: Relation, noise: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         rows, m, width = baskets.shape
-        q = self.query(self.norm_baskets(baskets)).view(rows, m, self.heads, -1).transpose(1, 2)
+        normed = self.norm_baskets(baskets)
+        q = self.query(normed).view(rows, m, self.heads, -1).transpose(1, 2)
         k, v = (
             self.key_value(self.norm_events(events))
             .view(rows, events.shape[1], 2, self.heads, -1)
@@ -103,9 +111,16 @@ class Layer(nn.Module):
         bias = (rates.T @ relation.forms.flatten(1)).view(self.heads, rows, m, -1).transpose(0, 1)
         for table, bucket in zip(self.biases, relation.buckets, strict=True):
             bias = bias + functional.embedding(bucket, table).permute(0, 3, 1, 2)
-        x = baskets + self.out(attend(q, k, v, bias).transpose(1, 2).reshape(rows, m, width))
-        gate, up = self.gate(self.norm_forward(x)).chunk(2, dim=-1)
-        out: Tensor = x + self.down(functional.silu(gate) * up)
+        attended = self.out(attend(q, k, v, bias).transpose(1, 2).reshape(rows, m, width))
+        if self.doors:
+            attended = attended * torch.sigmoid(self.doors[0](normed))
+        x = baskets + (attended if noise is None else attended * noise[0][:, :m])
+        normed = self.norm_forward(x)
+        gate, up = self.gate(normed).chunk(2, dim=-1)
+        thought = self.down(functional.silu(gate) * up)
+        if self.doors:
+            thought = thought * torch.sigmoid(self.doors[1](normed))
+        out: Tensor = x + (thought if noise is None else thought * noise[1][:, :m])
         return out
 
 

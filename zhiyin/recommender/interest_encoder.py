@@ -26,13 +26,13 @@ from torch.nn import functional
 
 from zhiyin.contract import EVENT_TYPES
 from zhiyin.recommender.attention import TIME_BUCKETS, EncoderConfig, Layer, Relation, half_octave
-from zhiyin.recommender.sessions import Sessions, pad_sessions
+from zhiyin.recommender.sessions import Rows, Sessions, lay_rows
 from zhiyin.store import read_json, write_json
 
 if TYPE_CHECKING:
     from zhiyin.recommender.catalogue import Floats
 
-__all__ = ["EncoderConfig", "InterestEncoder", "Sessions", "pad_sessions"]
+__all__ = ["EncoderConfig", "InterestEncoder", "Rows", "Sessions", "lay_rows"]
 
 
 def _dropout(shape: Sequence[int], rate: float, random: torch.Generator) -> Tensor:
@@ -44,45 +44,56 @@ def _dropout(shape: Sequence[int], rate: float, random: torch.Generator) -> Tens
 
 @dataclass(frozen=True)
 class Noise:
-    """Dropout of a batch, drawn beforehand: factors [rows, events, width] and [rows, baskets, width]."""
+    """Dropout of a batch, drawn beforehand: factors [rows, events, width] and [rows, baskets, width].
+
+    ``layers``: of what attention and the gated layer add, two of the latter shape for each layer.
+    """
 
     events: Tensor
     baskets: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def draw(cls, sessions: Sessions, width: int, rate: float, random: torch.Generator) -> Noise:
-        """Values are 0 at this ``rate``."""
-        shapes = ((*sessions.item.shape, width), (*sessions.size.shape, width))
-        return cls(*(_dropout(shape, rate, random) for shape in shapes))
+    def draw(
+        cls, sessions: Sessions, config: EncoderConfig, rate: float, inner: float, random: torch.Generator
+    ) -> Noise:
+        """Values are 0 at this ``rate``, in the layers at the rate ``inner``."""
+        events, baskets = (*sessions.item.shape, config.width), (*sessions.size.shape, config.width)
+        layers = tuple(
+            (_dropout(baskets, inner, random), _dropout(baskets, inner, random)) for _ in range(config.layers * (inner > 0))
+        )
+        return cls(_dropout(events, rate, random), _dropout(baskets, rate, random), layers)
 
     def rows(self, index: Tensor) -> Noise:
-        return Noise(self.events[index], self.baskets[index])
+        layers = tuple((one[index], other[index]) for one, other in self.layers)
+        return Noise(self.events[index], self.baskets[index], layers)
 
 
 class InterestEncoder(nn.Module):
     """Rows of events in, an interest vector per basket out; its product with an item vector scores the item.
 
-    An item vector is a learned id vector plus a projection of the standardised document vector, so that an item that
-    nobody bought yet has a place as well.
+    An item vector is a projection of the standardised document vector, plus a learned id vector where the log holds
+    enough of the item; so an item that nobody bought yet has a place as well.
     """
 
     text: Tensor
-    seen: Tensor
+    learned: Tensor
+    place: Tensor
 
-    def __init__(self, config: EncoderConfig, text: Floats, seen: npt.NDArray[np.bool_]) -> None:
-        """``text``: float32 [items, d]; ``seen``: bool [items], items with a learned id vector."""
+    def __init__(self, config: EncoderConfig, text: Floats, learned: npt.NDArray[np.bool_]) -> None:
+        """``text``: float32 [items, d]; ``learned``: bool [items], items with a learned id vector and popularity."""
         super().__init__()
         self.config = config
-        if config.trainable_text:
-            self.text = nn.Parameter(torch.from_numpy(text).clone())
-        else:
-            self.register_buffer("text", torch.from_numpy(text), persistent=False)
-        self.register_buffer("seen", torch.from_numpy(seen))
-        self.ids = nn.Embedding(len(text), config.width)
+        self.register_buffer("text", torch.from_numpy(text), persistent=False)
+        places = np.where(learned, np.cumsum(learned) - 1, -1)
+        self.register_buffer("learned", torch.from_numpy(np.flatnonzero(learned)))  # item of each learned one
+        self.register_buffer("place", torch.from_numpy(places), persistent=False)  # [items], among those; or -1
+        self.ids = nn.Embedding(len(self.learned), config.width)
         self.project = nn.Linear(text.shape[1], config.width, bias=False)
-        self.popularity = nn.Parameter(torch.zeros(len(text)))
+        self.popularity = nn.Parameter(torch.zeros(len(self.learned)))
         self.types = nn.Embedding(len(EVENT_TYPES) + 1, config.width)
         self.gaps = nn.Embedding(TIME_BUCKETS, config.width)
+        self.waits = nn.Embedding(TIME_BUCKETS, config.width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.ids.weight, std=config.width**-0.5)
@@ -90,38 +101,47 @@ class InterestEncoder(nn.Module):
         # A type or a gap that the log does not hold adds nothing.
         nn.init.zeros_(self.types.weight)
         nn.init.zeros_(self.gaps.weight)
+        nn.init.zeros_(self.waits.weight)
 
     @torch.no_grad()
     def adopt(self, earlier: InterestEncoder, items: Tensor) -> None:
         """Take over what an earlier encoder of the same shape learned.
 
         ``items`` [items of the earlier]: the index of each here, -1 where it is gone. An item that the earlier one had
-        not seen starts from its text alone.
+        not learned starts from its text alone.
         """
         state = earlier.state_dict()
         mine = self.state_dict()
-        for name in mine.keys() - {"seen", "ids.weight", "popularity", "text"}:
+        for name in mine.keys() - {"learned", "ids.weight", "popularity"}:
             mine[name].copy_(state[name])
-        known = (items >= 0) & earlier.seen
-        if self.config.trainable_text:
-            self.text[items[known]] = earlier.text[known]
+        now = items[earlier.learned]  # of each that it had learned
+        here = torch.where(now >= 0, self.place[now.clamp(min=0)], -1)
         self.ids.weight.zero_()
-        self.ids.weight[items[known]] = earlier.ids.weight[known]
-        self.popularity[items[known]] = earlier.popularity[known]
+        self.ids.weight[here[here >= 0]] = earlier.ids.weight[here >= 0]
+        self.popularity[here[here >= 0]] = earlier.popularity[here >= 0]
 
-    def item_vectors(self, items: Tensor | None = None) -> Tensor:
-        """Vectors of item indices [...] -> [..., width]; of every item without any."""
-        if items is None:
-            ids, seen, text = self.ids.weight, self.seen, self.text
-        else:
-            ids, seen, text = self.ids(items), self.seen[items], self.text[items]
-        vectors: Tensor = ids * seen.unsqueeze(-1) + self.project(text)
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Vectors of item indices [...] -> [..., width]."""
+        place = self.place[items]
+        vectors: Tensor = self.project(self.text[items])
+        if len(self.learned):
+            vectors = vectors + self.ids(place.clamp(min=0)) * (place >= 0).unsqueeze(-1)
         return vectors
+
+    def learned_vectors(self) -> Tensor:
+        """Vectors of the learned items [learned, width], in the order of ``learned``."""
+        vectors: Tensor = self.ids.weight + self.project(self.text[self.learned])
+        return vectors
+
+    def item_biases(self) -> Tensor:
+        """Popularity of every item [items]; of those not learned, the least that was."""
+        least = self.popularity.min() if len(self.learned) else self.popularity.new_zeros(())
+        return torch.where(self.place >= 0, functional.pad(self.popularity, (0, 1))[self.place], least)
 
     def forward(self, sessions: Sessions, vectors: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Interest vectors [rows, baskets, width]; those of padding mean nothing.
 
-        ``vectors``: ``item_vectors()``, where they are at hand; ``noise``: while it learns.
+        ``vectors``: ``learned_vectors()``, where they are at hand; ``noise``: while it learns.
         """
         return self._read(sessions, vectors=vectors, noise=noise)
 
@@ -141,7 +161,7 @@ class InterestEncoder(nn.Module):
         rows, breadth = sessions.size.shape
         width = self.config.width
         items = sessions.item.clamp(min=0)
-        events = self.item_vectors(items) if vectors is None else functional.embedding(items, vectors)
+        events = self.item_vectors(items) if vectors is None else self._look_up(items, vectors)
         events = events + self.types(sessions.type)
         if noise is not None:
             events = events * noise.events[:, : events.shape[1]]
@@ -151,16 +171,27 @@ class InterestEncoder(nn.Module):
         gap = functional.pad(sessions.basket_at[:, :-1] - sessions.basket_at[:, 1:], (1, 0))
         baskets = total[:, :breadth] / sessions.size.clamp(min=1).unsqueeze(-1)
         baskets = baskets + self.gaps(half_octave(gap, TIME_BUCKETS))
+        if self.config.wait in ("input", "both"):
+            wait = sessions.basket_at - functional.pad(sessions.basket_at[:, 1:], (0, 1))
+            baskets = baskets + self.waits(half_octave(wait, TIME_BUCKETS))
         relation = Relation.of(sessions, self.config, events.dtype)
         for number, layer in enumerate(self.layers, start=1):
             if asked is not None and number == len(self.layers):
                 baskets = baskets.gather(1, asked.unsqueeze(-1).expand(-1, -1, width))
                 relation = relation.at(asked)
-            baskets = layer(baskets, events, relation)
+            baskets = layer(baskets, events, relation, noise.layers[number - 1] if noise and noise.layers else None)
             if number < len(self.layers):
                 events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
         interests: Tensor = self.norm(baskets)
         return interests if noise is None else interests * noise.baskets[:, :breadth]
+
+    def _look_up(self, items: Tensor, vectors: Tensor) -> Tensor:
+        place = self.place[items]
+        found = functional.embedding(place.clamp(min=0), vectors)
+        rare = place < 0
+        if not rare.any():
+            return found
+        return found.masked_scatter(rare.unsqueeze(-1), self.project(self.text[items[rare]]).to(found.dtype))
 
     def save(self, folder: Path) -> None:
         write_json(folder / "encoder.json", asdict(self.config))
@@ -172,6 +203,8 @@ class InterestEncoder(nn.Module):
     def load(cls, folder: Path, text: Floats) -> Self:
         """Read what ``save`` wrote; ``text`` are the bundle's document vectors."""
         state = load_file(folder / "encoder.safetensors")
-        model = cls(EncoderConfig(**read_json(folder / "encoder.json")), text, state["seen"].numpy())
+        learned = np.zeros(len(text), bool)
+        learned[state["learned"].numpy()] = True
+        model = cls(EncoderConfig(**read_json(folder / "encoder.json")), text, learned)
         model.load_state_dict(state)
         return model.eval()

@@ -11,7 +11,7 @@ from torch import Tensor
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
 from zhiyin.recommender.catalogue import Floats, ItemState
 from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import InterestEncoder, pad_sessions
+from zhiyin.recommender.interest_encoder import InterestEncoder, lay_rows
 from zhiyin.recommender.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.users import Users
 
@@ -31,7 +31,7 @@ class Interest(CandidateGenerator):
         self._scorer = deepcopy(encoder).double().eval()
         with torch.inference_mode():
             vectors = self._scorer.item_vectors(torch.arange(len(encoder.text)))
-            self._items = torch.cat([vectors, self._scorer.popularity.unsqueeze(1)], dim=1).T.contiguous()
+            self._items = torch.cat([vectors, self._scorer.item_biases().unsqueeze(1)], dim=1).T.contiguous()
 
     @classmethod
     def fit(cls, history: History, context: Context, exact: int = EXACT) -> Self:
@@ -50,11 +50,11 @@ class Interest(CandidateGenerator):
     @torch.inference_mode()
     def _interests(self, users: Users) -> Tensor:
         sequence, length = users.sequence, self.encoder.config.length
-        sessions = pad_sessions(
+        rows = lay_rows(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
         )
         chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
-        return torch.cat([self._scorer.interests(sessions.rows(chunk)) for chunk in chunks])
+        return torch.cat([self._scorer.interests(rows.pad(chunk)) for chunk in chunks])
 
     @torch.inference_mode()
     def score(self, users: Users, items: ItemState) -> Floats:
