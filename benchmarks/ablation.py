@@ -19,22 +19,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks import finish, say
-from cli.options import chosen_settings
-from cli.question import DAYS, LEAST, PROTOCOLS, ask
-from training.evaluation.benchmark import pose
+from benchmarks.lab.experiment import Experiment
+from benchmarks.lab.leaderboard import make_experiment
+from benchmarks.lab.options import DAYS, LEAST, PROTOCOLS, choose_protocol
+from benchmarks.lab.tuned import tuned
+from benchmarks.lab.variant import PRODUCTION, USERS_AT_ONCE, earlier_splits, fit_generators, proposals
 from training.evaluation.figures import K, Mask, means, paired
 from training.evaluation.gate import WHOLE
-from training.evaluation.hybrid import PRODUCTION, USERS_AT_ONCE, earlier_questions, fit_generators, proposals
 from training.evaluation.metrics import Values, list_metrics
-from training.evaluation.peers import Problem
-from training.evaluation.protocols import Split
-from training.evaluation.tuned import tuned
-from training.ranker import fit_ranker
-from training.ranking_set import RankingSet
+from training.protocols import Split
+from training.ranking.fit_ranker import fit_ranker
+from training.ranking.ranking_set import RankingSet
 from zhiyin.recommender.candidates.base import Generator, silent
-from zhiyin.recommender.catalogue import Floats, Integers
 from zhiyin.recommender.ranker import matrix
-from zhiyin.settings import Settings
+from zhiyin.recommender.state.catalogue import Floats, Integers
+from zhiyin.settings import Settings, get_settings
 from zhiyin.warehouse import current
 
 READS_TEXT = ("text_neighbours", "content")
@@ -71,13 +70,13 @@ class Table:
         return Table(names, self.features[rows][:, kept], self.query[rows], self.item[rows], self.taken[rows])
 
 
-def gather(questions: list[tuple[list[Generator], Split]], problem: Problem) -> Table:
+def gather(questions: list[tuple[list[Generator], Split]], experiment: Experiment) -> Table:
     """Described candidates of each question, by the generators that go with it."""
     blocks: list[tuple[Floats, Integers, Integers, Mask]] = []
     names: list[str] = []
     first = 0
     for generators, split in questions:
-        for batch, (candidates, taken) in enumerate(proposals(generators, split, problem)):
+        for batch, (candidates, taken) in enumerate(proposals(generators, split, experiment)):
             names = names or sorted(candidates.columns)
             query = first + batch * USERS_AT_ONCE + candidates.user
             blocks.append((matrix(candidates, names), query, candidates.item, taken))
@@ -102,13 +101,13 @@ def ndcg(lessons: Table, asked: Table, relevant: Integers, settings: Settings, r
     return list_metrics(hits, relevant)["ndcg"]
 
 
-def tables(problem: Problem, options: dict[str, Any], generators: dict[str, Any]) -> tuple[Table, Table]:
+def tables(experiment: Experiment, options: dict[str, Any], generators: dict[str, Any]) -> tuple[Table, Table]:
     """What the ranker learns from, and what it is asked: teachers are fitted before the earliest question."""
-    splits = earlier_questions(problem, options.get("questions", 1))
-    teachers = fit_generators(splits[0].log, problem, generators)
-    lessons = gather([(teachers, split) for split in splits], problem)
-    served = fit_generators(problem.split.log, problem, generators)
-    return lessons, gather([(served, problem.split)], problem)
+    splits = earlier_splits(experiment, options.get("questions", 1))
+    teachers = fit_generators(splits[0].log, experiment, generators)
+    lessons = gather([(teachers, split) for split in splits], experiment)
+    served = fit_generators(experiment.split.log, experiment, generators)
+    return lessons, gather([(served, experiment.split)], experiment)
 
 
 def main() -> None:
@@ -121,19 +120,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="rankers a row, their figures averaged by user")
     parser.add_argument("--no-text", action="store_true", help="also without text, which fits the generators again")
     arguments = parser.parse_args()
-    settings = chosen_settings(arguments.dataset)
+    settings = get_settings(arguments.dataset)
     marts = current(settings)
-    question = ask(arguments.protocol, marts, arguments.cut, arguments.days, LEAST, arguments.take)
-    problem = pose(settings, marts, question.protocol, validation=True)
+    question = choose_protocol(arguments.protocol, marts, arguments.cut, arguments.days, LEAST, arguments.take)
+    experiment = make_experiment(settings, marts, question.protocol, validation=True)
     options = tuned(settings.dataset, question.kind, WHOLE)
     if not options.get("questions", 1):
         raise SystemExit(f"the whole has no ranker on {question.kind}: nothing to leave out")
     generators = options.get("generators", {name: {} for name in PRODUCTION})
-    relevant = problem.split.relevant
+    relevant = experiment.split.relevant
     values: dict[str, Values] = {}
     seconds: dict[str, float] = {}
 
-    def judge(row: str, lessons: Table, asked: Table) -> None:
+    def evaluate_model(row: str, lessons: Table, asked: Table) -> None:
         started, found = time.perf_counter(), []
         for seed in range(arguments.seeds):
             seeded = settings.model_copy(update={"seed": settings.seed + seed})
@@ -143,23 +142,23 @@ def main() -> None:
         interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
         say(f"{row}: {values[row].mean():.4f}; the whole less it {gap['mean']:+.4f} ({interval})")
 
-    lessons, asked = tables(problem, options, generators)
-    judge("the whole", lessons, asked)
+    lessons, asked = tables(experiment, options, generators)
+    evaluate_model("the whole", lessons, asked)
     for name in generators:
         own = {f"{name}_score", f"{name}_rank"}
-        judge(f"without {name}", *(table.without(own.__contains__, name) for table in (lessons, asked)))
+        evaluate_model(f"without {name}", *(table.without(own.__contains__, name) for table in (lessons, asked)))
     for family, pattern in FAMILIES.items():
         own = {name for name in lessons.names if re.fullmatch(pattern, name)}
         if own:
-            judge(f"without {family}", *(table.without(own.__contains__) for table in (lessons, asked)))
+            evaluate_model(f"without {family}", *(table.without(own.__contains__) for table in (lessons, asked)))
     if arguments.no_text:
-        blind = replace(problem, context=replace(problem.context, text=np.zeros_like(problem.context.text)))
+        blind = replace(experiment, context=replace(experiment.context, text=np.zeros_like(experiment.context.text)))
         fewer = {name: each for name, each in generators.items() if each.get("model", name) not in READS_TEXT}
-        judge("without text", *tables(blind, options, fewer))
+        evaluate_model("without text", *tables(blind, options, fewer))
     figures, gaps = means(values), paired(values["the whole"], values)
     rows = {row: {f"ndcg@{K}": figures[row], "whole_less_it": gaps[row], "seconds": seconds[row]} for row in values}
     asked_for = {"dataset": settings.dataset, "protocol": question.kind, "part": "validation", "seeds": arguments.seeds}
-    finish("ablation", asked_for | {"marts": marts.version, "users": len(problem.split), "rows": rows})
+    finish("ablation", asked_for | {"marts": marts.version, "users": len(experiment.split), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import torch
 
 from benchmarks import finish, say
 from zhiyin.recommender.candidates.base import top_items
-from zhiyin.recommender.catalogue import Floats
-from zhiyin.recommender.nearest import REACH, TOP, NearestItems, recall
+from zhiyin.recommender.candidates.nearest import REACH, TOP, NearestItems, recall
+from zhiyin.recommender.state.catalogue import Floats
 
 QUERIES, TIMED = 100, 20
 

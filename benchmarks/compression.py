@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from benchmarks import finish, onnx_tower, say
-from benchmarks.encoder_data import complete_journey, judge_text
-from training.encode_items import TextBasis
-from training.text_distillation import distil, prune
-from zhiyin.recommender.catalogue import Floats
-from zhiyin.recommender.text_encoder import TextEncoder
+from benchmarks.encoder_data import complete_journey, score_text
+from training.text.distillation import distil, prune
+from training.text.encode_items import TextBasis
+from zhiyin.recommender.encoder.text_encoder import TextEncoder
+from zhiyin.recommender.state.catalogue import Floats
 from zhiyin.settings import get_settings
 
 NEIGHBOURS = 10
@@ -45,7 +45,7 @@ def stay(one: torch.Tensor, other: torch.Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=3, help="of the pruned tower")
-    parser.add_argument("--documents", type=int, help="time and judge so many; no NDCG then")
+    parser.add_argument("--documents", type=int, help="time and score so many; no NDCG then")
     arguments = parser.parse_args()
     settings, task = get_settings(), complete_journey(CUT)
     name, threads = settings.text_encoder, settings.threads
@@ -94,7 +94,7 @@ def main() -> None:
             rows[-1]["neighbours_kept"] = round(stay(neighbours(exact), neighbours(vectors)), 4)
             if arguments.documents is None:
                 text = TextBasis.of(vectors[item]).standardise(vectors[item])
-                rows[-1]["ndcg"] = round(float(judge_text(task, text).mean()), 4)
+                rows[-1]["ndcg"] = round(float(score_text(task, text).mean()), 4)
             say(str(rows[-1]))
     facts = {"documents": len(documents), "threads": threads, "distillation_cpu_seconds": round(seconds)}
     finish("compression", {**facts, "ways": rows})

@@ -21,12 +21,12 @@ import duckdb
 
 from benchmarks import finish, say
 from zhiyin.clock import Clock
-from zhiyin.dbt_failures import RUN_RESULTS
-from zhiyin.dbt_plugin import Plugin
 from zhiyin.landing import land
 from zhiyin.settings import Settings, get_settings
 from zhiyin.store import read_json
 from zhiyin.warehouse import build
+from zhiyin.warehouse.failures import RUN_RESULTS
+from zhiyin.warehouse.plugin import Plugin
 
 LIMIT_RATIO = 1.5
 LIMIT_BYTES = 4 * 2**30

@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks import finish, say
 from benchmarks.encoder_data import package_data
-from benchmarks.peers import peer_python
-from zhiyin.recommender.text_encoder import model_folder
+from benchmarks.peers.environment import require_peer
+from zhiyin.recommender.encoder.text_encoder import model_folder
 from zhiyin.settings import get_settings
 
 LIMIT = 2.0
@@ -37,7 +37,7 @@ if precision == "peer":
     torch.set_num_threads(int(threads))
     encode = SentenceTransformer(name, device="cpu").encode
 else:
-    from zhiyin.recommender.text_encoder import TextEncoder
+    from zhiyin.recommender.encoder.text_encoder import TextEncoder
     encode = TextEncoder(name, int(threads), precision).encode
 encode(texts[:64])
 wall, cpu = time.perf_counter(), time.process_time()
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
-    settings, peers = get_settings(), peer_python("sentence-transformers")
+    settings, peers = get_settings(), require_peer("sentence-transformers")
     kinds = {"peer": peers, "float32": sys.executable, "auto": sys.executable, "int8": sys.executable}
     folder = model_folder(settings.text_encoder)
     runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.encoder_ablation [--dataset NAME] [--seeds 1] [--test] [--ways WAY ...]
 
-Judged on the validation part: each user's last event but one, fitted on what is before it (MovieLens 100K), or the 14
+Scored on the validation part: each user's last event but one, fitted on what is before it (MovieLens 100K), or the 14
 days from 2017-11-17 (Complete Journey). ``--test`` judges the default alone, on the last event or the days from
 2017-12-01. NDCG@10 with its 95 % bootstrap interval; the ratio is that to the default, of the same run.
 """
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import finish, say
-from benchmarks.encoder_data import complete_journey, judge, movielens, text_vectors
+from benchmarks.encoder_data import complete_journey, evaluate_model, movielens, text_vectors
 from training.evaluation.metrics import bootstrap_means, interval
-from training.interest_encoder import LoopConfig, train_encoder
+from training.interest.train_encoder import LoopConfig, train_encoder
 from zhiyin.recommender.candidates import Context
-from zhiyin.recommender.catalogue import Catalogue
-from zhiyin.recommender.interest_encoder import EncoderConfig
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig
+from zhiyin.recommender.state.catalogue import Catalogue
 from zhiyin.settings import get_settings
 
 DEFAULT = "default"
@@ -61,7 +61,7 @@ def main() -> None:
         for seed in range(arguments.seeds):
             known = text * 0 if way == "no text" else text
             encoder = train_encoder(task.history, Context(catalogue, known, seed, settings.threads), config, loop)
-            values.append(judge(task, encoder))
+            values.append(evaluate_model(task, encoder))
         mean = np.mean(values, axis=0)
         low, high = interval(bootstrap_means(mean[:, None]))
         rows[way] = {

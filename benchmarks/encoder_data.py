@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
-from training.encode_items import TextBasis
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers
-from zhiyin.recommender.history import History, event_type_codes
-from zhiyin.recommender.interest_encoder import InterestEncoder, lay_rows
-from zhiyin.recommender.text_encoder import TextEncoder
+from training.text.encode_items import TextBasis
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, lay_sequences
+from zhiyin.recommender.encoder.text_encoder import TextEncoder
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Floats, Integers
+from zhiyin.recommender.state.history import History, event_type_codes
 from zhiyin.settings import Settings
 
 K = 10
@@ -135,27 +135,27 @@ def text_vectors(task: Task, settings: Settings) -> Floats:
     return TextBasis.of(vectors).standardise(vectors)
 
 
-def judge(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float64]:
+def evaluate_model(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float64]:
     """NDCG@10 [users with a truth] of the encoder alone."""
     import torch
 
     history = task.history
     last = np.zeros(history.n_users)
     np.maximum.at(last, history.user, history.at)
-    sessions = pad_sessions(
+    sequences = lay_sequences(
         history.user, history.item, history.type, history.basket, history.at, encoder.config.length, last
     )
     with torch.inference_mode():
         items = encoder.item_vectors(torch.arange(history.n_items))
 
         def score(rows: Integers) -> Floats:
-            interests = encoder.interests(sessions.rows(torch.from_numpy(rows)))
-            return np.asarray((interests @ items.T + encoder.popularity).numpy())
+            interests = encoder.interests(sequences.pad(torch.from_numpy(rows)))
+            return np.asarray((interests @ items.T + encoder.item_biases()).numpy())
 
         return ndcg(task, score)
 
 
-def judge_text(task: Task, text: Floats) -> npt.NDArray[np.float64]:
+def score_text(task: Task, text: Floats) -> npt.NDArray[np.float64]:
     """NDCG@10 [users with a truth] of text neighbours: cosine to the mean of what the user took, half of it in 90 days.
 
     ``text``: standardised document vectors [items, d].

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.fit_encoder import Log
-from training.flops import matmul_limit, step_flops, synchronise
-from training.interest_encoder import LoopConfig
-from training.sequences import next_baskets, training_sessions
-from training.softmax import Softmax
-from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder, Noise
+from training.interest.fit_encoder import Log
+from training.interest.flops import matmul_limit, step_flops, synchronise
+from training.interest.sequences import next_baskets, training_sequences
+from training.interest.softmax import Softmax
+from training.interest.train_encoder import LoopConfig
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder, Noise
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -117,7 +117,7 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
         random.normal(size=(shapes.items, 128)).astype(np.float32),
     )
     config = EncoderConfig(length=shapes.events)
-    sessions = training_sessions(log, config.length).to(device)
+    sequences = training_sequences(log, config.length).to(device)
     counts = torch.from_numpy(log.item_counts).float().to(device) + 1
     for name in PRECISIONS:
         for compiled in (False, True) if device.type == "cuda" else (False,):
@@ -126,7 +126,7 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
                     model = InterestEncoder(config, log.text, log.item_counts > 0).to(device).train()
                     read: Any = torch.compile(model) if compiled else model
                     softmax = Softmax(counts, 0 if full else min(LoopConfig().negatives, len(counts)))
-                    batch = sessions.rows(torch.arange(min(rows, len(sessions)), device=device))
+                    batch = sequences.rows(torch.arange(min(rows, len(sequences)), device=device))
                     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
                     generator = torch.Generator(device).manual_seed(0)
 

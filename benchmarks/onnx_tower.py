@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zhiyin.recommender.text_encoder import TextEncoder
+from zhiyin.recommender.encoder.text_encoder import TextEncoder
 
 
 class Pooled(nn.Module):

@@ -10,24 +10,26 @@ the part of a run's wall clock in which neither dbt nor a step was at work: sche
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 
 from benchmarks import finish, say
-from cli import servers
-from cli.platform import DAG_ID, Platform
+from pipeline.airflow_api import DAG_ID, AirflowApi
 from zhiyin.clock import Clock
-from zhiyin.settings import get_settings
+from zhiyin.settings import Settings, get_settings
 
 LIMIT_SECONDS = {"2017-12-01": 12 * 60, "2017-12-02": 4 * 60}
 LIMIT_AIRFLOW_SHARE = 0.25
 LIMIT_BYTES = 8 * 2**30
+ZHIYIN = str(Path(sys.executable).with_name("zhiyin"))
 
 Interval = tuple[float, float]
 
@@ -69,15 +71,16 @@ class MemoryWatch(threading.Thread):
         return self.peak
 
 
-def figures(platform: Platform, clock: Clock) -> dict[str, Any]:
+def figures(settings: Settings, clock: Clock) -> dict[str, Any]:
     """What the day's run took, from Airflow's record and the steps' own."""
-    newest = platform.api.runs(DAG_ID, limit=1)[0]
+    api = AirflowApi(settings)
+    newest = api.runs(DAG_ID, limit=1)[0]
     start, end = moment(newest["start_date"]), moment(newest["end_date"])
-    tasks = platform.api.task_instances(DAG_ID, newest["dag_run_id"])
+    tasks = api.task_instances(DAG_ID, newest["dag_run_id"])
     taken = {
         task["task_id"]: (moment(task["start_date"]), moment(task["end_date"])) for task in tasks if task["end_date"]
     }
-    lines = (platform.settings.run / "steps.jsonl").read_text().splitlines()
+    lines = (settings.run / "steps.jsonl").read_text().splitlines()
     steps = [row for row in map(json.loads, lines) if row["as_of"] == clock.date]
     busy = [(row["started"], row["started"] + row["seconds"]) for row in steps]
     busy.append(taken["dbt.dbt_producer_watcher"])
@@ -96,6 +99,12 @@ def figures(platform: Platform, clock: Clock) -> dict[str, Any]:
     }
 
 
+def wait_for_run(settings: Settings) -> None:
+    """Until the latest run has ended; its last tasks come after the promotion."""
+    while AirflowApi(settings).runs(DAG_ID, limit=1)[0]["state"] in ("queued", "running"):
+        time.sleep(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="use this (empty) home and leave it there")
@@ -103,19 +112,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["ZHIYIN_HOME"] = str(arguments.keep or scratch)
         settings = get_settings()
-        platform = Platform(settings, Console(stderr=True))
         memory = MemoryWatch()
         memory.start()
         runs = []
+        first, *later = LIMIT_SECONDS
         try:
-            platform.start_airflow()
-            for day in LIMIT_SECONDS:
-                clock = Clock.parse(day, settings.label_days)
+            up = subprocess.Popen([ZHIYIN, "up", "--as-of", first], stdout=sys.stderr)
+            clock = Clock.parse(first, settings.label_days)
+            while not (settings.registry / "champion.json").is_file():
+                if up.poll() is not None:
+                    raise SystemExit(f"zhiyin up ended with {up.returncode}")
+                time.sleep(1)
+            wait_for_run(settings)
+            runs.append(figures(settings, clock))
+            for day in later:
                 say(f"as of {day}")
-                platform.run(clock)
-                runs.append(figures(platform, clock))
+                subprocess.run([ZHIYIN, "run", "--as-of", day], stdout=sys.stderr, check=True)
+                runs.append(figures(settings, Clock.parse(day, settings.label_days)))
         finally:
-            servers.stop(settings, [server.name for server in servers.all_servers(settings)])
+            subprocess.run([ZHIYIN, "down"], stdout=sys.stderr, check=False)
         peak = memory.stop()
     finish("pipeline", {"runs": runs, "peak_bytes": peak, "peak_to_limit": round(peak / LIMIT_BYTES, 3)})
 

@@ -24,11 +24,11 @@ from safetensors.numpy import load_file
 
 from benchmarks import finish, say
 from benchmarks.encoder_data import movielens, text_vectors
-from benchmarks.peers import peer_python
-from training.fit_encoder import Log, write_log
-from training.interest_encoder import LoopConfig, train_encoder
-from training.sequences import training_sessions
-from zhiyin.recommender.interest_encoder import EncoderConfig
+from benchmarks.peers.environment import require_peer
+from training.interest.fit_encoder import Log, write_log
+from training.interest.sequences import training_sequences
+from training.interest.train_encoder import LoopConfig, train_encoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig
 from zhiyin.settings import get_settings
 
 LIMIT = 3.0
@@ -92,7 +92,7 @@ def main() -> None:
     if arguments.ours:
         print(json.dumps(ours(arguments.ours[0], int(arguments.ours[1]), arguments.epochs)))
         return
-    settings, peers = get_settings(), peer_python("rectools")
+    settings, peers = get_settings(), require_peer("rectools")
     task = movielens(held_out=1)
     history = task.history
     ends = np.cumsum(np.bincount(history.user))
@@ -111,7 +111,7 @@ def main() -> None:
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 runs[name].append(json.loads(done.stdout.splitlines()[-1]))
                 say(f"round {turn + 1}, {name}: {[round(wall, 2) for wall, _ in runs[name][-1]['epochs']]} s an epoch")
-    n_sequences = len(training_sessions(history, LENGTH))
+    n_sequences = len(training_sequences(history, LENGTH))
     wall, cpu = (
         {name: min(epoch[part] for run in turns for epoch in run["epochs"]) for name, turns in runs.items()}
         for part in (0, 1)

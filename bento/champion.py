@@ -12,7 +12,7 @@ from bento.rules import RulesWatch
 from bento.user_states import trained_with
 from zhiyin import registry
 from zhiyin.recommender.recommender import Recommender
-from zhiyin.recommender.rules import SlateRules
+from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.settings import Settings
 
 logger = logging.getLogger("bentoml.zhiyin")

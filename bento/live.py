@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from bento.user_states import TIMEOUT_SECONDS, UNAVAILABLE
-from zhiyin.recommender.live import with_session
+from zhiyin.recommender.state.live import with_session
 from zhiyin.settings import Settings
 
 if TYPE_CHECKING:

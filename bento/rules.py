@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from zhiyin.recommender.rules import SlateRules, read_rules
+from zhiyin.recommender.slate.rules import SlateRules, read_rules
 
 logger = logging.getLogger("bentoml.zhiyin")
 

@@ -50,7 +50,7 @@ class Recommendations:
         from prometheus_client import Counter
 
         from bento.champion import ChampionWatch
-        from bento.impressions import ImpressionLog
+        from bento.durable_log import DurableLog
         from bento.live import LiveSessions
         from bento.ranking import Ranking
         from bento.user_states import UserStates
@@ -58,8 +58,8 @@ class Recommendations:
         self.settings = get_settings()
         self.key = load_key(self.settings.pseudonym_key)
         self.states = UserStates(self.settings)
-        self.impressions = ImpressionLog(self.settings.feedback / "impressions")
-        self.events = ImpressionLog(self.settings.feedback / "events")  # bento/events.py
+        self.impressions = DurableLog(self.settings.feedback / "impressions")
+        self.events = DurableLog(self.settings.feedback / "events")  # bento/events.py
         self.live = LiveSessions(self.settings)
         self.ranking = Ranking(self.settings.threads)
         self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from bento import events, households
+from bento import events, page_data
 from bento.openapi import describe
 from zhiyin.pseudonym import pseudonymise
 
@@ -80,15 +80,15 @@ async def _status(request: Request) -> Any:
 
 @_helper
 async def _samples(request: Request) -> Any:
-    return {"households": await run_in_threadpool(households.sample_users, _service(request).settings)}
+    return {"users": await run_in_threadpool(page_data.sample_users, _service(request).settings)}
 
 
 @_helper
-async def _household(request: Request) -> Any:
+async def _user(request: Request) -> Any:
     service = _service(request)
     user_id = request.query_params.get("user_id", "")
     pseudonym = pseudonymise(service.key, user_id)
-    bought = await run_in_threadpool(households.purchases, service.settings, pseudonym)
+    bought = await run_in_threadpool(page_data.purchases, service.settings, pseudonym)
     state, missing = await service.states.read(pseudonym)
     shares = zip(state.get("affinity_categories") or [], state.get("affinity_shares") or [], strict=True)
     interests = [{"category": category, "share": share} for category, share in shares]
@@ -98,7 +98,7 @@ async def _household(request: Request) -> Any:
 @_helper
 async def _items(request: Request) -> Any:
     ids = request.query_params.getlist("id")[:100]
-    return await run_in_threadpool(households.describe_items, _service(request).settings, ids) if ids else {}
+    return await run_in_threadpool(page_data.describe_items, _service(request).settings, ids) if ids else {}
 
 
 app = Starlette(
@@ -108,8 +108,8 @@ app = Starlette(
         Route("/docs.json", _openapi),
         Route("/events", events.post, methods=METHODS),
         Route("/page/status", _status),
-        Route("/page/households", _samples),
-        Route("/page/household", _household),
+        Route("/page/users", _samples),
+        Route("/page/user", _user),
         Route("/page/items", _items),
         Mount("/page", StaticFiles(directory=FOLDER)),
     ]

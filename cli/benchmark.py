@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.options import Dataset, chosen_settings
-from cli.question import (
+from benchmarks.lab.options import (
     DAYS,
     KNOWN,
     LEAST,
@@ -21,10 +20,11 @@ from cli.question import (
     Least,
     ProtocolName,
     Take,
-    ask,
     check_protocol,
+    choose_protocol,
     progress_of,
 )
+from cli.options import Dataset, chosen_settings
 
 console = Console()
 errors = Console(stderr=True)
@@ -63,12 +63,13 @@ def benchmark(
         raise typer.BadParameter(str(error)) from None
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
-    from training.evaluation.benchmark import export_lists, export_scores, judge, pose, summarise
+    from benchmarks.lab.leaderboard import evaluate_model, export_lists, export_scores, make_experiment, summarise
+    from benchmarks.lab.models import MODELS
+    from benchmarks.lab.tuned import NETWORK, tuned
+    from benchmarks.peers.environment import PeersMissingError, peer_python
+    from benchmarks.peers.rectools import RECTOOLS
     from training.evaluation.gate import WHOLE
-    from training.evaluation.models import MODELS
-    from training.evaluation.protocols import NextDays
-    from training.evaluation.rectools import RECTOOLS, PeersMissingError, peer_python
-    from training.evaluation.tuned import NETWORK, tuned
+    from training.protocols import NextDays
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
@@ -89,12 +90,12 @@ def benchmark(
         chosen = [name for name in chosen if name not in RECTOOLS]
         errors.print(f"without {' and '.join(RECTOOLS)}: {missing}", highlight=False)
     marts = current(settings)
-    question = ask(protocol, marts, cut, days, least, take, known)
+    question = choose_protocol(protocol, marts, cut, days, least, take, known)
     asked, kind = question.protocol, question.kind
     options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
     earlier = options[WHOLE].get("questions", 1) if WHOLE in chosen else 0
-    problem = pose(settings, marts, asked, validation, progress_of("data"), earlier)
-    split = problem.split
+    experiment = make_experiment(settings, marts, asked, validation, progress_of("data"), earlier)
+    split = experiment.split
     title = (
         f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
         f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates"
@@ -102,11 +103,11 @@ def benchmark(
     console.print(title, highlight=False)
     judged = {}
     for name in chosen:
-        problem = replace(problem, context=replace(problem.context, progress=progress_of(name)))
-        judged[name] = judge(problem, name, options[name], sample if scores else 0)
+        experiment = replace(experiment, context=replace(experiment.context, progress=progress_of(name)))
+        judged[name] = evaluate_model(experiment, name, options[name], sample if scores else 0)
         figure = float(judged[name].values["ndcg@10"].mean())
         errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
-    facts = summarise(judged, problem)
+    facts = summarise(judged, experiment)
     _show(title, facts)
     report = {
         "dataset": settings.dataset,
@@ -132,7 +133,7 @@ def benchmark(
         raw = raw_users(settings)
         for path, write in ((export, export_lists), (scores, export_scores)):
             if path is not None:
-                write(path, judged, problem, raw)
+                write(path, judged, experiment, raw)
                 written.append(path)
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.airflow_api import AirflowApi
+from pipeline.airflow_api import AirflowApi
 
 ENDED = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "yellow", "removed": "yellow"}
 

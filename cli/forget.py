@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import servers
-from cli.airflow_api import AirflowApi
-from cli.platform import DAG_ID, PlatformError
+from cli.platform import PlatformError
+from pipeline.airflow_api import DAG_ID, AirflowApi
 from zhiyin.erasure.erase import erase
 from zhiyin.erasure.search import search
 from zhiyin.landing.forgotten import Person, forgotten

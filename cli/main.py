@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.airflow_api import AirflowError
 from cli.benchmark import benchmark
 from cli.environment import PATIENT, QUIET
 from cli.onboard import onboard
 from cli.options import AsOf, Dataset, chosen_clock, chosen_settings
 from cli.platform import DEMO_AS_OF, Platform, PlatformError
 from cli.servers import ServerError
-from cli.steps import STEPS, run_step
 from cli.tune import tune
+from pipeline.airflow_api import AirflowError
+from pipeline.steps import STEPS, run_step
 from zhiyin.warehouse import BusyError, DbtError
 
 app = typer.Typer(
@@ -94,7 +94,7 @@ def down(dataset: Dataset = None) -> None:
 @app.command()
 def recommend(user: str, k: Annotated[int, typer.Option("-k", min=1, max=100)] = 10, dataset: Dataset = None) -> None:
     """Print the champion's list for one user (by your own user id), with reasons."""
-    from cli.ask import recommend_for
+    from cli.recommend import recommend_for
 
     slate = recommend_for(chosen_settings(dataset), user, k)
     table = Table("rank", "item", "title", "score", "reason", title=f"user {user}")

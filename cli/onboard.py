@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from zhiyin.clock import Clock
-from zhiyin.landing.mapping import Proposal, UnclearError
-from zhiyin.landing.onboarding import Quality, look, run, write
-from zhiyin.landing.profile import Profile
-from zhiyin.landing.scaffold import SourceClock
+from zhiyin.onboarding.mapping import Proposal, UnclearError
+from zhiyin.onboarding.onboard import Quality, look, run, write
+from zhiyin.onboarding.profile import Profile
+from zhiyin.onboarding.scaffold import SourceClock
 from zhiyin.settings import DATASETS, Settings, get_settings
 from zhiyin.warehouse import DbtError
 

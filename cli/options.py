@@ -14,9 +14,7 @@ Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset
 
 def chosen_settings(dataset: str | None = None) -> Settings:
     """The settings, with another dataset where one is named."""
-    settings = get_settings()
-    if dataset is not None:
-        settings = Settings(**(settings.model_dump() | {"dataset": dataset}))
+    settings = get_settings(dataset)
     try:
         check_dataset(settings.dataset)
     except ValueError as error:

@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import servers
-from cli.airflow_api import AirflowApi, AirflowError
 from cli.environment import LOOPBACK, environment, tool
 from cli.follow import follow
+from pipeline.airflow_api import DAG_ID, AirflowApi, AirflowError
+from pipeline.reports import RunReports
 from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.store import read_json
 from zhiyin.warehouse import DBT_PROJECT, DbtError, dbt
 
-DAG_ID = "recommender"
 DEMO_AS_OF = "2017-12-01"  # the built-in dataset's own now: the days after it are its future
 SUPERVISOR = "supervisor"
 
@@ -199,7 +199,7 @@ class Platform:
     def _run_unless_done(self, clock: Clock) -> None:
         runs = [run for run in self._runs() if _as_of(run) == clock.date]
         unfinished = [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
-        done = (self.settings.reports / clock.date / "gate.json").is_file()
+        done = RunReports.of(self.settings, clock).decision_path.is_file()
         if done and any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
         elif unfinished:
@@ -222,17 +222,17 @@ class Platform:
 
     def _say_scores(self, clock: Clock) -> None:
         """The evaluation's headline, and why the challenger was refused, if it was."""
-        folder = self.settings.reports / clock.date
-        digest = registry.challenger(self.settings, clock)
-        judged = read_json(folder / f"leaderboard-{digest[:12]}.json")
+        reports = RunReports.of(self.settings, clock)
+        judged, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
+        if judged is None or decision is None:
+            return
         table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
         for name, row in judged["models"].items():
             ndcg = row["ndcg@10"]
             table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
-        decision = read_json(folder / "gate.json")
-        if not decision["promote"]:
-            self.console.print("[yellow]The challenger was refused:[/] " + "; ".join(decision["reasons"]))
+        if not decision.promote:
+            self.console.print("[yellow]The challenger was refused:[/] " + "; ".join(decision.reasons))
 
     # How it stands
 
@@ -296,7 +296,7 @@ class Platform:
 
     def _some_user(self) -> str:
         """A user id that the page, too, offers as a sample."""
-        from bento.households import sample_users
+        from bento.page_data import sample_users
 
         return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "somebody new")
 

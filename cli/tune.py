@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.options import Dataset, chosen_settings
-from cli.question import (
+from benchmarks.lab.options import (
     DAYS,
     LEAST,
     TAKE,
@@ -15,10 +14,11 @@ from cli.question import (
     Least,
     ProtocolName,
     Take,
-    ask,
     check_protocol,
+    choose_protocol,
     progress_of,
 )
+from cli.options import Dataset, chosen_settings
 
 console = Console()
 
@@ -33,18 +33,18 @@ def tune(
     least: Least = LEAST,
     take: Take = TAKE,
     keep: Annotated[
-        bool, typer.Option(help="Write figures and settings to training/evaluation/studies/, where benchmarks read.")
+        bool, typer.Option(help="Write figures and settings to benchmarks/lab/studies/, where benchmarks read.")
     ] = True,
 ) -> None:
     """Search for a model's settings on the validation question, never the test's; a search that was cut off goes on."""
     settings = chosen_settings(dataset)
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
-    from training.evaluation.benchmark import pose
-    from training.evaluation.models import MODELS, search_space
-    from training.evaluation.tune import tune as search
-    from training.evaluation.tune import write_study
-    from training.evaluation.tuned import tuned
+    from benchmarks.lab.leaderboard import make_experiment
+    from benchmarks.lab.models import MODELS, search_space
+    from benchmarks.lab.tune import tune as search
+    from benchmarks.lab.tune import write_study
+    from benchmarks.lab.tuned import tuned
     from zhiyin.warehouse import current
 
     check_protocol(protocol, take)
@@ -55,12 +55,12 @@ def tune(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     marts = current(settings)
-    question = ask(protocol, marts, cut, days, least, take)
-    problem = pose(settings, marts, question.protocol, validation=True, progress=progress_of("data"))
-    asked = f"{settings.dataset}, {question.kind}, validation, marts {marts.version}, {len(problem.split):,} users"
+    question = choose_protocol(protocol, marts, cut, days, least, take)
+    experiment = make_experiment(settings, marts, question.protocol, validation=True, progress=progress_of("data"))
+    asked = f"{settings.dataset}, {question.kind}, validation, marts {marts.version}, {len(experiment.split):,} users"
     console.print(f"{model}: {asked}", highlight=False)
     today = tuned(settings.dataset, question.kind, model)
-    figures = search(problem, model, today, trials, settings.studies, asked, progress_of(model))
+    figures = search(experiment, model, today, trials, settings.studies, asked, progress_of(model))
     best, gap = figures["ndcg@10"], figures["best_less_before"]
     console.print(
         f"best of {figures['trials']} trials ({figures['pruned']} stopped early): NDCG@10 {best['mean']:.4f} "

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 
-from cli.steps import STEPS, run_step
+from pipeline.steps import STEPS, run_step
 from zhiyin.clock import Clock
 from zhiyin.settings import get_settings
 from zhiyin.warehouse import DBT_PROJECT

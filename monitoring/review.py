@@ -1,6 +1,5 @@
 """The review of one run: its reports as HTML and in the workspace, a summary as JSON, and the page that leads there."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,9 @@ from monitoring import evidence, frames
 from monitoring.page import review_page
 from monitoring.workspace import keep_runs
 from zhiyin.clock import Clock
-from zhiyin.registry import challenger
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, read_json, write_json
+from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import current
-
-log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 INDEX = "index.html"
@@ -28,9 +24,9 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
     states. Made again, the reports of a date take the place of the earlier ones.
 
     Args:
-        evaluation: what ``training.evaluation.evaluate`` returned; by default that of the run's challenger, when there
-            is one. Its ``lists_file`` (user_id, item_id, rank, score) and ``truth_file`` (user_id, item_id), both
-            Parquet, make the ranking report.
+        evaluation: what the leaderboard of the run's challenger says, if there is one. Its
+            ``lists_file`` (user_id, item_id, rank, score) and ``truth_file`` (user_id, item_id), both Parquet, make the
+            ranking report.
 
     Returns:
         Paths by name: ``index``, ``summary`` and one for each HTML report, such as ``users_drift``.
@@ -45,7 +41,6 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
     states = settings.states / clock.date
     if not states.is_dir():
         raise FileNotFoundError(f"{states}: no states; read the features as of {clock.date} first")
-    evaluation = _evaluation(settings, clock) if evaluation is None else evaluation
 
     comparisons = [
         frames.interactions(settings, clock, marts),
@@ -77,16 +72,6 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
 
     keep_runs(settings, clock, snapshots)
     return _write(settings.reports / clock.date, snapshots, summary)
-
-
-def _evaluation(settings: Settings, clock: Clock) -> dict[str, Any] | None:
-    """The evaluation of the bundle that the run trained, if it got that far."""
-    try:
-        path = settings.reports / clock.date / f"leaderboard-{challenger(settings, clock)[:12]}.json"
-        return dict(read_json(path))
-    except FileNotFoundError as missing:
-        log.info("no evaluation to review: %s", missing)
-        return None
 
 
 def _write(folder: Path, snapshots: dict[str, Snapshot], summary: dict[str, Any]) -> dict[str, Path]:

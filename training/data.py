@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, MIN_ITEM_INTERACTIONS, OCCURRED_AT, USER_ID
-from zhiyin.recommender.catalogue import Catalogue, epoch_seconds, word_columns
-from zhiyin.recommender.history import read_interactions
+from zhiyin.recommender.state.catalogue import Catalogue, epoch_seconds, word_columns
+from zhiyin.recommender.state.history import read_interactions
 from zhiyin.warehouse import Marts
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.evaluation.gate import WHOLE
-from training.ranker import PARAMETERS, TREES
+from training.ranking.fit_ranker import PARAMETERS, TREES
 from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import GENERATORS
 from zhiyin.registry import link_run, run_of

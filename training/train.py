@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from training.calibration import fit_calibration
 from training.data import read_data
-from training.encode_items import document_vectors
-from training.encoders import Encoders
-from training.ranker import fit_ranker
-from training.ranking_set import build_ranking_set
-from training.text_towers import find_tower
+from training.interest.encoders import Encoders
+from training.ranking.fit_calibration import fit_calibration
+from training.ranking.fit_ranker import fit_ranker
+from training.ranking.ranking_set import build_ranking_set
+from training.text.encode_items import document_vectors
+from training.text.towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
-from zhiyin.recommender.catalogue import item_rows
-from zhiyin.recommender.history import History
+from zhiyin.recommender.state.catalogue import item_rows
+from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
 from zhiyin.store import publish_by_digest
 from zhiyin.warehouse import Marts
@@ -57,7 +57,7 @@ def train(
         data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, users=data.words_at
     )
     history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
-    cuts = teaching_cuts(history, clock)
+    cuts = label_cuts(history, clock)
 
     teachers = (
         fit_generators(history.before(cut), replace(context, record=_named(record, f"teachers {number}")))
@@ -88,7 +88,7 @@ def train(
     return folder
 
 
-def teaching_cuts(history: History, clock: Clock) -> list[datetime]:
+def label_cuts(history: History, clock: Clock) -> list[datetime]:
     """Where the windows start on which the ranker learns, oldest first: those with enough of the log before them."""
     cuts = [moment for moment in clock.snapshots if moment < clock.evaluation_cut]
     enough = [cut for cut in cuts if (history.at < cut.timestamp()).mean() >= LEAST_SHARE]

@@ -52,7 +52,8 @@ class Settings(BaseSettings):
         None, ge=1, description="Make the sentence encoder smaller: its first layers, distilled from the whole."
     )
     rules: Path | None = Field(
-        None, description="TOML file of slate rules (see zhiyin/recommender/rules.py); empty: none but the defaults."
+        None,
+        description="TOML file of slate rules (see zhiyin/recommender/slate/rules.py); empty: the defaults.",
     )
     schedule: str | None = Field(
         None, description="Airflow schedule of the DAG (such as @daily); empty: triggered by hand."
@@ -205,6 +206,7 @@ class Settings(BaseSettings):
         return self.home / "run"
 
 
-def get_settings() -> Settings:
-    """Settings from the environment as it is now (tests and subprocesses change it)."""
-    return Settings()  # type: ignore[call-arg]
+def get_settings(dataset: str | None = None) -> Settings:
+    """Settings from the environment as it is now (tests and subprocesses change it); ``dataset`` takes another one."""
+    settings = Settings()  # type: ignore[call-arg]
+    return settings if dataset is None else Settings(**(settings.model_dump() | {"dataset": dataset}))

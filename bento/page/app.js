@@ -1,4 +1,4 @@
-// Wires the page: the address bar holds the state (?household=…&k=…), every change of it is a load.
+// Wires the page: the address bar holds the state (?user=…&k=…), every change of it is a load.
 
 import { ask } from "./ask.js";
 import { cards, emptyList, failure, notices, profile, skeletons } from "./view.js";
@@ -12,12 +12,12 @@ let retry;
 function state() {
   const query = new URLSearchParams(location.search);
   const k = [5, 10, 20, 50].includes(Number(query.get("k"))) ? Number(query.get("k")) : 10;
-  return { household: query.get("household") ?? "", k };
+  return { user: query.get("user") ?? "", k };
 }
 
 function go(change) {
   const next = { ...state(), ...change };
-  const query = new URLSearchParams({ household: next.household });
+  const query = new URLSearchParams({ user: next.user });
   if (next.k !== 10) query.set("k", next.k);
   history.pushState(null, "", `?${query}`);
   load();
@@ -27,31 +27,31 @@ async function load() {
   clearTimeout(retry);
   loading.abort();
   loading = new AbortController();
-  const { household, k } = state();
-  $("household").value = household;
+  const { user, k } = state();
+  $("user").value = user;
   document.querySelector(`#length input[value="${k}"]`).checked = true;
   for (const button of document.querySelectorAll(".samples button")) {
-    button.setAttribute("aria-pressed", String(button.value === household));
+    button.setAttribute("aria-pressed", String(button.value === user));
   }
-  document.body.classList.toggle("nobody", !household);
-  if (!household) return showNothing();
-  document.title = `${household} · Zhiyin`;
-  $("list-title").textContent = `Recommended to user ${household}`;
-  $("curl").textContent = curl(household, k);
+  document.body.classList.toggle("nobody", !user);
+  if (!user) return showNothing();
+  document.title = `${user} · Zhiyin`;
+  $("list-title").textContent = `Recommended to user ${user}`;
+  $("curl").textContent = curl(user, k);
   $("code").hidden = false;
   $("notices").replaceChildren();
   $("cards").replaceChildren(...skeletons(Math.min(k, 6)));
   $("list").setAttribute("aria-busy", "true");
   $("known").setAttribute("aria-busy", "true");
   const { signal } = loading;
-  await showList(household, k, signal); // first and alone: it is what the page is for, and it is timed
-  await Promise.all([showProfile(household, signal), showModel()]);
+  await showList(user, k, signal); // first and alone: it is what the page is for, and it is timed
+  await Promise.all([showProfile(user, signal), showModel()]);
 }
 
-async function showList(household, k, signal) {
+async function showList(user, k, signal) {
   const started = performance.now();
   try {
-    const body = { user_id: household, k, explain: "text", contributions: true };
+    const body = { user_id: user, k, explain: "text", contributions: true };
     const answer = await ask("/recommend", { signal, body });
     const took = Math.round(performance.now() - started);
     const ids = answer.items.map((item) => ["id", item.item_id]);
@@ -72,9 +72,9 @@ async function showList(household, k, signal) {
   }
 }
 
-async function showProfile(household, signal) {
+async function showProfile(user, signal) {
   try {
-    const known = await ask(`/page/household?${new URLSearchParams({ user_id: household })}`, { signal });
+    const known = await ask(`/page/user?${new URLSearchParams({ user_id: user })}`, { signal });
     if (signal.aborted) return;
     $("known-note").textContent = known.summary
       ? `Shopping here since ${date(known.summary.first_at)}`
@@ -117,16 +117,16 @@ function showNothing() {
   showModel();
 }
 
-function curl(household, k) {
-  const body = JSON.stringify({ user_id: household, k, explain: "text" }).replaceAll("'", "'\\''");
+function curl(user, k) {
+  const body = JSON.stringify({ user_id: user, k, explain: "text" }).replaceAll("'", "'\\''");
   return `curl ${location.origin}/recommend \\\n  -H 'content-type: application/json' \\\n  -d '${body}'`;
 }
 
 async function start() {
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    const household = $("household").value.trim();
-    if (household) go({ household });
+    const user = $("user").value.trim();
+    if (user) go({ user });
   });
   $("length").addEventListener("change", (event) => go({ k: Number(event.target.value) }));
   $("copy").addEventListener("click", async () => {
@@ -136,19 +136,19 @@ async function start() {
   });
   addEventListener("popstate", load);
 
-  const { households } = await ask("/page/households").catch(() => ({ households: [] }));
-  $("samples").hidden = households.length === 0;
+  const { users } = await ask("/page/users").catch(() => ({ users: [] }));
+  $("samples").hidden = users.length === 0;
   $("samples").querySelector("ul").replaceChildren(
-    ...households.map(({ user_id: id, lines, days }) => {
+    ...users.map(({ user_id: id, lines, days }) => {
       const note = `${plural(lines, "line")} on ${plural(days, "day")} of the last four weeks`;
       const button = h("button", { type: "button", value: id, title: note }, h("b", {}, id), h("span", {}, `${lines}`));
-      button.setAttribute("aria-label", `Household ${id}: ${note}`);
-      button.addEventListener("click", () => go({ household: id }));
+      button.setAttribute("aria-label", `User ${id}: ${note}`);
+      button.addEventListener("click", () => go({ user: id }));
       return h("li", {}, button);
     }),
   );
-  if (!state().household && households.length) {
-    history.replaceState(null, "", `?${new URLSearchParams({ household: households[0].user_id })}`);
+  if (!state().user && users.length) {
+    history.replaceState(null, "", `?${new URLSearchParams({ user: users[0].user_id })}`);
   }
   load();
 }

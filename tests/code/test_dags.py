@@ -7,7 +7,7 @@ import pendulum
 import pytest
 
 from cli.environment import environment
-from cli.steps import IN_ORDER
+from pipeline.steps import IN_ORDER
 from zhiyin.settings import PROJECT, get_settings
 from zhiyin.warehouse import dbt
 
@@ -87,7 +87,7 @@ def test_every_task_has_an_owner_and_steps_say_what_they_do_and_retry(dag):
 def test_the_dag_file_imports_nothing_heavy():
     """The DAG processor parses the file again and again: models and stores are imported inside the tasks."""
     code = (
-        "import sys; sys.path.insert(0, 'dags'); import cli.steps, zhiyin.settings; "
+        "import sys; sys.path.insert(0, 'dags'); import pipeline.steps, zhiyin.settings; "
         "print(sorted({'torch', 'feast', 'evidently', 'bentoml', 'lightgbm'} & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import zhiyin.erasure.erase
-from bento.households import sample_users
+from bento.page_data import sample_users
 from cli.forget import forget_user
 from cli.platform import PlatformError
 from zhiyin.clock import Clock
@@ -228,7 +228,7 @@ def test_nothing_is_erased_beside_a_run(shop: Settings) -> None:
 def test_nothing_is_erased_while_airflow_has_a_run(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [{"dag_run_id": "as_of_2024-01-10", "state": "running"}]
     monkeypatch.setattr("cli.servers.running", lambda *_: True)
-    monkeypatch.setattr("cli.airflow_api.AirflowApi.runs", lambda *_: runs)
+    monkeypatch.setattr("pipeline.airflow_api.AirflowApi.runs", lambda *_: runs)
     with pytest.raises(PlatformError, match="the run as_of_2024-01-10 is in progress"):
         forget(shop)
     runs[0]["state"] = "success"

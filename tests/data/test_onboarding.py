@@ -11,10 +11,10 @@ import duckdb
 import pytest
 import yaml
 
-from zhiyin.landing.mapping import UnclearError, propose
-from zhiyin.landing.profile import profile
-from zhiyin.landing.scaffold import SourceClock, moment
 from zhiyin.landing.source import Files
+from zhiyin.onboarding.mapping import UnclearError, propose
+from zhiyin.onboarding.profile import profile
+from zhiyin.onboarding.scaffold import SourceClock, moment
 from zhiyin.settings import PROJECT
 
 

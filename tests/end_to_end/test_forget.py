@@ -9,8 +9,8 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from cli.ask import recommend_for
 from cli.forget import forget_user
+from cli.recommend import recommend_for
 from feature_repo import OnlineStates
 from tests.conftest import AS_OF, HOUSEHOLDS, Slice
 from zhiyin.contract import INTERACTIONS, USER_ACTIVITY, USER_SEQUENCES
@@ -79,7 +79,7 @@ def test_a_forgotten_person_is_nowhere_and_nobody_else_lost_anything(home: Setti
     assert duckdb.execute(f"select user_id, k from read_json('{impressions}')").fetchall() == [("somebody else", 5)]
     assert log.read_text().splitlines()[1] == "another line"
 
-    # The answer is that to a stranger, and says so.
+    # The answer is that to a cold, and says so.
     slate = recommend_for(home, person.user_id, 5)
     assert len(slate.items) == 5
     assert slate.missing == ["unknown_user"]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.environment import tool
-from cli.steps import IN_ORDER
+from pipeline.steps import IN_ORDER
 from tests.conftest import AS_OF, Slice
 from zhiyin import registry
 from zhiyin.clock import Clock

@@ -12,14 +12,14 @@ import feature_repo
 from feature_repo import OnlineStates
 from monitoring import frames
 from training.data import read_data
-from training.ranker import fit_ranker
-from training.ranking_set import build_ranking_set
+from training.ranking.fit_ranker import fit_ranker
+from training.ranking.ranking_set import build_ranking_set
 from zhiyin import warehouse
 from zhiyin.clock import Clock
 from zhiyin.landing import land
 from zhiyin.recommender.candidates import Context, PersonalFrequency, Popularity
 from zhiyin.recommender.candidates.base import silent
-from zhiyin.recommender.history import History
+from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
 
 MART, FEATURE = "user_activity", "mean_basket_size_28d"

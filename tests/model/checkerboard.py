@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from training.interest_encoder import train_encoder
+from training.interest.train_encoder import train_encoder
 from zhiyin.recommender.candidates import Context
-from zhiyin.recommender.catalogue import Catalogue, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
 DAY = 86_400

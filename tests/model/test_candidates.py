@@ -9,9 +9,9 @@ import pytest
 
 from tests.model.checkerboard import DAY, N_ITEMS, NOW, World, interactions, item_rows, left_out, text, user_rows
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context, PeopleAlike
-from zhiyin.recommender.catalogue import ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 PERSONAL = [kind for kind in GENERATORS if kind.name != "popularity"]
 

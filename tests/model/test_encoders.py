@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from tests.model.checkerboard import NOW, catalogue, interactions, text
-from training.encode_items import TextBasis
-from training.encoders import Encoders
-from training.interest_encoder import LoopConfig, Start, train_encoder
-from training.sequences import training_sessions
+from training.interest.encoders import Encoders
+from training.interest.sequences import training_sequences
+from training.interest.train_encoder import LoopConfig, Start, train_encoder
+from training.text.encode_items import TextBasis
 from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import Context
-from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
+from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
 
 YESTERDAY, TODAY = Clock(NOW - timedelta(days=1)), Clock(NOW)
@@ -118,7 +118,7 @@ def test_a_new_item_of_the_catalogue_does_not_move_the_others(settings, world):
 
 def test_only_windows_with_events_since_are_read_again(world):
     since = (NOW - timedelta(days=4)).timestamp()
-    everything, recent = training_sessions(world.history, 6), training_sessions(world.history, 6, since)
+    everything, recent = training_sequences(world.history, 6), training_sequences(world.history, 6, since)
     newest = [
         max(world.history.at[(world.history.user == user) & (world.history.item >= 0)])
         for user in range(world.history.n_users)
@@ -129,11 +129,11 @@ def test_only_windows_with_events_since_are_read_again(world):
 
 def test_the_last_interest_alone_is_that_of_the_whole_row(world):
     encoder = train_encoder(world.history, world.context).double()
-    sessions = training_sessions(world.history, 6)
-    last = (sessions.size > 0).sum(dim=1) - 1
+    sequences = training_sequences(world.history, 6)
+    last = (sequences.size > 0).sum(dim=1) - 1
     with torch.inference_mode():
-        every = encoder(sessions)[torch.arange(len(sessions)), last]
-        torch.testing.assert_close(encoder.interests(sessions), every)
+        every = encoder(sequences)[torch.arange(len(sequences)), last]
+        torch.testing.assert_close(encoder.interests(sequences), every)
 
 
 def test_a_start_needs_no_events_since(world):

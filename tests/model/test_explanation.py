@@ -6,10 +6,10 @@ import pytest
 
 from tests.model.checkerboard import NOW, World
 from zhiyin.recommender.candidates import ItemToItem, PersonalFrequency, Popularity
-from zhiyin.recommender.explanation import SIGNALS, Deed, Weights, gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import SIGNALS, EventPhrase, Weights, gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.users import Users
 
 FEATURES = ["baskets", "item_to_item_score", "category_affinity", "interest_rank", "item_promoted", "popularity_rank"]
 KINDS = list(SIGNALS)
@@ -54,13 +54,15 @@ def test_facts_stand_in_the_order_of_what_their_signals_are_worth(case: Case, se
 
 
 def test_the_strongest_fact_is_the_first_word(case: Case) -> None:
-    words = [say(facts, Deed("bought", "purchases"), most=1) for facts in case.evidence(case.weights(interest=1.0))]
+    words = [
+        say(facts, EventPhrase("bought", "purchases"), most=1) for facts in case.evidence(case.weights(interest=1.0))
+    ]
     assert set(words) == {"Fits your latest purchases."}
 
 
 def test_somebody_without_a_history_is_told_first_what_people_alike_take_and_what_is_popular(world: World) -> None:
-    stranger = Case(world, Users.of([{"user_id": "nobody"}], world.catalogue, NOW.timestamp()))
-    kinds = [[fact["kind"] for fact in facts] for facts in stranger.evidence(stranger.weights(on_promotion=1.0))]
+    cold = Case(world, Users.of([{"user_id": "nobody"}], world.catalogue, NOW.timestamp()))
+    kinds = [[fact["kind"] for fact in facts] for facts in cold.evidence(cold.weights(on_promotion=1.0))]
     assert all(each[:2] == ["people_alike", "popular_now"] for each in kinds)
     assert any("on_promotion" in each for each in kinds)
 

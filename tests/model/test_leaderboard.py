@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.reports import RunReports
 from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
 from training.evaluation import evaluate
-from training.ranker import TREES
+from training.ranking.fit_ranker import TREES
 from training.train import train
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
@@ -37,7 +38,7 @@ def judged(tmp_path_factory):
     pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
     curves = []
     bundle = train(settings, CLOCK, marts, states, record=lambda *point: curves.append(point))
-    report = evaluate(settings, CLOCK, marts, states, bundle)
+    report = RunReports.of(settings, CLOCK).write_leaderboard(evaluate(settings, CLOCK, marts, states, bundle))
     return report, settings.reports / CLOCK.date, rows, curves
 
 

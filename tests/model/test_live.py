@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from zhiyin.recommender.live import with_session
+from zhiyin.recommender.state.live import with_session
 
 MIDNIGHT = datetime(2017, 12, 1, tzinfo=UTC)
 ROW: dict[str, Any] = {

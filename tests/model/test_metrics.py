@@ -16,7 +16,7 @@ from training.evaluation.metrics import (
     miscalibration,
     user_auc,
 )
-from training.evaluation.slices import find_slices, judge_slices
+from training.evaluation.slices import find_slices, score_slices
 
 
 def test_hand_worked_lists():
@@ -139,7 +139,7 @@ def test_a_slice_holds_its_users_or_its_items_alone(world):
     lists[3, 6:] = -1
     ndcg = random.random(len(user))
     slices = find_slices(log, user, np.full(len(user), log.cut), log.cut, catalogue, true_item)
-    facts = judge_slices(slices, {"one": (ndcg, lists)}, true_user, true_item)
+    facts = score_slices(slices, {"one": (ndcg, lists)}, true_user, true_item)
 
     events = [int((log.user == one).sum()) for one in user]
     assert np.flatnonzero(slices.users["new users"]).tolist() == [7, 12]

@@ -8,8 +8,8 @@ from tests.model.checkerboard import NOW, World
 from zhiyin.recommender.candidates import Interest, ItemToItem, TextNeighbours
 from zhiyin.recommender.candidates.base import top_items
 from zhiyin.recommender.candidates.item_weights import Exact, LowRank
-from zhiyin.recommender.nearest import NearestItems, recall
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.candidates.nearest import NearestItems, recall
+from zhiyin.recommender.state.users import Users
 
 
 def clustered(items: int, seed: int = 0) -> np.ndarray:

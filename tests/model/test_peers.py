@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.lab.experiment import PEERS
+from benchmarks.peers.tifu_knn import TifuKnn
 from tests.model.checkerboard import N_ITEMS, NOW, left_out
-from training.evaluation.peers import PEERS
-from training.evaluation.states import read_items, read_users
-from zhiyin.recommender.candidates import Content, Ials, ItemKnn, ItemToItem, KindDemand, TifuKnn
+from training.log_states import read_items, read_users
+from zhiyin.recommender.candidates import Content, Ials, ItemKnn, ItemToItem, KindDemand
 from zhiyin.recommender.candidates.base import recency
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.users import Users
 
 MATRIX_PEERS = ("item_knn", "ials", "tifu_knn", "content", "kind_demand", "ease", "text_neighbours")
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from benchmarks.lab.experiment import Experiment
 from tests.model.checkerboard import catalogue, interactions
-from training.evaluation.peers import Problem
-from training.evaluation.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
-from training.evaluation.states import read_users
+from training.log_states import read_users
+from training.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
 from zhiyin.recommender.candidates import Context
-from zhiyin.recommender.history import History
+from zhiyin.recommender.state.history import History
 
 CUT = datetime(2020, 3, 1, tzinfo=UTC)
 ITEMS = catalogue(6)
@@ -125,8 +125,8 @@ def test_item_states_know_nothing_of_a_cold_item():
     rows = [event(user, item, -100 + 10 * user + item) for user in range(10) for item in range(6)]
     protocol = ColdItems(share=1 / 3)
     split = protocol.split(log_of(rows, 0), ITEMS)
-    problem = Problem(protocol, split, Context(ITEMS, np.ones((6, 2), np.float32)), lambda at: {})
-    state = problem.items(split)
+    experiment = Experiment(protocol, split, Context(ITEMS, np.ones((6, 2), np.float32)), lambda at: {})
+    state = experiment.items(split)
     assert (state.columns["events_90d"][split.candidates] == 0).all()
     assert (state.columns["events_90d"][~split.candidates] > 0).all()
 

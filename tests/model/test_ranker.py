@@ -6,9 +6,9 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training.calibration import fit_calibration
 from training.evaluation.reliability import reliability
-from training.ranking_set import RankingSet, held_out
+from training.ranking.fit_calibration import fit_calibration
+from training.ranking.ranking_set import RankingSet, held_out
 from zhiyin.recommender.calibration import Calibration
 from zhiyin.recommender.features import Candidates
 from zhiyin.recommender.ranker import Ranker

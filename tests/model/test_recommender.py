@@ -18,7 +18,7 @@ from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.recommender.explanation import SIGNALS
 from zhiyin.recommender.recommender import Recommender
-from zhiyin.recommender.rules import SlateRules
+from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.store import read_json
 from zhiyin.warehouse import Marts, current
 
@@ -75,9 +75,9 @@ def test_somebody_new_with_attributes_gets_what_people_alike_take(recommender, u
     told = next(row for row in users.to_pylist() if row["age_band"])
     words = {name: told[name] for name in ("age_band", "income_band", "household_size")}
     (slate,) = recommender.recommend([{"user_id": "new", "feature_at": told["feature_at"], **words}], explain="text")
-    (stranger,) = recommender.recommend([{"user_id": "nobody"}])
+    (cold,) = recommender.recommend([{"user_id": "nobody"}])
     assert slate.missing == ["no_history"]
-    assert [item.item_id for item in slate.items] != [item.item_id for item in stranger.items]
+    assert [item.item_id for item in slate.items] != [item.item_id for item in cold.items]
     assert [item.evidence[0]["kind"] for item in slate.items] == ["people_alike"] * 10
     assert all("people like you" in item.reason for item in slate.items)
 

@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.lab.experiment import Experiment
+from benchmarks.peers.environment import PeersMissingError, peer_python
+from benchmarks.peers.rectools import fit_rectools
 from cli.main import app
 from training.evaluation import rectools
-from training.evaluation.peers import Problem
-from training.evaluation.protocols import LeaveOneOut
-from training.evaluation.rectools import PeersMissingError, fit_rectools, peer_python
-from training.evaluation.states import read_users
+from training.log_states import read_users
+from training.protocols import LeaveOneOut
 
 # Stands for the worker: scores every item of the log by how often its user took it; the last user gets nothing.
 WORKER = """
@@ -53,16 +54,16 @@ def peers(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def problem(world):
+def experiment(world):
     protocol = LeaveOneOut(repeats=True)
-    return Problem(protocol, protocol.split(world.history, world.catalogue), world.context, lambda at: {})
+    return Experiment(protocol, protocol.split(world.history, world.catalogue), world.context, lambda at: {})
 
 
-def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(problem, peers):
-    model = fit_rectools("sasrec", problem, {"epochs": 2, "n_factors": 8})
-    split = problem.split
-    users = read_users(split.log, split.user[::-1][:3][::-1], split.at[-3:], problem.context.catalogue)
-    scores = model.score(users, problem.items(split))
+def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(experiment, peers):
+    model = fit_rectools("sasrec", experiment, {"epochs": 2, "n_factors": 8})
+    split = experiment.split
+    users = read_users(split.log, split.user[::-1][:3][::-1], split.at[-3:], experiment.context.catalogue)
+    scores = model.score(users, experiment.items(split))
     for row, user in enumerate(split.user[-3:-1]):
         counts = np.bincount(split.log.item[split.log.user == user], minlength=split.log.n_items)
         seen = np.bincount(split.log.item, minlength=split.log.n_items) > 0
@@ -70,18 +71,18 @@ def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(pro
     assert np.isneginf(scores[-1]).all()
 
 
-def test_baskets_go_over_without_an_order_and_users_with_theirs(problem, peers, monkeypatch):
+def test_baskets_go_over_without_an_order_and_users_with_theirs(experiment, peers, monkeypatch):
     handed = {}
 
-    def keep(python, folder, problem):
+    def keep(python, folder, experiment):
         handed.update(pq.read_table(folder / "log.parquet").to_pydict())
         handed["options"] = json.loads((folder / "options.json").read_text())
         raise PeersMissingError("enough")
 
     monkeypatch.setattr(rectools, "_work", keep)
     with pytest.raises(PeersMissingError):
-        fit_rectools("hstu", problem, {"epochs": 3})
-    log = problem.split.log
+        fit_rectools("hstu", experiment, {"epochs": 3})
+    log = experiment.split.log
     assert handed["options"]["epochs"] == 3
     np.testing.assert_array_equal(handed["user"], log.user)
     np.testing.assert_array_equal(handed["at"], log.at)
@@ -94,9 +95,9 @@ def test_baskets_go_over_without_an_order_and_users_with_theirs(problem, peers, 
     assert 0.2 < rises.mean() < 0.8
 
 
-def test_what_the_peer_says_when_it_fails_is_told(problem, peers):
+def test_what_the_peer_says_when_it_fails_is_told(experiment, peers):
     with pytest.raises(ValueError, match=r"exit 3.*\n.*no epochs, no model"):
-        fit_rectools("sasrec", problem, {"epochs": 0})
+        fit_rectools("sasrec", experiment, {"epochs": 0})
 
 
 def test_without_the_peers_one_line_says_what_to_do(tmp_path, monkeypatch):
@@ -112,13 +113,13 @@ INSTALLED = [*rectools.peers_folder().glob("lib/python*/site-packages/rectools-*
 
 
 @pytest.mark.parametrize("name", ["sasrec", "hstu"])
-def test_the_real_models_find_the_own_colour(problem, name):
+def test_the_real_models_find_the_own_colour(experiment, name):
     if not INSTALLED:
         assert "CI" not in os.environ, "the peers are tried for real: make peers"
         pytest.skip("`make peers` has not made RecTools' environment")
-    model = fit_rectools(name, problem, {"epochs": 40, "n_factors": 16, "session_max_len": 24, "lr": 5e-3})
-    split = problem.split
-    users = read_users(split.log, split.user, split.at, problem.context.catalogue)
-    scores = model.score(users, problem.items(split))
+    model = fit_rectools(name, experiment, {"epochs": 40, "n_factors": 16, "session_max_len": 24, "lr": 5e-3})
+    split = experiment.split
+    users = read_users(split.log, split.user, split.at, experiment.context.catalogue)
+    scores = model.score(users, experiment.items(split))
     own = np.arange(split.log.n_items) % 2 == split.user[:, None] % 2
     assert (np.where(own, scores, -np.inf).max(axis=1) > np.where(own, -np.inf, scores).max(axis=1)).mean() > 0.9

@@ -10,11 +10,11 @@ import pytest
 
 from tests.model.checkerboard import NOW, World, catalogue, item_rows, text
 from zhiyin.recommender.candidates import GENERATORS
-from zhiyin.recommender.catalogue import Catalogue, ItemState
 from zhiyin.recommender.features import Candidates, propose
-from zhiyin.recommender.item_rules import ItemRules
-from zhiyin.recommender.rules import SlateRules, read_rules
-from zhiyin.recommender.slate import Picked, pick
+from zhiyin.recommender.slate.item_rules import ItemRules
+from zhiyin.recommender.slate.pick import Picked, pick
+from zhiyin.recommender.slate.rules import SlateRules, read_rules
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 
 ITEMS = 12
 ALL = Catalogue(catalogue().table.set_column(2, "brand", pa.array([f"B{item // 4}" for item in range(ITEMS)])))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.model.tiny_encoder import write_tiny_encoder
-from zhiyin.recommender.text_encoder import TextEncoder
+from zhiyin.recommender.encoder.text_encoder import TextEncoder
 from zhiyin.settings import get_settings
 from zhiyin.store import write_json
 

@@ -9,17 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from benchmarks.lab.leaderboard import make_experiment
 from tests.model.checkerboard import N_ITEMS, NOW, World, interactions, items_table
 from tests.model.tiny_encoder import write_tiny_encoder
-from training.evaluation.benchmark import pose
-from training.evaluation.protocols import LeaveOneOut
-from training.text_distillation import DistillationConfig, distil, prune
-from training.text_pairs import Pairs
-from training.text_towers import find_tower, make_tower
-from training.text_tuning import TuningConfig, fine_tune
+from training.protocols import LeaveOneOut
+from training.text.distillation import DistillationConfig, distil, prune
+from training.text.pairs import Pairs
+from training.text.towers import find_tower, make_tower
+from training.text.tuning import TuningConfig, fine_tune
 from zhiyin.clock import Clock
 from zhiyin.recommender.candidates.base import silent
-from zhiyin.recommender.text_encoder import TextEncoder
+from zhiyin.recommender.encoder.text_encoder import TextEncoder
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
 
@@ -135,13 +135,13 @@ def test_a_benchmark_teaches_the_encoder_only_what_its_question_leaves(settings,
         for user, item, basket, at in world.events
     ]
     one, other = (
-        pose(settings, marts_of(tmp_path / name, events), LeaveOneOut(repeats=True))
+        make_experiment(settings, marts_of(tmp_path / name, events), LeaveOneOut(repeats=True))
         for name, events in (("one", world.events), ("other", moved))
     )
     assert (one.split.true_item != other.split.true_item).any()
     np.testing.assert_array_equal(one.context.text, other.context.text)
     off = Settings(**(settings.model_dump() | {"text_tuning": "off"}))
-    plain = pose(off, marts_of(tmp_path / "plain", world.events), LeaveOneOut(repeats=True)).context.text
+    plain = make_experiment(off, marts_of(tmp_path / "plain", world.events), LeaveOneOut(repeats=True)).context.text
     assert plain.shape != one.context.text.shape or not np.allclose(plain, one.context.text, atol=0.1)
 
 

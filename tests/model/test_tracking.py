@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from training import tracking
-from training.ranker import fit_ranker
-from training.ranking_set import RankingSet
+from training.ranking.fit_ranker import fit_ranker
+from training.ranking.ranking_set import RankingSet
 from training.tracking import track_evaluation, tracked
 from zhiyin import registry
 from zhiyin.clock import Clock

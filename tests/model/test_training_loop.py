@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.fit_encoder import write_log
-from training.interest_encoder import LoopConfig, train_encoder
-from training.sequences import last_baskets, next_baskets, pack, training_sessions
-from training.softmax import full_softmax, sampled_softmax
-from zhiyin.recommender.interest_encoder import EncoderConfig, InterestEncoder
+from training.interest.fit_encoder import write_log
+from training.interest.sequences import last_baskets, next_baskets, pack, training_sequences
+from training.interest.softmax import full_softmax, sampled_softmax
+from training.interest.train_encoder import LoopConfig, train_encoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 
 SMALL = EncoderConfig(width=16, layers=2, heads=2, length=12)
 SHORT = LoopConfig(epochs=4, least_steps=0, tokens=96, save_every=3)
@@ -40,7 +40,7 @@ def pairs_of(n_baskets, n_items, n_pairs):
 
 
 def test_the_softmax_in_chunks_is_the_softmax(monkeypatch):
-    monkeypatch.setattr("training.softmax.SCORES_AT_ONCE", {"cpu": 1})  # chunks of 16 baskets
+    monkeypatch.setattr("training.interest.softmax.SCORES_AT_ONCE", {"cpu": 1})  # chunks of 16 baskets
     parts, basket, target = pairs_of(41, 30, 100)
     interests, vectors, bias = parts
     plain = torch.nn.functional.cross_entropy((interests @ vectors.T + bias)[basket], target, reduction="sum")
@@ -96,7 +96,13 @@ def test_two_processes_learn_what_one_does_and_need_only_torch(world, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", BARE + "from training.fit_encoder import main; main()", "log.safetensors", "out"]
+    command = [
+        sys.executable,
+        "-c",
+        BARE + "from training.interest.fit_encoder import main; main()",
+        "log.safetensors",
+        "out",
+    ]
     loop = replace(SHORT, save_every=200, softmax="float32")
     command += ["--encoder", json.dumps(asdict(SMALL)), "--loop", json.dumps(asdict(loop))]
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -137,12 +143,12 @@ def test_batches_hold_every_row_once_within_their_budget():
 
 
 def test_what_is_held_out_is_not_learned_from(world):
-    sessions = training_sessions(world.history, 6)
-    held = torch.arange(len(sessions)) % 2 == 0
-    all_pairs, kept = next_baskets(sessions), next_baskets(sessions, held)
-    out = last_baskets(sessions.rows(torch.nonzero(held).flatten()))
+    sequences = training_sequences(world.history, 6)
+    held = torch.arange(len(sequences)) % 2 == 0
+    all_pairs, kept = next_baskets(sequences), next_baskets(sequences, held)
+    out = last_baskets(sequences.rows(torch.nonzero(held).flatten()))
     assert 0 < len(out[0]) == len(all_pairs[0]) - len(kept[0])
-    never, last = next_baskets(sessions, torch.ones_like(held)), last_baskets(sessions)
+    never, last = next_baskets(sequences, torch.ones_like(held)), last_baskets(sequences)
     assert len(never[0]) + len(last[0]) == len(all_pairs[0])
 
 
@@ -152,15 +158,15 @@ def test_the_order_inside_a_basket_says_nothing_whatever_attention_sees(world, t
     model = InterestEncoder(config, world.context.text, np.ones(12, bool)).double().eval()
     for table in [bias for layer in model.layers for bias in layer.biases] + [layer.fading for layer in model.layers]:
         torch.nn.init.normal_(table)
-    sessions = training_sessions(world.history, 6)
+    sequences = training_sequences(world.history, 6)
     order = torch.tensor([1, 0, 3, 2, 5, 4])  # baskets of two
-    swapped = replace(sessions, item=sessions.item[:, order])
-    whole = (sessions.size == 2).all(dim=1)
+    swapped = replace(sequences, item=sequences.item[:, order])
+    whole = (sequences.size == 2).all(dim=1)
     assert whole.any()
     with torch.inference_mode():
-        torch.testing.assert_close(model(sessions)[whole], model(swapped)[whole])
+        torch.testing.assert_close(model(sequences)[whole], model(swapped)[whole])
         # Its own and earlier baskets are seen; later ones are not.
-        moved = replace(sessions, item=torch.where(sessions.place == 1, (sessions.item + 2) % 12, sessions.item))
-        before, after = model(sessions)[whole], model(moved)[whole]
+        moved = replace(sequences, item=torch.where(sequences.place == 1, (sequences.item + 2) % 12, sequences.item))
+        before, after = model(sequences)[whole], model(moved)[whole]
     torch.testing.assert_close(before[:, 0], after[:, 0])
     assert (before[:, 1:] - after[:, 1:]).abs().amax(dim=2).min() > 1e-6

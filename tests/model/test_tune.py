@@ -5,12 +5,12 @@ import inspect
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.lab.experiment import PEERS, Experiment
+from benchmarks.lab.tune import merge, tune, write_study
 from cli.main import app
 from training.evaluation import tune as search
 from training.evaluation import tuned as settings_in_use
-from training.evaluation.peers import PEERS, Problem
-from training.evaluation.protocols import LeaveOneOut
-from training.evaluation.tune import merge, tune, write_study
+from training.protocols import LeaveOneOut
 from zhiyin.recommender.candidates.base import silent
 from zhiyin.recommender.candidates.space import Choice
 from zhiyin.store import read_json
@@ -19,16 +19,16 @@ TODAY = {"ridge": 4_000.0, "decay": 0.9}  # far too stiff for 24 users
 
 
 @pytest.fixture(scope="module")
-def problem(world):
+def experiment(world):
     protocol = LeaveOneOut(repeats=True)
-    return Problem(protocol, protocol.validation(world.history, world.catalogue), world.context, lambda at: {})
+    return Experiment(protocol, protocol.validation(world.history, world.catalogue), world.context, lambda at: {})
 
 
 @pytest.fixture(scope="module")
-def whole(problem, tmp_path_factory):
+def whole(experiment, tmp_path_factory):
     """Eight trials in one go."""
     storage = tmp_path_factory.mktemp("study") / "studies.db"
-    return tune(problem, "ease", TODAY, 8, storage, "question", silent), storage
+    return tune(experiment, "ease", TODAY, 8, storage, "question", silent), storage
 
 
 def test_it_begins_with_what_holds_and_ends_no_worse(whole):
@@ -44,22 +44,22 @@ def test_it_begins_with_what_holds_and_ends_no_worse(whole):
     assert figures["settings"] == (merge(TODAY, best["settings"]) if gap["mean"] > 0 else TODAY)
 
 
-def test_a_search_that_is_called_again_goes_on_and_a_finished_one_only_answers(problem, whole, monkeypatch):
+def test_a_search_that_is_called_again_goes_on_and_a_finished_one_only_answers(experiment, whole, monkeypatch):
     figures, storage = whole
     fitted = []
     fit = search.fit_model
     monkeypatch.setattr(search, "fit_model", lambda *arguments: fitted.append(0) or fit(*arguments))
-    assert tune(problem, "ease", TODAY, 8, storage, "question", silent) == figures
+    assert tune(experiment, "ease", TODAY, 8, storage, "question", silent) == figures
     assert len(fitted) == 2  # the best and what holds, for the paired difference
-    more = tune(problem, "ease", TODAY, 10, storage, "question", silent)
+    more = tune(experiment, "ease", TODAY, 10, storage, "question", silent)
     assert more["trials"] == 10
     assert len(fitted) == 2 + 2 + 2
-    other = tune(problem, "ease", TODAY, 1, storage, "another question", silent)
+    other = tune(experiment, "ease", TODAY, 1, storage, "another question", silent)
     assert other["trials"] == 1
 
 
-def test_the_same_seed_searches_the_same(problem, whole, tmp_path):
-    assert tune(problem, "ease", TODAY, 8, tmp_path / "studies.db", "question", silent) == whole[0]
+def test_the_same_seed_searches_the_same(experiment, whole, tmp_path):
+    assert tune(experiment, "ease", TODAY, 8, tmp_path / "studies.db", "question", silent) == whole[0]
 
 
 def test_what_a_study_found_is_what_holds_from_then_on(whole, tmp_path, monkeypatch):

@@ -31,5 +31,5 @@ def service(slice_home: Any, champion: tuple[Path, str], tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def shopper(service: Service) -> str:
     """A raw id with plenty of history."""
-    households = service.http.get("/page/households").json()["households"]
-    return str(households[0]["user_id"])
+    users = service.http.get("/page/users").json()["users"]
+    return str(users[0]["user_id"])

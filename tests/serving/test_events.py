@@ -15,12 +15,12 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from bento import events
-from bento.impressions import ImpressionLog
+from bento.durable_log import DurableLog
 from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
-from zhiyin.recommender.live import with_session
 from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.state.live import with_session
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def bought(champion: tuple[Path, str]) -> list[str]:
     return [item for item, other in zip(catalogue.item_ids, catalogue.category, strict=True) if other == code][:6]
 
 
-def send(live: Service, user_id: str, *deeds: dict[str, Any]) -> dict[str, Any]:
-    response = live.http.post("/events", json={"user_id": user_id, "events": list(deeds)})
+def send(live: Service, user_id: str, *noun: dict[str, Any]) -> dict[str, Any]:
+    response = live.http.post("/events", json={"user_id": user_id, "events": list(noun)})
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -91,12 +91,12 @@ def test_a_list_follows_an_event_and_is_the_recommenders_own(
 
 
 def test_someone_new_has_a_list_of_their_own_after_the_first_event(live: Service, bought: list[str]) -> None:
-    stranger = ids(live.recommend(user_id="nobody we know"))
+    cold = ids(live.recommend(user_id="nobody we know"))
     send(live, "a new face", *purchases(bought[:1]))
     answer = live.recommend(user_id="a new face")
     assert answer["missing"] == ["unknown_user"]
-    assert ids(answer) != stranger
-    assert ids(live.recommend(user_id="nobody we know")) == stranger
+    assert ids(answer) != cold
+    assert ids(live.recommend(user_id="nobody we know")) == cold
 
 
 def test_what_the_models_never_saw_is_kept_and_changes_no_list(live: Service, bought: list[str]) -> None:
@@ -191,7 +191,7 @@ def test_events_that_cannot_be_written_are_not_acknowledged_and_not_followed(tmp
     app = Starlette(routes=[Route("/events", events.post, methods=["POST"])])
     app.state.service = SimpleNamespace(
         key=b"key",
-        events=ImpressionLog(tmp_path / "events"),
+        events=DurableLog(tmp_path / "events"),
         champions=SimpleNamespace(current=None),
         live=SimpleNamespace(push=pushed.append),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bento.impressions import ImpressionLog
+from bento.durable_log import DurableLog
 
 
 def lines(folder: Path) -> list[tuple[str, int]]:
@@ -22,8 +22,8 @@ def lines(folder: Path) -> list[tuple[str, int]]:
 
 def test_every_acknowledged_line_survives_a_killed_process(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from bento.impressions import ImpressionLog\n"
-        "log = ImpressionLog(Path(sys.argv[1]))\n"
+        "import sys, time; from pathlib import Path; from bento.durable_log import DurableLog\n"
+        "log = DurableLog(Path(sys.argv[1]))\n"
         "for n in range(50): log.append({'n': n}).result()\n"
         "print('acknowledged', flush=True); time.sleep(60)"
     )
@@ -42,7 +42,7 @@ def test_lines_that_arrive_together_share_a_sync(tmp_path: Path, monkeypatch: py
         time.sleep(0.02)
 
     monkeypatch.setattr(os, "fdatasync", slow_sync)
-    log = ImpressionLog(tmp_path)
+    log = DurableLog(tmp_path)
     writers = [threading.Thread(target=lambda n=n: log.append({"n": n}).result()) for n in range(100)]
     for writer in writers:
         writer.start()
@@ -56,7 +56,7 @@ def test_lines_that_arrive_together_share_a_sync(tmp_path: Path, monkeypatch: py
 def test_a_failed_write_is_told_and_the_next_one_works(tmp_path: Path) -> None:
     folder = tmp_path / "impressions"
     folder.write_text("a file where the folder should be")
-    log = ImpressionLog(folder)
+    log = DurableLog(folder)
     with pytest.raises(OSError, match="impressions"):
         log.append({"n": 1}).result()
     folder.unlink()
@@ -67,7 +67,7 @@ def test_a_failed_write_is_told_and_the_next_one_works(tmp_path: Path) -> None:
 
 def test_files_rotate_and_are_never_reopened(tmp_path: Path) -> None:
     for first in (0, 3):
-        log = ImpressionLog(tmp_path, max_bytes=15)
+        log = DurableLog(tmp_path, max_bytes=15)
         for n in range(first, first + 3):
             log.append({"n": n}).result()
         log.close()

@@ -18,8 +18,8 @@ from zhiyin.contract import INTERACTIONS
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def test_a_household_is_shown_as_the_marts_hold_it(service: Service, shopper: str) -> None:
-    shown = service.http.get("/page/household", params={"user_id": shopper}).json()
+def test_a_user_is_shown_as_the_marts_hold_it(service: Service, shopper: str) -> None:
+    shown = service.http.get("/page/user", params={"user_id": shopper}).json()
     marts = str(warehouse.current(service.settings).path(INTERACTIONS))
     query = """
         select basket_id, count(distinct item_id), sum(amount), max(occurred_at) from read_parquet(?)
@@ -35,16 +35,16 @@ def test_a_household_is_shown_as_the_marts_hold_it(service: Service, shopper: st
     shares = [interest["share"] for interest in shown["interests"]]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
-    nobody = service.http.get("/page/household", params={"user_id": "nobody"}).json()
+    nobody = service.http.get("/page/user", params={"user_id": "nobody"}).json()
     assert (nobody["summary"], nobody["baskets"], nobody["interests"]) == (None, [], [])
 
 
 def test_samples_are_raw_ids_that_the_service_knows(service: Service) -> None:
-    households = service.http.get("/page/households").json()["households"]
-    assert 5 <= len(households) <= 12
-    lines = [household["lines"] for household in households]
+    users = service.http.get("/page/users").json()["users"]
+    assert 5 <= len(users) <= 12
+    lines = [user["lines"] for user in users]
     assert lines == sorted(lines, reverse=True)
-    assert all(service.recommend(user_id=household["user_id"], k=1)["missing"] == [] for household in households)
+    assert all(service.recommend(user_id=user["user_id"], k=1)["missing"] == [] for user in users)
 
 
 def test_items_are_described(service: Service, shopper: str) -> None:
@@ -61,11 +61,11 @@ def test_nothing_on_the_pages_comes_from_elsewhere(service: Service) -> None:
         assert not re.search(r"""(src|href)=["'](https?:)?//|url\(["']?http|googletagmanager""", text), path
 
 
-def test_without_the_page_no_household_is_shown(slice_home: Any, champion: tuple[Path, str], tmp_path: Path) -> None:
+def test_without_the_page_no_user_is_shown(slice_home: Any, champion: tuple[Path, str], tmp_path: Path) -> None:
     settings = borrow(slice_home.settings, tmp_path)
     point(settings, *champion)
     with serve(settings, ZHIYIN_PAGE="false") as service:
-        for path in ("/page/households", "/page/household?user_id=1", "/page/items?id=1", "/page/status"):
+        for path in ("/page/users", "/page/user?user_id=1", "/page/items?id=1", "/page/status"):
             assert service.http.get(path).status_code == 404
         assert service.http.get("/").headers["location"] == "/docs"
 
@@ -114,12 +114,12 @@ def test_the_page_works_from_the_keyboard_and_keeps_its_address(browser: Browser
     page, troubles = opened(browser, service, 1440)
     page.goto(str(service.http.base_url))
     page.wait_for_selector(".card:not(.skeleton)")
-    page.focus("#household")
+    page.focus("#user")
     page.keyboard.press("Control+A")
     page.keyboard.type("nobody <b>we</b> know")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Nothing is known of this user")
-    assert "household=nobody" in page.url
+    assert "user=nobody" in page.url
     assert page.locator("#list-title").inner_text() == "Recommended to user nobody <b>we</b> know"
     page.go_back()
     page.wait_for_selector(".basket")

@@ -41,8 +41,8 @@ def test_contributions_come_when_asked_for_and_sum_to_the_score(service: Service
     chances = [item["probability"] for item in ordered]
     assert chances == sorted(chances)
     assert 0 < chances[-1] < 1
-    (stranger,) = service.recommend(user_id="nobody we know", k=1, contributions=True)["items"]
-    assert (stranger["contributions"], stranger["probability"]) == (None, None)
+    (cold,) = service.recommend(user_id="nobody we know", k=1, contributions=True)["items"]
+    assert (cold["contributions"], cold["probability"]) == (None, None)
 
 
 def test_the_defaults_are_ten_items_and_no_words(service: Service, shopper: str) -> None:
@@ -75,8 +75,8 @@ def test_an_unknown_user_gets_what_is_popular_and_is_told_so(service: Service, s
     assert [i["item_id"] for i in answer["items"]] != [
         i["item_id"] for i in service.recommend(user_id=shopper)["items"]
     ]
-    stranger = service.recommend(user_id="nobody else", k=10, explain="text")
-    assert answer["items"] == stranger["items"]
+    cold = service.recommend(user_id="nobody else", k=10, explain="text")
+    assert answer["items"] == cold["items"]
 
 
 @pytest.mark.parametrize(

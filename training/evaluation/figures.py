@@ -15,9 +15,9 @@ from training.evaluation.metrics import (
     list_metrics,
     miscalibration,
 )
-from zhiyin.recommender.catalogue import Catalogue, Floats, Integers
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 Mask = npt.NDArray[np.bool_]
 KS = (5, 10, 20)

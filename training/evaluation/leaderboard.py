@@ -11,28 +11,37 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training.data import eligibility, eligible_at, read_data
 from training.evaluation.figures import KS, K, accuracy, character, owners, paired, summary
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, user_auc
-from training.evaluation.page import leaderboard_page
 from training.evaluation.reliability import measure_reliability
-from training.evaluation.slices import find_slices, judge_slices
-from training.evaluation.splits import Truth, truth_between
+from training.evaluation.slices import find_slices, score_slices
+from training.splits import Truth, truth_between
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
-from zhiyin.recommender.catalogue import Integers, ItemState
-from zhiyin.recommender.history import History
 from zhiyin.recommender.lists import Ranked
 from zhiyin.recommender.recommender import Recommender
-from zhiyin.recommender.rules import read_rules
-from zhiyin.recommender.slate import Picked
+from zhiyin.recommender.slate.pick import Picked
+from zhiyin.recommender.slate.rules import read_rules
+from zhiyin.recommender.state.catalogue import Integers, ItemState
+from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, write_json
 from zhiyin.warehouse import Marts
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    ``report``: every figure, ready for JSON. ``tables``: ``users`` (user_id, NDCG@10 by model), ``lists`` (user_id,
+    item_id, rank, score) and ``truth`` (user_id, item_id).
+    """
+
+    report: dict[str, Any]
+    tables: dict[str, pa.Table]
 
 
 def evaluate(
@@ -41,15 +50,10 @@ def evaluate(
     marts: Marts,
     states: Path,
     bundle: Path,
-    folder: Path | None = None,
     progress: Progress = silent,
     alone: bool = True,
-) -> dict[str, Any]:
-    """Judge a bundle on [clock.evaluation_cut, clock.as_of); with ``alone``, each of its generators as well.
-
-    Writes into ``folder`` (by default the reports of ``as_of``) ``leaderboard-<digest>.json``, the same as HTML, and
-    as Parquet ``users-<digest>`` (every user's NDCG), ``lists-<digest>`` (user_id, item_id, rank, score) and
-    ``truth-<digest>`` (user_id, item_id); returns what the JSON holds.
+) -> Evaluation:
+    """Evaluate a bundle on [clock.evaluation_cut, clock.as_of); with ``alone``, each of its generators as well.
 
     Raises:
         ValueError: the bundle's models were fitted on events of the window.
@@ -71,7 +75,7 @@ def evaluate(
     rows = truth.rows_of(everyone)
 
     log = History.of(data.interactions, recommender.catalogue, clock.evaluation_cut)
-    judged, lists = _judge(recommender, rows, truth, log, progress, alone)
+    judged, lists = _evaluate_models(recommender, rows, truth, log, progress, alone)
     ndcg = {model: figures.values["ndcg@10"] for model, figures in judged.items()}
     report = {
         "bundle": recommender.version,
@@ -87,17 +91,8 @@ def evaluate(
         "slices": _slices(recommender, rows, truth, log, judged),
         "reliability": measure_reliability(recommender, everyone, truth, K),
     }
-    folder = folder or settings.reports / clock.date
-    name = recommender.version[:12]
-    tables = {"users": pa.table({USER_ID: rows[USER_ID]} | ndcg), "lists": lists, "truth": truth.table}
-    for kind, table in tables.items():
-        report[f"{kind}_file"] = str(folder / f"{kind}-{name}.parquet")
-        with atomic_file(folder / f"{kind}-{name}.parquet") as temporary:
-            pq.write_table(table, temporary)
-    write_json(folder / f"leaderboard-{name}.json", report)
-    with atomic_file(folder / f"leaderboard-{name}.html") as temporary:
-        temporary.write_text(leaderboard_page(report))
-    return report
+    users = pa.table({USER_ID: rows[USER_ID]} | ndcg)
+    return Evaluation(report, {"users": users, "lists": lists, "truth": truth.table})
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class Figures:
     lists: Integers
 
 
-def _judge(
+def _evaluate_models(
     recommender: Recommender, rows: pa.Table, truth: Truth, log: History, progress: Progress, alone: bool
 ) -> tuple[dict[str, Figures], pa.Table]:
     """Figures per user of the whole and of each generator alone; and the lists of the whole."""
@@ -174,4 +169,4 @@ def _slices(
     at = np.full(len(ids), log.cut)
     slices = find_slices(log, user, at, log.cut, recommender.catalogue, true_item)
     lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in judged.items()}
-    return judge_slices(slices, lists, true_user, true_item)
+    return score_slices(slices, lists, true_user, true_item)

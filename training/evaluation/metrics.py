@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.catalogue import Floats, Integers
+from zhiyin.recommender.state.catalogue import Floats, Integers
 
 METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
 Values = npt.NDArray[np.float64]

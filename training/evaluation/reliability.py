@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from training.evaluation.splits import Truth
+from training.splits import Truth
 from zhiyin.contract import USER_ID
 from zhiyin.recommender.recommender import Recommender
 

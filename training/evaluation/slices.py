@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from training.evaluation.figures import K, Mask, means
 from training.evaluation.metrics import Values, list_metrics
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers
-from zhiyin.recommender.history import History
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
+from zhiyin.recommender.state.history import History
 
 RECENT_DAYS = 28
 CATEGORIES = 10  # those that hold most of the answer
@@ -68,7 +68,7 @@ def _first(owner: Integers, at: npt.NDArray[np.float64], n: int) -> npt.NDArray[
     return first
 
 
-def judge_slices(
+def score_slices(
     slices: Slices, models: Mapping[str, tuple[Values, Integers]], true_user: Integers, true_item: Integers
 ) -> dict[str, Any]:
     """``models``: of each, NDCG@10 per user [users] and its lists [users, at least 10], -1 where there is nothing.

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 
 from zhiyin.recommender.calibration import Calibration
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
-from zhiyin.recommender.catalogue import Catalogue, Floats
 from zhiyin.recommender.ranker import Ranker
+from zhiyin.recommender.state.catalogue import Catalogue, Floats
 from zhiyin.store import MANIFEST, verify_manifest, write_arrays, write_manifest
 
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.catalogue import Floats
+from zhiyin.recommender.state.catalogue import Floats
 from zhiyin.store import read_json, write_json
 
 ACTIVITY = "user_events_28d"  # the feature that tells how much a user takes

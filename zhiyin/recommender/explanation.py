@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from zhiyin.recommender.candidates import CandidateGenerator, ItemToItem
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Integers, ItemState
 from zhiyin.recommender.features import Candidates
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers, ItemState
+from zhiyin.recommender.state.users import Users
 
 Evidence = dict[str, Any]  # {"kind": …} and its facts, ready for JSON
 
@@ -36,7 +36,7 @@ SIGNALS = {  # by kind of fact, the ranker's features that it rests on
     "on_promotion": "item_promoted",
     "popular_now": r"popularity_(score|rank)|item_(events|users)_\d+d|item_trend_(week|month)",
 }
-FOR_STRANGERS = {"people_alike": 0, "popular_now": 1}
+FOR_COLD_USERS = {"people_alike": 0, "popular_now": 1}
 Weights = dict[str, npt.NDArray[np.float64]]  # by kind of fact, [candidates that were chosen]
 
 
@@ -46,7 +46,7 @@ def weigh_evidence(ranker: Ranker, candidates: Candidates, chosen: Integers) -> 
     What the score would lose without them. The sums of exact contributions name nearly always the same first fact (99 %
     of planted cases) and cost as much as the whole list does (docs/benchmarks.md).
     """
-    return ranker.worth(candidates, chosen, _columns(tuple(ranker.features)))
+    return ranker.score_drop(candidates, chosen, _columns(tuple(ranker.features)))
 
 
 @cache
@@ -116,69 +116,69 @@ def gather_evidence(
             rank = int(column["popularity_rank"][place])
             facts.append({"kind": "popular_now", "rank": rank, "users_28d": buyers})
         known = users.with_history[user[place]]
-        facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else FOR_STRANGERS.get(fact["kind"], 2))
+        facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else FOR_COLD_USERS.get(fact["kind"], 2))
         gathered.append(facts)
     return gathered
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What users do with items in this log, in words: ``did`` it to an item; ``deeds`` are such acts."""
+class EventPhrase:
+    """What users do with items in this log, in words: ``did`` it to an item; ``noun`` are such acts."""
 
     did: str
-    deeds: str
+    noun: str
 
     @classmethod
-    def of(cls, event_types: Sequence[str]) -> "Deed":
+    def of(cls, event_types: Sequence[str]) -> "EventPhrase":
         """Of the log's event types; where there are several, no word says more than that the item was chosen."""
-        return DEEDS.get(event_types[0], CHOICE) if len(event_types) == 1 else CHOICE
+        return EVENT_PHRASES.get(event_types[0], CHOICE) if len(event_types) == 1 else CHOICE
 
 
-DEEDS = {
-    "purchase": Deed("bought", "purchases"),
-    "rating": Deed("rated", "ratings"),
-    "view": Deed("viewed", "views"),
-    "click": Deed("opened", "clicks"),
+EVENT_PHRASES = {
+    "purchase": EventPhrase("bought", "purchases"),
+    "rating": EventPhrase("rated", "ratings"),
+    "view": EventPhrase("viewed", "views"),
+    "click": EventPhrase("opened", "clicks"),
 }
-CHOICE = Deed("chose", "choices")
+CHOICE = EventPhrase("chose", "choices")
 
 
-def _chosen(deed: Deed) -> str:
-    return "chosen" if deed is CHOICE else deed.did
+def _chosen(phrase: EventPhrase) -> str:
+    return "chosen" if phrase is CHOICE else phrase.did
 
 
-def _chosen_before(fact: Evidence, deed: Deed) -> str:
+def _chosen_before(fact: Evidence, phrase: EventPhrase) -> str:
     if fact["times"] == 1:
-        return f"you {deed.did} it on {_day(fact['last_chosen'])}"
-    often = f"you {deed.did} it {fact['times']} times"
+        return f"you {phrase.did} it on {_day(fact['last_chosen'])}"
+    often = f"you {phrase.did} it {fact['times']} times"
     rhythm = f", about every {_days(fact['usual_gap_days'])}" if fact["usual_gap_days"] else ""
     return f"{often}{rhythm}, last on {_day(fact['last_chosen'])}"
 
 
-def _rule(fact: Evidence, deed: Deed) -> str:
+def _rule(fact: Evidence, phrase: EventPhrase) -> str:
     verb = "placed here" if fact["action"] == "pin" else "favoured"
     return f"{verb} by the shop ({fact['rule']})"
 
 
-WORDS: dict[str, Callable[[Evidence, Deed], str]] = {
+WORDS: dict[str, Callable[[Evidence, EventPhrase], str]] = {
     "chosen_before": _chosen_before,
-    "similar_to_chosen": lambda fact, deed: f"goes with {fact['title']}, which you {deed.did}",
-    "favourite_category": lambda fact, deed: (
-        f"{fact['share']:.0%} of your recent {deed.deeds} are {_name(fact['category'])}"
+    "similar_to_chosen": lambda fact, phrase: f"goes with {fact['title']}, which you {phrase.did}",
+    "favourite_category": lambda fact, phrase: (
+        f"{fact['share']:.0%} of your recent {phrase.noun} are {_name(fact['category'])}"
     ),
-    "interest": lambda fact, deed: f"fits your latest {deed.deeds}",
-    "people_alike": lambda fact, deed: f"often {_chosen(deed)} by people like you",
-    "on_promotion": lambda fact, deed: (
+    "interest": lambda fact, phrase: f"fits your latest {phrase.noun}",
+    "people_alike": lambda fact, phrase: f"often {_chosen(phrase)} by people like you",
+    "on_promotion": lambda fact, phrase: (
         f"on display or in the leaflet of {fact['stores_share']:.0%} of stores this week"
     ),
-    "popular_now": lambda fact, deed: f"popular now: {fact['users_28d']} people {deed.did} it in the last 28 days",
+    "popular_now": lambda fact, phrase: f"popular now: {fact['users_28d']} people {phrase.did} it in the last 28 days",
     "rule": _rule,
 }
 
 
-def say(evidence: list[Evidence], deed: Deed, most: int = 2) -> str | None:
+def say(evidence: list[Evidence], phrase: EventPhrase, most: int = 2) -> str | None:
     """One sentence from the first ``most`` facts; None where there are none."""
-    words = [WORDS[fact["kind"]](fact, deed) for fact in evidence[:most] if fact.get("action") != "bury"]
+    words = [WORDS[fact["kind"]](fact, phrase) for fact in evidence[:most] if fact.get("action") != "bury"]
     if not words:
         return None
     sentence = "; ".join(words)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zhiyin.recommender.candidates.base import Generator, top_items
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
+from zhiyin.recommender.state.users import Users
 
 SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.catalogue import Integers
 from zhiyin.recommender.explanation import Evidence
 from zhiyin.recommender.features import Candidates
-from zhiyin.recommender.slate import Picked
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.slate.pick import Picked
+from zhiyin.recommender.state.catalogue import Integers
+from zhiyin.recommender.state.users import Users
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.recommender.catalogue import Floats, Integers
 from zhiyin.recommender.features import Candidates
+from zhiyin.recommender.state.catalogue import Floats, Integers
 
 BASE = "base"  # in contributions: what every score starts from
 WORTH_THREADS = 10_000  # rows from which on several threads are faster than one
@@ -47,7 +47,7 @@ class Ranker:
             for row, best in zip(shares, order, strict=True)
         ]
 
-    def worth(
+    def score_drop(
         self, candidates: Candidates, positions: Integers, signals: Mapping[str, Sequence[int]]
     ) -> dict[str, npt.NDArray[np.float64]]:
         """What the candidates at ``positions`` would lose of their score if nothing were known of some features.

@@ -14,15 +14,15 @@ from zhiyin.recommender.bundle import load_bundle
 from zhiyin.recommender.calibration import ACTIVITY, Calibration
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
-from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
-from zhiyin.recommender.explanation import Deed, gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import EventPhrase, gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, propose, users_at_once
-from zhiyin.recommender.item_rules import ItemRules
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.recommender.rules import SlateRules
-from zhiyin.recommender.slate import Picked, Scores, pick
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.slate.item_rules import ItemRules
+from zhiyin.recommender.slate.pick import Picked, Scores, pick
+from zhiyin.recommender.slate.rules import SlateRules
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.state.users import Users
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Recommender:
         return cls(manifest["digest"], manifest, parts.catalogue, state, *models, parts.text, over)
 
     @property
-    def deed(self) -> Deed:
+    def phrase(self) -> EventPhrase:
         """What users do with items in the log that this was trained on."""
-        return Deed.of(self.manifest["event_types"])
+        return EventPhrase.of(self.manifest["event_types"])
 
     @property
     def as_of(self) -> datetime:
@@ -84,13 +84,13 @@ class Recommender:
             users = self.users(rows[start : start + size])
             models = list(self.generators.values())
             candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
-            stranger = ~users.with_history[candidates.user]
-            scores = np.where(stranger, _for_strangers(candidates, len(users)), self.ranker.score(candidates))
+            cold = ~users.with_history[candidates.user]
+            scores = np.where(cold, _cold_user_scores(candidates, len(users)), self.ranker.score(candidates))
             picked = self.pick(candidates, scores, k)
             chance = np.full(len(scores), np.nan)
             if self.calibration:
                 activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
-                chance[~stranger] = self.calibration(scores[~stranger], activity[~stranger])
+                chance[~cold] = self.calibration(scores[~cold], activity[~cold])
             yield Ranked(users, candidates, scores, chance, picked)
 
     def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
@@ -144,7 +144,7 @@ class Recommender:
                     int(ranked.rank[place]),
                     float(ranked.score[position]),
                     None if np.isnan(chance) else chance,
-                    say(facts, self.deed) if explain == "text" else None,
+                    say(facts, self.phrase) if explain == "text" else None,
                     facts,
                     shares[place] if shares and ranked.users.with_history[row] else None,
                 ),
@@ -170,7 +170,7 @@ class Recommender:
         return [] if users.with_history[row] else ["no_history"]
 
 
-def _for_strangers(candidates: Candidates, n_users: int) -> Floats:
+def _cold_user_scores(candidates: Candidates, n_users: int) -> Floats:
     """Of someone without a history the ranker knows nothing: what people alike take, or what is popular now."""
     popular = candidates.columns["popularity_score"]
     alike = candidates.columns.get("people_alike_score", np.full(len(popular), np.nan, np.float32))

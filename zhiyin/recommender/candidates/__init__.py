@@ -1,20 +1,17 @@
 """Candidate generators: one interface (``base``), one file per generator, and the list of those in use."""
 
 from zhiyin.recommender.candidates.base import CandidateGenerator, Context, Generator
-from zhiyin.recommender.candidates.bpr import Bpr
 from zhiyin.recommender.candidates.content import Content
 from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.candidates.item_knn import ItemKnn
 from zhiyin.recommender.candidates.item_to_item import ItemToItem
 from zhiyin.recommender.candidates.kind_demand import KindDemand
-from zhiyin.recommender.candidates.lstm import Lstm
 from zhiyin.recommender.candidates.people_alike import PeopleAlike
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.promotions import Promotions
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
-from zhiyin.recommender.candidates.tifu_knn import TifuKnn
 
 # In the order in which a recommender asks them; their names are feature names of the ranker.
 GENERATORS: tuple[type[CandidateGenerator], ...] = (
@@ -28,7 +25,6 @@ GENERATORS: tuple[type[CandidateGenerator], ...] = (
 
 __all__ = [
     "GENERATORS",
-    "Bpr",
     "CandidateGenerator",
     "Content",
     "Context",
@@ -38,11 +34,9 @@ __all__ = [
     "ItemKnn",
     "ItemToItem",
     "KindDemand",
-    "Lstm",
     "PeopleAlike",
     "PersonalFrequency",
     "Popularity",
     "Promotions",
     "TextNeighbours",
-    "TifuKnn",
 ]

@@ -11,10 +11,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.space import Space
-from zhiyin.recommender.catalogue import Catalogue, Floats, Integers, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import InterestEncoder
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it

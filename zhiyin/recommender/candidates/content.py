@@ -12,9 +12,9 @@ import scipy.sparse as sp
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile
 from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 WORDS = 1_000  # the most frequent of the documents'; the matrices are dense in words and text dimensions
 

@@ -7,9 +7,9 @@ import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 ENTRIES_AT_ONCE = 100_000  # bounds memory: two gathered rows of factors for each
 STEPS = 3  # of conjugate gradients in training, as in implicit; a user is folded in with more

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.interest_encoder import InterestEncoder, lay_rows
-from zhiyin.recommender.nearest import EXACT, REACH, NearestItems, spread
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, lay_sequences
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 ROWS_AT_ONCE = 64  # bounds memory: one row's attention bias takes length x length x heads doubles
 
@@ -50,7 +50,7 @@ class Interest(CandidateGenerator):
     @torch.inference_mode()
     def _interests(self, users: Users) -> Tensor:
         sequence, length = users.sequence, self.encoder.config.length
-        rows = lay_rows(
+        rows = lay_sequences(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
         )
         chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]

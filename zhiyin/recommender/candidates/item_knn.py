@@ -7,9 +7,9 @@ import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency, top_items
 from zhiyin.recommender.candidates.space import Choice, Range, Space
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 ITEMS_AT_ONCE = 1_024  # dense similarities of so many items: 80 MB for a catalogue of 20,000
 K1 = 1.2

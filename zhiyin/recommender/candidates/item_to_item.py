@@ -17,9 +17,9 @@ from zhiyin.recommender.candidates.item_weights import (
     exact_bytes,
 )
 from zhiyin.recommender.candidates.space import Choice, Range, Space
-from zhiyin.recommender.catalogue import Floats, Integers, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, Integers, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 from zhiyin.store import write_arrays
 
 BEST_SELLERS = 4_000  # the matrix is dense: memory and time grow with its square and cube (64 MB, about 3 s)

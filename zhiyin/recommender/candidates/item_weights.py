@@ -8,7 +8,7 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from zhiyin.recommender.catalogue import Floats, Integers
+from zhiyin.recommender.state.catalogue import Floats, Integers
 
 MEMORY_LIMIT = 2 * 2**30  # bytes that an exact fit may take: 13,377 items
 RANK = 256

@@ -5,9 +5,9 @@ from typing import Self
 import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator
-from zhiyin.recommender.catalogue import Catalogue, Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
 
 class KindDemand(Generator):

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, words_of
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, words_of
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 from zhiyin.store import read_json, write_arrays, write_json
 
 

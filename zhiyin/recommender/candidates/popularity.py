@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 from zhiyin.store import read_json, write_json
 
 

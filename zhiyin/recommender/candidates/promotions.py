@@ -4,8 +4,8 @@ import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE
 from zhiyin.recommender.candidates.kind_demand import KindDemand
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.users import Users
 
 
 class Promotions(KindDemand):

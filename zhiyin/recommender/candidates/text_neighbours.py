@@ -6,11 +6,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.catalogue import Floats, ItemState
-from zhiyin.recommender.history import History
-from zhiyin.recommender.nearest import EXACT, REACH, NearestItems, spread
-from zhiyin.recommender.users import Users
+from zhiyin.recommender.state.catalogue import Floats, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 from zhiyin.store import read_json, write_json
 
 

@@ -1,0 +1,239 @@
+"""The leaderboard of a protocol: every model fitted on the same split, judged by the same figures, in one run."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.lab.experiment import Experiment, Facts, Options, Scorer
+from benchmarks.lab.models import fit_model
+from benchmarks.lab.scoring import scored_blocks
+from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
+from training.evaluation.metrics import Values, user_auc
+from training.evaluation.slices import find_slices, score_slices
+from training.interest.train_encoder import train_encoder
+from training.protocols import NextDays, Protocol
+from training.text.encode_items import TextBasis, document_vectors
+from training.text.towers import adapt, distinct_documents, wanted
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_HISTORY, USER_ID
+from zhiyin.recommender.candidates.base import Context, Progress, silent
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
+from zhiyin.recommender.state.history import History, read_interactions
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file
+from zhiyin.warehouse import Marts
+
+FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
+
+
+def make_experiment(
+    settings: Settings,
+    marts: Marts,
+    protocol: Protocol,
+    validation: bool = False,
+    progress: Progress = silent,
+    earlier: int = 0,
+) -> Experiment:
+    """The question that a protocol asks of the published marts; ``validation``: the one before it.
+
+    A text encoder that is to be fine-tuned learns from the log that is left before the ``earlier`` questions on which a
+    ranker will learn.
+
+    Raises:
+        ValueError: the marts end too early, or hold too little.
+    """
+    interactions = read_interactions(marts.path(INTERACTIONS))
+    items = pq.read_table(marts.path(ITEMS))
+    catalogue = Catalogue.of(items, protocol.items(interactions, items))
+    log = History.of(interactions, catalogue, protocol.end(marts.as_of))
+    split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
+    if wanted(settings):
+        taught = split.log
+        for _ in range(earlier):
+            taught = protocol.within.split(taught, catalogue).log
+        encoder = adapt(settings, taught, catalogue, progress)
+        documents, document = distinct_documents(catalogue)
+        vectors = encoder.encode(documents)[document]
+    else:
+        vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
+    text = TextBasis.of(vectors).standardise(vectors)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=_users(marts))
+    return Experiment(protocol, split, context, _facts(marts, catalogue, protocol))
+
+
+def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
+    """Prices and promotions at a moment; none where the log is not cut by time, since they would tell what it hides."""
+
+    def at(moment: float) -> Mapping[str, Floats]:
+        if not isinstance(protocol, NextDays):
+            return {}
+        latest = ", ".join(f"arg_max({name}, {FEATURE_AT}) as {name}" for name in FACTS)
+        with duckdb.connect() as connection:
+            table: pa.Table = connection.sql(
+                f"select {ITEM_ID}, {latest} from read_parquet($1) where epoch({FEATURE_AT}) <= $2 group by {ITEM_ID}",
+                params=[str(marts.path(ITEM_ACTIVITY)), moment],
+            ).to_arrow_table()
+        place = catalogue.index_of(table[ITEM_ID])
+        columns = {name: np.full(len(catalogue), np.nan, np.float32) for name in FACTS}
+        for name, column in columns.items():
+            column[place[place >= 0]] = table[name].to_numpy()[place >= 0]
+        return columns
+
+    return at
+
+
+def _users(marts: Marts) -> Callable[[float], pa.Table]:
+    """What was known of the users at a moment."""
+
+    @cache
+    def at(moment: float) -> pa.Table:
+        with duckdb.connect() as connection:
+            return connection.sql(
+                "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
+                " where epoch(valid_from) <= $2"
+                f" qualify row_number() over (partition by {USER_ID} order by valid_from desc) = 1 order by {USER_ID}",
+                params=[str(marts.path(USER_HISTORY)), moment],
+            ).to_arrow_table()
+
+    return at
+
+
+@dataclass
+class Evaluated:
+    """One model's figures per user [users], its lists [users, 20] with their scores, and what it took."""
+
+    values: dict[str, Values]
+    lists: Integers
+    scores: Floats
+    seconds: float
+    score_seconds: float
+    memory: int
+    sample: Floats = field(repr=False)  # full scores of the first users
+
+    @classmethod
+    def gather(cls, blocks: list[tuple[dict[str, Values], Integers, Floats, Floats]], **took: Any) -> Self:
+        values = {name: np.concatenate([block[0][name] for block in blocks]) for name in blocks[0][0]}
+        lists, scores, sample = (np.concatenate([block[part] for block in blocks]) for part in (1, 2, 3))
+        return cls(values, lists, scores, sample=sample, **took)
+
+
+def evaluate_model(experiment: Experiment, name: str, options: Options, sample: int = 0) -> Evaluated:
+    """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users."""
+    with _peak_memory() as memory:
+        started = time.perf_counter()
+        model = fit_model(name, experiment, options)
+        fitted = time.perf_counter()
+        blocks = [*_lists(experiment, model, sample)]
+        done = time.perf_counter()
+    return Evaluated.gather(blocks, seconds=fitted - started, score_seconds=done - fitted, memory=memory())
+
+
+def _lists(
+    experiment: Experiment, model: Scorer, sample: int
+) -> "Sequence[tuple[dict[str, Values], Integers, Floats, Floats]]":
+    split, context = experiment.split, experiment.context
+    buyers = owners(split.log)
+    blocks = []
+    for block in scored_blocks(experiment, model):
+        lists, best = block.lists(max(KS))
+        values = accuracy(lists, block.relevant, block.relevant.sum(axis=1))
+        values["auc"] = user_auc(block.scores, block.relevant, block.eligible)
+        values |= character(lists, block.users, buyers, split.log.n_users, context.catalogue, context.text)
+        # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
+        values["scored"] = (np.isfinite(block.scores) & block.eligible).sum(axis=1) / block.eligible.sum(axis=1)
+        blocks.append((values, lists, best, block.scores[: max(sample - block.start, 0)]))
+    return blocks
+
+
+def summarise(judged: Mapping[str, Evaluated], experiment: Experiment) -> dict[str, Any]:
+    """Of each model: mean and 95 % interval of every figure, coverage, seconds and memory; the paired difference in
+    NDCG@10 of the best from every other; and the slices."""
+    split = experiment.split
+    models: dict[str, Any] = {}
+    for name, each in judged.items():
+        facts = summary(each.values, each.lists, split.candidates)
+        facts["scored"] = float(each.values["scored"].mean())
+        facts |= {"fit_seconds": each.seconds, "score_seconds": each.score_seconds, "peak_memory_bytes": each.memory}
+        models[name] = facts
+    ndcg = {name: each.values["ndcg@10"] for name, each in judged.items()}
+    best = max(models, key=lambda name: models[name]["ndcg@10"]["mean"])
+    gaps = paired(ndcg[best], {name: values for name, values in ndcg.items() if name != best})
+    moment = experiment.items(split).at
+    slices = find_slices(split.log, split.user, split.at, moment, experiment.context.catalogue, split.true_item)
+    lists = {name: (ndcg[name], each.lists) for name, each in judged.items()}
+    judged_slices = score_slices(slices, lists, split.true_user, split.true_item)
+    return {"models": models, "best": best, "best_less_other": gaps, "slices": judged_slices}
+
+
+def export_lists(path: Path, judged: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
+    """Write every model's lists (model, user_id, item_id, rank, score) in the dataset's own identifiers (``raw``)."""
+    tables = []
+    for name, each in judged.items():
+        user, place = np.nonzero(each.lists >= 0)
+        columns = _named(experiment, raw, user, each.lists[user, place])
+        columns |= {"rank": pa.array(place + 1), "score": pa.array(each.scores[user, place])}
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
+    _write(path, pa.concat_tables(tables))
+
+
+def export_scores(path: Path, judged: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
+    """Write the full scores of the sampled users (model, user_id, item_id, score); no row: no candidate."""
+    tables = []
+    for name, each in judged.items():
+        user, item = np.nonzero(each.sample > -np.inf)
+        columns = _named(experiment, raw, user, item) | {"score": pa.array(each.sample[user, item])}
+        tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))
+    _write(path, pa.concat_tables(tables))
+
+
+def _named(experiment: Experiment, raw: Mapping[str, str], user: Integers, item: Integers) -> dict[str, pa.Array]:
+    split = experiment.split
+    ids = pa.array([raw.get(split.log.user_ids[index], split.log.user_ids[index]) for index in split.user])
+    items = pa.array(experiment.context.catalogue.item_ids)
+    return {USER_ID: ids.take(pa.array(user)), ITEM_ID: items.take(pa.array(item))}
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as temporary:
+        if path.suffix == ".csv":
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(table, temporary)
+        else:
+            pq.write_table(table, temporary)
+
+
+@contextmanager
+def _peak_memory() -> "Any":
+    """Yields a function that says the most bytes this process held since, sampled 20 times a second, and with it those
+    that it started, looked up once a second."""
+    process, stop = psutil.Process(), threading.Event()
+    peak = [process.memory_info().rss]
+
+    def watch() -> None:
+        ticks, started = 0, 0
+        while not stop.wait(0.05):
+            if ticks % 20 == 0:
+                with suppress(psutil.NoSuchProcess):
+                    started = sum(child.memory_info().rss for child in process.children())
+            ticks += 1
+            peak[0] = max(peak[0], process.memory_info().rss + started)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    said: Callable[[], int] = lambda: peak[0]  # noqa: E731
+    try:
+        yield said
+    finally:
+        stop.set()
+        watcher.join()

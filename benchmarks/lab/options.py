@@ -1,0 +1,76 @@
+"""Which question of which protocol: the options that `zhiyin benchmark` and `zhiyin tune` share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zhiyin.clock import Clock
+from zhiyin.contract import MIN_ITEM_INTERACTIONS
+
+if TYPE_CHECKING:
+    from training.protocols import Protocol
+    from zhiyin.warehouse import Marts
+
+PROTOCOLS = ("next_days", "leave_one_out", "cold_items", "cold_users")
+
+ProtocolName = Annotated[str, typer.Option("--protocol", metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")]
+Cut = Annotated[
+    str | None, typer.Option(metavar="DATE", help="next_days: where the days begin; default: the last ones.")
+]
+Days = Annotated[int, typer.Option(min=1, help="next_days, cold_users: how many.")]
+Least = Annotated[int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")]
+Take = Annotated[
+    str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
+]
+Known = Annotated[int, typer.Option(min=0, help="cold_users: baskets of theirs that are known.")]
+DAYS, LEAST, TAKE, KNOWN = 14, MIN_ITEM_INTERACTIONS, "all", 0
+
+
+@dataclass(frozen=True)
+class ChosenProtocol:
+    """A protocol as asked; ``kind``: its name in tables, files and settings."""
+
+    protocol: Protocol
+    kind: str
+
+
+def check_protocol(name: str, take: str) -> None:
+    """A misspelt protocol is said before anything is loaded."""
+    if name not in PROTOCOLS or take not in ("all", "new"):
+        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
+
+
+def choose_protocol(
+    name: str, marts: Marts, cut: str | None, days: int, least: int, take: str, known: int = KNOWN
+) -> ChosenProtocol:
+    """The protocol that the options describe."""
+    from training.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
+
+    if name == "next_days":
+        moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
+        return ChosenProtocol(NextDays(moment, days, take == "all", least), f"{name}_{take}")
+    if name == "cold_users":
+        return ChosenProtocol(ColdUsers(known, days=days), f"{name}_{known}")
+    return ChosenProtocol(LeaveOneOut() if name == "leave_one_out" else ColdItems(), name)
+
+
+def progress_of(name: str) -> Any:
+    """Progress on one line of stderr: rewritten on a terminal, every fourth in a log."""
+    last: dict[str, Any] = {"share": -1.0, "step": ""}
+
+    def tell(step: str, done: float, note: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{name}: {step} {done:4.0%} {note}")
+            if done >= 1:
+                sys.stderr.write("\r\x1b[K")
+        elif step != last["step"] or done - last["share"] >= 0.25 or done >= 1:
+            last.update(share=done, step=step)
+            sys.stderr.write(f"{name}: {step} {done:4.0%} {note}\n")
+        sys.stderr.flush()
+
+    return tell

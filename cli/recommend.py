@@ -1,0 +1,28 @@
+"""Ask the champion for one user's list, without the service: the same bundle, the same online row, the same list."""
+
+from pathlib import Path
+
+from zhiyin import registry
+from zhiyin.pseudonym import load_key, pseudonymise
+from zhiyin.recommender.lists import Slate
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.slate.rules import read_rules
+from zhiyin.settings import Settings
+
+
+def recommend_for(settings: Settings, user: str, k: int) -> Slate:
+    """The champion's list, with reasons, for a user by the caller's own id.
+
+    Raises:
+        FileNotFoundError: there is no champion yet.
+    """
+    from feature_repo import OnlineStates
+
+    champion = registry.champion(settings)
+    if champion is None:
+        raise FileNotFoundError("there is no champion yet: run the pipeline first, with `zhiyin run --as-of DATE`")
+    pseudonym = pseudonymise(load_key(settings.pseudonym_key), user)
+    state = OnlineStates(settings).user(pseudonym) or {"user_id": pseudonym}
+    recommender = Recommender.load(Path(champion["bundle"]), read_rules(settings.rules))
+    (slate,) = recommender.recommend([state], k=k, explain="text")
+    return slate

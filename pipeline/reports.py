@@ -1,0 +1,69 @@
+"""The reports of a run: every path below ``reports/<as_of>/``, and what the steps write and read there."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from training.evaluation.gate import Decision
+from training.evaluation.leaderboard import Evaluation
+from training.evaluation.page import leaderboard_page
+from zhiyin.clock import Clock
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file, read_json, write_json
+
+
+@dataclass(frozen=True)
+class RunReports:
+    """The reports of the run of one ``as_of``."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> "RunReports":
+        return cls(settings.reports / clock.date)
+
+    def leaderboard_path(self, digest: str) -> Path:
+        """The evaluation of a bundle as JSON; the page beside it has the same name."""
+        return self.folder / f"leaderboard-{digest[:12]}.json"
+
+    @property
+    def decision_path(self) -> Path:
+        return self.folder / "gate.json"
+
+    @property
+    def review_path(self) -> Path:
+        """The page that leads to the reports of the run."""
+        return self.folder / "index.html"
+
+    def write_leaderboard(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Keep an evaluation: ``leaderboard-<digest>.json``, the same as a page, and as Parquet every user's figure
+        (``users-<digest>``), the lists (``lists-<digest>``) and what was right (``truth-<digest>``).
+
+        Returns what the JSON holds: the report, with the paths of the three tables as ``<table>_file``.
+        """
+        report = dict(evaluation.report)
+        digest = report["bundle"][:12]
+        for kind, table in evaluation.tables.items():
+            path = self.folder / f"{kind}-{digest}.parquet"
+            with atomic_file(path) as temporary:
+                pq.write_table(table, temporary)
+            report[f"{kind}_file"] = str(path)
+        path = self.leaderboard_path(digest)
+        write_json(path, report)
+        with atomic_file(path.with_suffix(".html")) as temporary:
+            temporary.write_text(leaderboard_page(report))
+        return report
+
+    def leaderboard(self, digest: str) -> dict[str, Any] | None:
+        """What the evaluation of a bundle said; None where it was not evaluated in this run."""
+        path = self.leaderboard_path(digest)
+        return dict(read_json(path)) if path.is_file() else None
+
+    def write_decision(self, decision: Decision) -> None:
+        write_json(self.decision_path, asdict(decision))
+
+    def decision(self) -> Decision | None:
+        """What the gate decided; None where it has not."""
+        return Decision(**read_json(self.decision_path)) if self.decision_path.is_file() else None

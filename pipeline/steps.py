@@ -1,0 +1,217 @@
+"""The steps of the pipeline, each a call that needs nothing but settings and clock.
+
+The DAG's tasks and ``zhiyin step`` run the same functions. What a step hands on lies on disk, under a manifest.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from zhiyin.clock import Clock
+from zhiyin.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def log_progress(stage: str, share: float, words: str) -> None:
+    """Progress of long work, as log lines: what Airflow's UI and a terminal both show."""
+    log.info("%s %3.0f %%: %s", stage, 100 * share, words)
+
+
+def land(settings: Settings, clock: Clock) -> Any:
+    """Raw tables into the lake, a Parquet file a day; a day that is there unchanged is left alone."""
+    from zhiyin.landing import land
+
+    return land(settings, clock)
+
+
+def build(settings: Settings, clock: Clock) -> None:
+    """One ``dbt build`` of the whole warehouse (in the DAG, Cosmos runs it with a task per model)."""
+    from zhiyin.warehouse import build
+
+    build(settings, clock)
+
+
+def publish(settings: Settings, clock: Clock) -> Any:
+    """The marts out of the warehouse as Parquet under one version, then the pointer to it."""
+    from zhiyin.warehouse import publish
+
+    return publish(settings, clock)
+
+
+def document(settings: Settings, clock: Clock) -> Any:
+    """dbt's documentation of the warehouse, which the docs server shows."""
+    from zhiyin.warehouse import document
+
+    return document(settings, clock)
+
+
+def features(settings: Settings, clock: Clock) -> Any:
+    """Feast: views from the dbt manifest, online materialization, point-in-time states, parity of the two stores."""
+    import feature_repo
+
+    feature_repo.apply(settings)
+    feature_repo.materialize(settings, clock)
+    states = feature_repo.read_offline(settings, clock)
+    feature_repo.verify_parity(settings, clock)
+    return states
+
+
+def finetune(settings: Settings, clock: Clock) -> Any:
+    """By hand: a new text encoder, fine-tuned and made smaller as the settings ask; later runs encode with it."""
+    from training.text.towers import make_tower
+    from zhiyin.warehouse import current
+
+    return make_tower(settings, clock, current(settings), log_progress)
+
+
+def encode(settings: Settings, clock: Clock) -> Any:
+    """Item documents through the sentence encoder: only those not in the cache.
+
+    Where the settings ask for a fine-tuned or smaller encoder, the first run makes it and later ones go on with it.
+    """
+    from feature_repo import write_item_embedding
+    from training.text.encode_items import encode_items
+    from training.text.towers import find_tower
+    from zhiyin.warehouse import current
+
+    tower = find_tower(settings, clock) or str(finetune(settings, clock))
+    report = encode_items(settings, current(settings), tower, log_progress)
+    write_item_embedding(settings, report.encoder)
+    return report
+
+
+def train(settings: Settings, clock: Clock) -> Any:
+    """Candidate generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
+    from training.tracking import tracked
+    from training.train import train
+    from zhiyin.registry import nominate
+    from zhiyin.warehouse import current
+
+    marts = current(settings)
+    with tracked(settings, clock, marts) as run:
+        bundle = train(settings, clock, marts, settings.states / clock.date, log_progress, run.record)
+        run.bundle = bundle
+    nominate(settings, bundle.name, clock)
+    return bundle
+
+
+def evaluate(settings: Settings, clock: Clock) -> None:
+    """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
+    from pipeline.reports import RunReports
+    from training.evaluation import evaluate
+    from training.tracking import track_evaluation
+    from zhiyin.registry import challenger, champion
+    from zhiyin.warehouse import current
+
+    marts, states = current(settings), settings.states / clock.date
+    ours, reigning = challenger(settings, clock), champion(settings)
+    reports = RunReports.of(settings, clock)
+    judged = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
+    track_evaluation(settings, ours, reports.write_leaderboard(judged))
+    if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
+        theirs = settings.bundles / reigning["digest"]
+        # The gate needs no more than the whole.
+        reports.write_leaderboard(evaluate(settings, clock, marts, states, theirs, log_progress, alone=False))
+
+
+def gate(settings: Settings, clock: Clock) -> bool:
+    """Refuse a challenger that does not beat the baselines or is significantly worse than the champion.
+
+    The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
+    """
+    from pipeline.reports import RunReports
+    from training.evaluation import gate
+    from zhiyin.registry import challenger, champion
+
+    reports = RunReports.of(settings, clock)
+    ours, reigning = challenger(settings, clock), champion(settings)
+    ours_judged, theirs_judged = reports.leaderboard(ours), None
+    if ours_judged is None:
+        raise ValueError(f"the challenger {ours[:12]} has not been evaluated as of {clock.date}: run the step evaluate")
+    if reigning and reigning["digest"] != ours:
+        theirs_judged = reports.leaderboard(reigning["digest"])
+        if theirs_judged is None:
+            raise ValueError(
+                f"the champion is of {reigning['promoted_at_as_of'][:10]}, later than {clock.date}: "
+                "it has seen the days it would be judged on; roll back first to promote an earlier model"
+            )
+    decision = gate(ours_judged, theirs_judged)
+    reports.write_decision(decision)
+    for reason in decision.reasons:
+        log.info("%s", reason)
+    return decision.promote
+
+
+def package(settings: Settings, clock: Clock) -> Any:
+    """The challenger into the BentoML model store, and a bento that serves it anywhere."""
+    from bento.packaging import package
+    from zhiyin.registry import challenger
+
+    return package(settings, challenger(settings, clock))
+
+
+def promote(settings: Settings, clock: Clock) -> Any:
+    """Move the champion pointer to the challenger, which the gate must have let through; the service follows it."""
+    from pipeline.reports import RunReports
+    from zhiyin.registry import challenger, promote
+
+    ours, decision = challenger(settings, clock), RunReports.of(settings, clock).decision()
+    if decision is None or decision.challenger != ours:
+        raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
+    if not decision.promote:
+        raise ValueError(f"the gate refused the challenger {ours[:12]}: {'; '.join(decision.reasons)}")
+    return promote(settings, ours, clock)
+
+
+def embed(settings: Settings, clock: Clock) -> Any:
+    """Where the champion places each user among the items, into the feature store: as of the run, and online."""
+    import pyarrow.parquet as pq
+
+    from feature_repo import write_user_interest
+    from zhiyin.contract import FEATURE_AT
+    from zhiyin.recommender.recommender import Recommender
+    from zhiyin.registry import champion
+
+    reigning = champion(settings)
+    if reigning is None:
+        log.info("there is no champion yet")
+        return None
+    now = pq.read_table(settings.states / clock.date / "users.parquet", filters=[(FEATURE_AT, "=", clock.as_of)])
+    recommender = Recommender.load(settings.bundles / reigning["digest"])
+    return write_user_interest(settings, clock, recommender.interests(now))
+
+
+def report(settings: Settings, clock: Clock) -> Any:
+    """Evidently: data quality, drift against the reference window, and the ranking report."""
+    from monitoring import report
+    from pipeline.reports import RunReports
+    from zhiyin.registry import challenger
+
+    try:
+        evaluation = RunReports.of(settings, clock).leaderboard(challenger(settings, clock))
+    except FileNotFoundError as missing:
+        log.info("no evaluation to review: %s", missing)
+        evaluation = None
+    return report(settings, clock, evaluation)
+
+
+IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
+    *(land, build, publish, document, features, encode),
+    *(train, evaluate, gate, package, promote, embed, report),
+)
+STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
+
+
+def run_step(name: str, settings: Settings, clock: Clock) -> Any:
+    """Run one step; its start and seconds are appended to ``steps.jsonl`` (see benchmarks/pipeline.py)."""
+    started = time.time()
+    result = STEPS[name](settings, clock)
+    took = {"step": name, "as_of": clock.date, "started": started, "seconds": time.time() - started}
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / "steps.jsonl").open("a") as file:
+        file.write(json.dumps(took) + "\n")
+    log.info("%s took %.1f s", name, took["seconds"])
+    return result

@@ -1,0 +1,1 @@
+"""Training of the interest encoder, on one machine or several."""

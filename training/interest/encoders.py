@@ -1,0 +1,129 @@
+"""The interest encoders of a run, each started from the latest one that was fitted strictly before it.
+
+Kept by run, so that the next one need not learn again: ``<as_of>/basis.safetensors`` (of the text vectors),
+``<as_of>/<cut>/`` (the encoder, and the items of its catalogue) and ``<as_of>/manifest.json``.
+"""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from training.interest.train_encoder import LoopConfig, Start, train_encoder
+from training.text.encode_items import TextBasis
+from zhiyin.clock import Clock
+from zhiyin.contract import ITEM_ID
+from zhiyin.recommender.bundle import read_table, write_table
+from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
+from zhiyin.recommender.state.catalogue import Floats
+from zhiyin.recommender.state.history import History
+from zhiyin.settings import Settings
+from zhiyin.store import MANIFEST, atomic_folder, verify_manifest, write_manifest
+
+BASIS = "basis.safetensors"
+ITEMS = "items.arrow"
+FORMAT = 2  # of the network's parameters: encoders of another one are not gone on from
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fitted encoder and the ids of its items [items]."""
+
+    encoder: InterestEncoder
+    item_ids: pa.Array
+
+
+class Encoders:
+    """Fits the encoders of one run.
+
+    ``unfinished``: folder of the checkpoints, from which a run that was killed goes on; they leave with ``save``.
+    ``basis``: of the text vectors that they read. ``origin``: digest of the earlier run's encoders from which these go
+    on, None where they start from nothing; with the data it decides what they learn.
+    """
+
+    def __init__(
+        self,
+        basis: TextBasis,
+        loop: LoopConfig,
+        origin: str | None = None,
+        earlier: dict[str, Kept] | None = None,
+        unfinished: Path | None = None,
+    ) -> None:
+        self.basis = basis
+        self.loop = loop
+        self._unfinished = unfinished
+        self.origin = origin
+        self._earlier = earlier or {}  # by the day of the cut
+        self._fitted: dict[str, Kept] = {}
+
+    @classmethod
+    def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
+        """Those that go on from the latest run before ``clock``.
+
+        From nothing without such a run, with ``settings.warm_start`` off, or where that run's documents went through
+        another text encoder (digest ``text_encoder``) or its encoders had another shape. ``vectors``: float32
+        [items, d], the documents' vectors of now.
+        """
+        unfinished = _unfinished(settings, clock)
+        runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
+        loop = LoopConfig(least_steps=settings.encoder_steps)
+        if not settings.warm_start or not runs:
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        folder = runs[-1]
+        manifest = verify_manifest(folder)
+        if manifest.get("format") != FORMAT:
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        basis = TextBasis.load(folder / BASIS)
+        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
+        same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
+        if manifest["text_encoder"] != text_encoder or not same_shape:
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        return cls(basis, loop, manifest["digest"], earlier, unfinished)
+
+    def fit(self, history: History, context: Context) -> InterestEncoder:
+        """An encoder of the log, started from the latest that saw nothing at or after its cut."""
+        cut, known = _day(history.cut), self._earlier | self._fitted
+        start = None
+        if earlier := [day for day in known if day < cut]:
+            kept = known[max(earlier)]
+            start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
+        checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
+        encoder = train_encoder(history, context, loop=self.loop, start=start, checkpoint=checkpoint)
+        self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
+        return encoder
+
+    def save(self, settings: Settings, clock: Clock, text_encoder: str) -> None:
+        """Keep what this run fitted, for the next one."""
+        with atomic_folder(settings.encoders / clock.date, replace=True) as folder:
+            self.basis.save(folder / BASIS)
+            for cut, kept in self._fitted.items():
+                (folder / cut).mkdir()
+                kept.encoder.save(folder / cut)
+                write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
+            facts = {"cuts": list(self._fitted), "text_encoder": text_encoder, "origin": self.origin}
+            write_manifest(folder, format=FORMAT, **facts)
+        shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
+
+
+def _unfinished(settings: Settings, clock: Clock) -> Path:
+    return settings.encoders / f".{clock.date}.unfinished"
+
+
+def _load(folder: Path, basis: TextBasis) -> Kept:
+    """An encoder to start from; its own text vectors are not kept, and not needed."""
+    item_ids = read_table(folder / ITEMS)[ITEM_ID].combine_chunks()
+    nothing = np.zeros((len(item_ids), basis.axes.shape[1]), np.float32)
+    return Kept(InterestEncoder.load(folder, nothing), item_ids)
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+def _moment(day: str) -> float:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()

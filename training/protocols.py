@@ -1,0 +1,202 @@
+"""Protocols: what of a log models may learn from, what they are then asked, and what the right answer was.
+
+A protocol holds out the end of a log, so it can be applied to what it left: that gives the validation window, and
+applied again the windows on which a ranker learns. What settings are chosen on is thus never the test window.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.data import eligible_at
+from zhiyin.contract import ITEM_ID, MIN_ITEM_INTERACTIONS
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
+from zhiyin.recommender.state.history import History
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One question of a protocol.
+
+    ``log``: all that a model may know. ``user`` [users]: who is asked for, indices of ``log.user_ids``, ascending;
+    ``at`` [users]: when, in epoch seconds. ``true_user`` (a place in ``user``) and ``true_item``: the distinct pairs of
+    the answer, ascending. ``candidates``: bool [items]. ``repeats``: whether a list may hold what its user already has.
+    """
+
+    log: History
+    user: Integers
+    at: npt.NDArray[np.float64]
+    true_user: Integers
+    true_item: Integers
+    candidates: Mask
+    repeats: bool
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def relevant(self) -> Integers:
+        """How many items each user's answer holds [users]."""
+        return np.bincount(self.true_user, minlength=len(self))
+
+
+class Protocol(ABC):
+    """How a log is split; ``repeats`` as in ``Split``."""
+
+    name: ClassVar[str]
+    repeats: bool = False
+
+    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
+        """Ids of the items that take part: here, the whole catalogue."""
+        return sorted(str(item) for item in pc.unique(items[ITEM_ID]).to_pylist())
+
+    def end(self, as_of: datetime) -> datetime:
+        """Events before this moment take part, in the log or in the answer."""
+        return as_of
+
+    @abstractmethod
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        """Hold out the end of a log.
+
+        Raises:
+            ValueError: nothing is left to answer, or to learn from.
+        """
+
+    def validation(self, log: History, catalogue: Catalogue) -> Split:
+        """The question on which settings are chosen: as ``split``, within what ``split`` leaves to learn from."""
+        return self.within.split(self.split(log, catalogue).log, catalogue)
+
+    @property
+    def within(self) -> "Protocol":
+        """The protocol as it is asked again within what a question leaves."""
+        return self
+
+
+@dataclass(frozen=True)
+class NextDays(Protocol):
+    """What users take in the ``days`` from ``cut`` on, of the items with at least ``least`` events before it.
+
+    ``repeats`` (`all`) or only what they did not have before (`new`), which their lists then leave out.
+    """
+
+    cut: datetime
+    days: int = 14
+    repeats: bool = True
+    least: int = MIN_ITEM_INTERACTIONS
+    name = "next_days"
+
+    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
+        return [str(item) for item in eligible_at(interactions, self.cut, self.least).to_pylist()]
+
+    def end(self, as_of: datetime) -> datetime:
+        end = self.cut + timedelta(days=self.days)
+        if end > as_of:
+            raise ValueError(
+                f"the {self.days} days from {self.cut:%Y-%m-%d} end after {as_of:%Y-%m-%d}, the as_of of the published "
+                f"marts; publish later ones, or choose a cut until {as_of - timedelta(days=self.days):%Y-%m-%d}"
+            )
+        return end
+
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        cut = log.cut - self.days * SECONDS_PER_DAY
+        before = log.before(datetime.fromtimestamp(cut, UTC))
+        candidates = before.item_counts >= self.least
+        after = log.where((log.at >= cut) & candidates[log.item])
+        return _split(before, after, np.full(log.n_users, cut), candidates, self.repeats)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(Protocol):
+    """The last event of every user who has at least two; without ``repeats`` lists leave out what the user has."""
+
+    repeats: bool = False
+    name = "leave_one_out"
+
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        last = np.r_[log.user[1:] != log.user[:-1], True][: len(log)]
+        last &= (np.bincount(log.user, minlength=log.n_users) > 1)[log.user]
+        held, left = log.where(last), log.where(~last)
+        at = np.zeros(log.n_users)
+        at[held.user] = held.at
+        return _split(left, held, at, np.ones(log.n_items, bool), self.repeats)
+
+
+@dataclass(frozen=True)
+class ColdItems(Protocol):
+    """A random ``share`` of the items never enters the log; lists rank these alone.
+
+    The answer: their events among the last ``late`` of all events. Items are drawn in the order of their ids, numbers
+    as numbers.
+    """
+
+    share: float = 0.1
+    late: float = 0.2
+    seed: int = 0
+    of_present: bool = False  # draw from the items with an event: so that none is drawn again
+    name = "cold_items"
+
+    @property
+    def within(self) -> Protocol:
+        return replace(self, of_present=True)
+
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        present = np.flatnonzero((log.item_counts > 0) | (not self.of_present))
+        names = [catalogue.item_ids[item] for item in present]
+        order = np.argsort([int(name) for name in names] if all(map(str.isdigit, names)) else names)
+        count = round(self.share * len(present))
+        cold = np.zeros(log.n_items, bool)
+        cold[np.random.default_rng(self.seed).choice(present[order], count, replace=False)] = True
+        late = np.zeros(len(log), bool)
+        late[np.argsort(log.at, kind="stable")[int((1 - self.late) * len(log)) :]] = True
+        end = np.full(log.n_users, log.at.max(initial=0.0))
+        return _split(log.where(~cold[log.item]), log.where(cold[log.item] & late), end, cold, self.repeats)
+
+
+@dataclass(frozen=True)
+class ColdUsers(Protocol):
+    """A random ``share`` of the users, of whom the log holds the first ``known`` baskets alone: none, or a session.
+
+    The answer: what each takes in the ``days`` after; what they took in the session their lists leave out. When they
+    are asked, the log of all others is whole. Users are drawn from those with more baskets, in the order of their ids.
+    """
+
+    known: int = 0
+    share: float = 0.1
+    days: int = 14
+    seed: int = 0
+    name = "cold_users"
+
+    def split(self, log: History, catalogue: Catalogue) -> Split:
+        opens = np.r_[True, (log.basket[1:] != log.basket[:-1]) | (log.user[1:] != log.user[:-1])][: len(log)]
+        nth = np.cumsum(opens)
+        nth -= (nth - opens)[np.searchsorted(log.user, log.user)]  # from 1, within a user
+        enough = np.unique(log.user[nth > self.known])
+        enough = enough[np.argsort([log.user_ids[user] for user in enough])]
+        cold = np.zeros(log.n_users, bool)
+        cold[np.random.default_rng(self.seed).choice(enough, round(self.share * len(enough)), replace=False)] = True
+        held = cold[log.user] & (nth > self.known)
+        at = np.full(log.n_users, np.inf)
+        np.minimum.at(at, log.user[held], log.at[held])
+        asked = held & (log.at < at[log.user] + self.days * SECONDS_PER_DAY)
+        left = log.where(~held)
+        return _split(left, log.where(asked), at, np.ones(log.n_items, bool), self.repeats)
+
+
+def _split(left: History, held: History, at: npt.NDArray[np.float64], candidates: Mask, repeats: bool) -> Split:
+    """The question whose answer is what ``held`` holds of the candidates."""
+    n = left.n_items
+    pairs = np.unique((held.user * n + held.item)[candidates[held.item]])
+    if not repeats:
+        pairs = np.setdiff1d(pairs, left.user * n + left.item)
+    if not len(pairs) or not len(left):
+        raise ValueError("the protocol leaves nothing to answer or to learn from: too little data")
+    user, true_user = np.unique(pairs // n, return_inverse=True)
+    return Split(left, user, at[user], true_user, pairs % n, candidates, repeats)

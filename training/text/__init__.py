@@ -1,0 +1,1 @@
+"""The text encoder: document vectors, fine-tuning and distillation."""

@@ -1,0 +1,1 @@
+"""The slate: from ranked candidates to a list, under a shop's rules."""

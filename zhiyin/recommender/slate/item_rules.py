@@ -1,0 +1,76 @@
+"""Slate rules over one catalogue: which rule holds for which item, as arrays."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zhiyin.recommender.slate.rules import Rule, SlateRules
+from zhiyin.recommender.state.catalogue import Catalogue, Integers
+
+Mask = npt.NDArray[np.bool_]
+SELECTORS = {"items": "item_id", "categories": "category", "brands": "brand"}  # field of a rule -> catalogue column
+
+
+@dataclass(frozen=True)
+class ItemRules:
+    """``holds``: bool [rules, items]; ``unknown``: what rules name and the catalogue does not hold, by rule."""
+
+    rules: SlateRules
+    holds: Mask
+    unknown: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, rules: SlateRules, catalogue: Catalogue) -> "ItemRules":
+        holds = np.ones((len(rules.rule), len(catalogue)), bool)
+        unknown: dict[str, list[str]] = {}
+        for row, rule in enumerate(rules.rule):
+            for field, column in SELECTORS.items():
+                if (names := getattr(rule, field)) is not None:
+                    values = catalogue.table[column].cast(pa.string())
+                    holds[row] &= np.asarray(pc.is_in(values, value_set=pa.array(names, pa.string())))
+                    absent = pc.invert(pc.is_in(pa.array(names, pa.string()), value_set=values.combine_chunks()))
+                    if lost := pa.array(names, pa.string()).filter(absent).to_pylist():
+                        unknown.setdefault(rule.name, []).extend(lost)
+        return cls(rules, holds, unknown)
+
+    def _any(self, action: str) -> Mask:
+        rows = [row for row, rule in enumerate(self.rules.rule) if rule.action == action]
+        return np.asarray(self.holds[rows].any(axis=0))
+
+    @cached_property
+    def excluded(self) -> Mask:
+        return self._any("exclude")
+
+    @cached_property
+    def buried(self) -> Mask:
+        return self._any("bury")
+
+    @cached_property
+    def lift(self) -> Integers:
+        """Places up [items]; boosts of several rules add up."""
+        places = np.array([rule.places or 0 for rule in self.rules.rule], np.int64)
+        return np.asarray(places @ self.holds)
+
+    @cached_property
+    def pins(self) -> list[tuple[int, Rule]]:
+        """Row and rule of every pin, by position."""
+        pins = [(row, rule) for row, rule in enumerate(self.rules.rule) if rule.action == "pin"]
+        return sorted(pins, key=lambda pin: pin[1].position or 0)
+
+    @cached_property
+    def always(self) -> Integers:
+        """Items that a pin names by their id: candidates of every user, whoever proposes them."""
+        rows = [row for row, rule in self.pins if rule.items is not None]
+        return np.flatnonzero(self.holds[rows].any(axis=0) & ~self.excluded)
+
+    def facts(self, item: int, pin: int, by_score: int) -> Iterable[dict[str, Any]]:
+        """What moved an item of a list: ``pin`` is the row of its pin or -1, ``by_score`` its place without rules."""
+        for row, rule in enumerate(self.rules.rule):
+            if row == pin or (rule.action in ("boost", "bury") and pin < 0 and self.holds[row, item]):
+                yield {"kind": "rule", "rule": rule.name, "action": rule.action, "rank_by_score": by_score}

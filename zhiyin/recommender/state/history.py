@@ -1,0 +1,102 @@
+"""The interaction log as flat arrays: what a candidate model is fitted on."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
+
+COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "basket_id", OCCURRED_AT]
+
+
+def read_interactions(path: Path) -> pa.Table:
+    """The columns of the interactions mart that models read, ids dictionary-encoded."""
+    return pq.read_table(path, columns=COLUMNS, read_dictionary=[USER_ID, ITEM_ID, "basket_id"])
+
+
+def event_type_codes(types: pa.Array | pa.ChunkedArray) -> Integers:
+    """Each type's place in the contract, from 1; 0 for a type that the contract does not know."""
+    codes = pc.index_in(types.cast(pa.string()), value_set=pa.array(EVENT_TYPES, pa.string()))
+    return np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+
+
+@dataclass(frozen=True)
+class History:
+    """Interactions with items of one catalogue, ordered by user, time, basket and item.
+
+    ``user``, ``item``, ``basket`` are indices; ``user_ids`` names the users; ``at`` is in epoch seconds; every event
+    lies before ``cut``.
+    """
+
+    user: Integers
+    item: Integers
+    basket: Integers
+    type: Integers  # as in ``Users``
+    value: Floats
+    at: npt.NDArray[np.float64]
+    user_ids: list[str]
+    n_items: int
+    cut: float
+
+    @classmethod
+    def of(cls, interactions: pa.Table, catalogue: Catalogue, cut: datetime) -> "History":
+        """Events before ``cut``; events on items outside the catalogue are left out."""
+        users = interactions[USER_ID].cast(pa.string()).combine_chunks().dictionary_encode()
+        user = np.asarray(users.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
+        items = interactions[ITEM_ID].cast(pa.string()).combine_chunks().dictionary_encode()
+        item = catalogue.index_of(items.dictionary)[items.indices.to_numpy(zero_copy_only=False)]
+        # An event outside any basket stands for itself.
+        baskets = interactions["basket_id"].cast(pa.string()).combine_chunks().dictionary_encode()
+        basket = np.asarray(pc.fill_null(baskets.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+        basket = np.where(basket < 0, len(baskets.dictionary) + np.arange(len(basket)), basket)
+        event_type = event_type_codes(interactions["event_type"])
+        value = pc.cast(interactions["value"], pa.float32()).to_numpy(zero_copy_only=False)
+        at = epoch_seconds(interactions[OCCURRED_AT])
+        keep = np.flatnonzero((item >= 0) & (at < cut.timestamp()))
+        # A basket has one moment, its first, so that its items tie and their order says nothing.
+        opened = np.full(int(basket.max(initial=-1)) + 1, np.inf)
+        np.minimum.at(opened, basket[keep], at[keep])
+        keep = keep[np.lexsort((item[keep], basket[keep], opened[basket[keep]], user[keep]))]
+        return cls(
+            user[keep],
+            item[keep],
+            basket[keep],
+            event_type[keep],
+            value[keep],
+            opened[basket[keep]],
+            [str(name) for name in users.dictionary.to_pylist()],
+            len(catalogue),
+            cut.timestamp(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    def before(self, cut: datetime) -> "History":
+        """The same log up to an earlier cut."""
+        moment = cut.timestamp()
+        if moment > self.cut:
+            raise ValueError(f"this history ends at {datetime.fromtimestamp(self.cut)}, before {cut.isoformat()}")
+        return replace(self.where(self.at < moment), cut=moment)
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> "History":
+        """The events for which ``kept`` [events] is true, in the same order."""
+        columns = {name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "at")}
+        return replace(self, **columns)
+
+    @cached_property
+    def item_counts(self) -> Integers:
+        """Interactions of each item [items]."""
+        return np.bincount(self.item, minlength=self.n_items)

@@ -1,0 +1,189 @@
+"""A batch of user states as flat arrays: what every model reads, whether the rows come from Parquet or a request."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zhiyin.contract import FEATURE_AT, USER_ID
+from zhiyin.recommender.state.catalogue import (
+    SECONDS_PER_DAY,
+    Catalogue,
+    Floats,
+    Integers,
+    epoch_seconds,
+    numeric_columns,
+    word_columns,
+)
+from zhiyin.recommender.state.history import event_type_codes
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """One entry per (user, item) ever bought, users in batch order. Days are counted back from the user's moment."""
+
+    user: Integers
+    item: Integers
+    baskets: Floats
+    quantity: Floats
+    first_days: Floats
+    last_days: Floats
+    short: Floats  # baskets decayed with the short half-life
+    long: Floats  # ... with the long one
+    gap_days: Floats  # mean days between purchases, NaN after a single one
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One entry per event of the users' latest history, oldest first, users in batch order."""
+
+    user: Integers
+    item: Integers
+    at: npt.NDArray[np.float64]
+    type: Integers
+    value: Floats
+    basket: Integers
+
+
+@dataclass(frozen=True)
+class Affinity:
+    user: Integers
+    category: Integers
+    share: Floats
+
+
+@dataclass(frozen=True)
+class Users:
+    """A batch of users.
+
+    ``at``: epoch seconds of each state row [users]; ``known``: whether the row holds a state at all; ``words``: columns
+    of strings, such as an age band, null where unknown [users]. Entries of items outside the catalogue are left out.
+    """
+
+    ids: list[str]
+    at: npt.NDArray[np.float64]
+    known: npt.NDArray[np.bool_]
+    columns: dict[str, Floats]
+    repeats: Repeats
+    sequence: Sequence
+    affinity: Affinity
+    words: dict[str, pa.Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def with_history(self) -> npt.NDArray[np.bool_]:
+        """Whether anything that the user did is known [users]."""
+        return np.bincount(np.r_[self.repeats.user, self.sequence.user], minlength=len(self)) > 0
+
+    @classmethod
+    def of(cls, rows: pa.Table | list[dict[str, Any]], catalogue: Catalogue, now: float) -> "Users":
+        """From rows of users.parquet, or the same as dictionaries; ``now`` stands in for a missing feature_at.
+
+        Raises:
+            ValueError: a row has no user_id.
+        """
+        table = rows if isinstance(rows, pa.Table) else _table(rows)
+        if USER_ID not in table.column_names or table[USER_ID].null_count:
+            raise ValueError("users: every row needs a user_id")
+        n = table.num_rows
+        has_moment = FEATURE_AT in table.column_names and not pa.types.is_null(table.schema.field(FEATURE_AT).type)
+        at = epoch_seconds(table[FEATURE_AT]) if has_moment else np.full(n, np.nan)
+        known = ~np.isnan(at)
+        at = np.where(known, at, now)
+
+        owner, item, (baskets, quantity, first, last, short, long, gap) = _entries(
+            table, catalogue, "repeat_item_ids", *(f"repeat_{name}" for name in _REPEATS)
+        )
+        now_of = at[owner]
+        repeats = Repeats(
+            owner,
+            item,
+            baskets.astype(np.float32),
+            quantity.astype(np.float32),
+            ((now_of - first) / SECONDS_PER_DAY).astype(np.float32),
+            ((now_of - last) / SECONDS_PER_DAY).astype(np.float32),
+            short.astype(np.float32),
+            long.astype(np.float32),
+            np.where(gap > 0, gap, np.nan).astype(np.float32),
+        )
+        owner, item, (when, value, basket) = _entries(
+            table, catalogue, "sequence_item_ids", "sequence_at", "sequence_values", "sequence_baskets"
+        )
+        types = _event_types(table, catalogue)
+        sequence = Sequence(owner, item, when, types, value.astype(np.float32), basket.astype(np.int64))
+        return cls(
+            [str(user) for user in table[USER_ID].to_pylist()],
+            at,
+            known,
+            numeric_columns(table.drop_columns([USER_ID]), at),
+            repeats,
+            sequence,
+            _affinity(table, catalogue),
+            word_columns(table),
+        )
+
+
+_REPEATS = ("baskets", "quantities", "first_at", "last_at", "decayed_short", "decayed_long", "mean_gap_days")
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Dictionaries with any subset of the columns as a table; an absent key is null."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
+def _lists(table: pa.Table, name: str) -> tuple[Integers, pa.Array]:
+    """Row of each entry, and the entries, of a list column; nothing where the column is absent or null."""
+    if name not in table.column_names or pa.types.is_null(table.schema.field(name).type):
+        return np.empty(0, np.int64), pa.array([], pa.null())
+    column = table[name].combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(table.num_rows), lengths), column.flatten()
+
+
+def _numbers(values: pa.Array) -> npt.NDArray[np.float64]:
+    return np.asarray(pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _entries(
+    table: pa.Table, catalogue: Catalogue, items: str, *names: str
+) -> tuple[Integers, Integers, list[npt.NDArray[np.float64]]]:
+    """Parallel list columns as flat arrays, entries of unknown items left out.
+
+    Raises:
+        ValueError: a parallel array is missing or has another length than the item array.
+    """
+    owner, ids = _lists(table, items)
+    index = catalogue.index_of(ids) if len(ids) else np.empty(0, np.int64)
+    keep = index >= 0
+    columns = []
+    for name in names:
+        values = _numbers(_lists(table, name)[1])
+        if len(values) != len(index):
+            raise ValueError(f"users: {name} has {len(values)} entries, {items} has {len(index)}")
+        columns.append(values[keep])
+    return owner[keep], index[keep], columns
+
+
+def _event_types(table: pa.Table, catalogue: Catalogue) -> Integers:
+    """Type code of each kept event of the sequences."""
+    ids, types = _lists(table, "sequence_item_ids")[1], _lists(table, "sequence_types")[1]
+    if not len(ids):
+        return np.empty(0, np.int64)
+    return event_type_codes(types)[catalogue.index_of(ids) >= 0]
+
+
+def _affinity(table: pa.Table, catalogue: Catalogue) -> Affinity:
+    owner, names = _lists(table, "affinity_categories")
+    if not len(names):
+        return Affinity(owner, np.empty(0, np.int64), np.empty(0, np.float32))
+    codes = pc.index_in(names.cast(pa.string()), value_set=pa.array(catalogue.categories, pa.string()))
+    category = np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+    share = _numbers(_lists(table, "affinity_shares")[1]).astype(np.float32)
+    return Affinity(owner[category >= 0], category[category >= 0], share[category >= 0])

@@ -1,0 +1,93 @@
+"""How dbt is called: the environment of its process, builds of the warehouse, its documentation."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from zhiyin.clock import Clock
+from zhiyin.contract import RANKING_WINDOWS
+from zhiyin.settings import PROJECT, Settings
+from zhiyin.store import atomic_file
+from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures
+
+log = logging.getLogger(__name__)
+
+DBT_PROJECT = PROJECT / "dbt_project"
+
+
+class DbtError(RuntimeError):
+    """dbt failed; the message says which models and which tests, with rows that break their rule."""
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Environment of a dbt process but for ``ZHIYIN_AS_OF``: where the data lies, how the plugin finds its key."""
+    return {
+        "ZHIYIN_HOME": str(settings.home),
+        "ZHIYIN_DATASET": settings.dataset,
+        "ZHIYIN_LAKE": str(settings.lake),
+        "ZHIYIN_WAREHOUSE": str(settings.warehouse),
+        "ZHIYIN_LABEL_DAYS": str(settings.label_days),
+        "ZHIYIN_RANKING_WINDOWS": str(RANKING_WINDOWS),
+        "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
+        "ZHIYIN_THREADS": str(settings.threads),
+        "DBT_LOG_PATH": str(settings.run / "dbt"),
+        "DBT_LOG_LEVEL_FILE": "info",  # at debug, dbt's default, writing the log takes a tenth of a short build
+        "DBT_USE_COLORS": "false",
+        "DBT_PROFILES_DIR": str(DBT_PROJECT),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the SQL, not the day's data: `make test` runs them
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def dbt(settings: Settings, *arguments: str, as_of: str = "", target: Path | None = None) -> str:
+    """Run a dbt command on the chosen dataset, and return what it says.
+
+    What it compiles goes to ``target``, by default ``settings.dbt_target``; a command that reads data needs ``as_of``
+    (YYYY-MM-DD).
+
+    Raises:
+        DbtError: it failed.
+    """
+    settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    target = target or settings.dbt_target
+    (target / RUN_RESULTS).unlink(missing_ok=True)
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments]
+    command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(target)]
+    environment = {**os.environ, **dbt_environment(settings)} | ({"ZHIYIN_AS_OF": as_of} if as_of else {})
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        failures = explain_failures(target, settings.warehouse) or done.stdout[-4000:]
+        raise DbtError(f"dbt {arguments[0]} failed; the published marts are as they were.\n{failures}")
+    return done.stdout
+
+
+def build(settings: Settings, clock: Clock, *arguments: str) -> None:
+    """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
+
+    The incremental models take in what changed in the lake since the last build that succeeded, or are made anew where
+    there is none to build on: see ``dbt_project/macros/increments.sql``. The log says which.
+
+    Raises:
+        DbtError: a model or a test failed.
+    """
+    for line in dbt(settings, "build", *arguments, as_of=clock.date).splitlines():
+        if "increment:" in line or "full refresh:" in line:
+            log.info("%s", line)
+
+
+def document(settings: Settings, clock: Clock) -> Path:
+    """dbt's documentation of every model, column, test and exposure as one page, ``settings.dbt_docs/index.html``.
+
+    Raises:
+        DbtError: dbt could not read the project or the warehouse.
+    """
+    settings.dbt_docs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".docs-", dir=settings.data) as name:
+        dbt(settings, "docs", "generate", "--static", as_of=clock.date, target=Path(name))
+        with atomic_file(settings.dbt_docs / "index.html") as temporary:
+            (Path(name) / "static_index.html").replace(temporary)
+    return settings.dbt_docs / "index.html"

@@ -1,0 +1,152 @@
+"""The published marts: folders of Parquet files that never change, named by date and digest, and the pointer to one."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from zhiyin.clock import Clock
+from zhiyin.contract import (
+    FEATURE_AT,
+    INTERACTIONS,
+    ITEM_ACTIVITY,
+    ITEM_HISTORY,
+    ITEM_ID,
+    ITEMS,
+    OCCURRED_AT,
+    USER_ACTIVITY,
+    USER_CATEGORY_AFFINITY,
+    USER_HISTORY,
+    USER_ID,
+    USER_ITEM_REPEATS,
+    USER_OFFERS,
+    USER_SEQUENCES,
+    USERS,
+)
+from zhiyin.settings import Settings
+from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
+
+CURRENT = "CURRENT"
+
+# The order of the rows in each published file: its grain, and for interactions the order of time.
+KEYS: dict[str, tuple[str, ...]] = {
+    INTERACTIONS: (USER_ID, OCCURRED_AT, "event_id"),
+    ITEMS: (ITEM_ID,),
+    USERS: (USER_ID,),
+    ITEM_HISTORY: (ITEM_ID, "valid_from"),
+    USER_HISTORY: (USER_ID, "valid_from"),
+    USER_ACTIVITY: (USER_ID, FEATURE_AT),
+    ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
+    USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
+    USER_ITEM_REPEATS: (USER_ID, FEATURE_AT),
+    USER_OFFERS: (USER_ID, FEATURE_AT),
+    USER_SEQUENCES: (USER_ID, FEATURE_AT),
+}
+
+
+@dataclass(frozen=True)
+class Marts:
+    """One published version of the marts."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return self.folder.name
+
+    @property
+    def as_of(self) -> datetime:
+        """Events before this moment (UTC) are in the marts."""
+        return datetime.fromisoformat(self.manifest["as_of"])
+
+    def path(self, name: str) -> Path:
+        """The Parquet file of one mart.
+
+        Raises:
+            KeyError: no such mart; the message lists those that are there.
+        """
+        if name not in self.manifest["rows"]:
+            raise KeyError(f"no mart {name!r} in {self.folder}; there are {', '.join(self.manifest['rows'])}")
+        return self.folder / f"{name}.parquet"
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """DuckDB in memory, with our threads and memory limit, for reading files; timestamps are UTC."""
+    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+def publish(settings: Settings, clock: Clock) -> Path:
+    """Export every mart, whole, to a new version under ``settings.marts`` and point ``CURRENT`` at it.
+
+    The version is named by date and content, so publishing the same marts twice gives the same folder.
+
+    Returns:
+        The folder of the version: ``<mart>.parquet`` and a manifest with rows and digests.
+
+    Raises:
+        FileNotFoundError: there is no warehouse yet.
+        ValueError: the warehouse was last built for another ``as_of``, or its last build failed.
+    """
+    if not settings.warehouse.is_file():
+        raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
+    settings.marts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=settings.marts) as name:
+        return publish_folder(settings, Path(name), clock.as_of, _export(settings, clock, Path(name)))
+
+
+def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: dict[str, int]) -> Path:
+    """Make the marts in a folder beside the versions a version, and point ``CURRENT`` at it."""
+    manifest = write_manifest(exported, dataset=settings.dataset, as_of=as_of.isoformat(), rows=rows)
+    version = settings.marts / f"{as_of:%Y-%m-%d}-{manifest['digest'][:12]}"
+    with atomic_folder(version) as temporary:
+        for file in exported.iterdir():
+            file.rename(temporary / file.name)
+    with atomic_file(settings.marts / CURRENT) as pointer:
+        pointer.write_text(version.name + "\n")
+    return version
+
+
+def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
+    """Write ``<mart>.parquet`` for every mart, ordered by its keys; return the rows of each."""
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        connection.execute(f"set threads = {settings.threads}")
+        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
+        built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
+        if built is None:
+            raise ValueError(f"{settings.warehouse}: the last dbt build did not end well; run it again")
+        if built != clock.as_of.replace(tzinfo=None):
+            raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
+        rows = {}
+        for mart, keys in KEYS.items():
+            connection.execute(
+                f"copy (select * from {mart} order by {', '.join(keys)}) to '{folder / mart}.parquet'"
+                f" {parquet_options(connection, mart)}"
+            )
+            rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
+        return rows
+
+
+def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
+    """How a relation is written: a reader of one key decodes a whole row group, and rows that hold arrays are long."""
+    types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
+    rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
+    return f"(format parquet, compression zstd, row_group_size {rows})"
+
+
+def current(settings: Settings) -> Marts:
+    """The published marts that ``CURRENT`` points at.
+
+    Raises:
+        FileNotFoundError: nothing was published yet.
+    """
+    pointer = settings.marts / CURRENT
+    if not pointer.is_file():
+        raise FileNotFoundError(f"{pointer}: no marts are published; land, build and publish first")
+    folder = settings.marts / pointer.read_text().strip()
+    return Marts(folder, read_json(folder / MANIFEST))
