@@ -36,14 +36,17 @@ def training_sequences(history: History, length: int, since: float = -np.inf) ->
     )
 
 
-def next_baskets(sequences: PaddedSequences, held: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Pairs of a basket and an item of its user's next one, all of them: a basket is a set.
+def next_baskets(sequences: PaddedSequences, held: Tensor | None = None, ahead: int = 1) -> tuple[Tensor, Tensor]:
+    """Pairs of a basket and an item of its user's next ones, up to ``ahead`` of them: a basket is a set.
 
     ``held``: bool [rows], rows whose last basket is left out. Returns the flat position (row * baskets + place) of the
     earlier basket and the item index of each pair.
     """
-    follows = (sequences.item >= 0) & (sequences.place > 0)
-    return _pairs(sequences, follows if held is None else follows & ~(_is_last(sequences) & held.unsqueeze(1)))
+    taken = sequences.item >= 0
+    if held is not None:
+        taken = taken & ~(_is_last(sequences) & held.unsqueeze(1))
+    pairs = [_pairs(sequences, taken & (sequences.place >= back), back) for back in range(1, ahead + 1)]
+    return torch.cat([basket for basket, _ in pairs]), torch.cat([item for _, item in pairs])
 
 
 def owned_items(sequences: PaddedSequences) -> tuple[Tensor, Tensor]:
@@ -64,13 +67,13 @@ def _is_last(sequences: PaddedSequences) -> Tensor:
     return sequences.place == (sequences.size > 0).sum(dim=1, keepdim=True) - 1
 
 
-def _pairs(sequences: PaddedSequences, chosen: Tensor) -> tuple[Tensor, Tensor]:
+def _pairs(sequences: PaddedSequences, chosen: Tensor, back: int = 1) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(sequences), device=chosen.device).unsqueeze(1)
-    return (rows * sequences.size.shape[1] + sequences.place - 1)[chosen], sequences.item[chosen]
+    return (rows * sequences.size.shape[1] + sequences.place - back)[chosen], sequences.item[chosen]
 
 
 def pack(lengths: Integers, tokens: int, seed: int, epoch: int) -> list[Tensor]:
-    """FlatSequences of one epoch in batches of at most ``tokens`` events, padding counted; rows of like length together.
+    """Rows of one epoch in batches of at most ``tokens`` events, padding counted; rows of like length together.
 
     ``lengths`` [rows] events. Which rows meet, and in which order the batches come, is another for each epoch.
     """

@@ -54,6 +54,7 @@ class LoopConfig:
     inner_dropout: float = 0.0  # TRIAL
     id_dropout: float = 0.0  # TRIAL
     owned: bool = False  # TRIAL
+    ahead: int = 1  # TRIAL
     tokens: int = 4096  # events of a batch, padding counted
     learning_rate: float = 4e-3
     warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
@@ -194,7 +195,7 @@ def fit(
             mine = chosen[rank() :: world()]
             batch = rows.pad(chosen.to(device))
             kept = judge.held[chosen].to(device) & (at.step < at.decay_from)
-            n_pairs = len(learned_pairs(model, *next_baskets(batch, kept))[0])
+            n_pairs = len(learned_pairs(model, *next_baskets(batch, kept, loop.ahead))[0])
             # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
             noise = Noise.draw(batch, model.config, dropout, loop.inner_dropout, random)
             sample = softmax.draw(random)
@@ -209,7 +210,7 @@ def fit(
                     stay = torch.rand(len(vectors), 1, device=device, generator=random) >= loop.id_dropout
                     vectors = vectors - model.ids.weight * ~stay
                 interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
-                pairs = learned_pairs(model, *next_baskets(batch, kept))
+                pairs = learned_pairs(model, *next_baskets(batch, kept, loop.ahead))
                 owned = None
                 if loop.owned:
                     owned = learned_pairs(model, *owned_items(batch))
