@@ -21,7 +21,7 @@ from benchmarks.lab.scoring import scored_blocks
 from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.slices import find_slices, score_slices
-from training.interest.train_encoder import train_encoder
+from training.interest.train_encoder import fit_within
 from training.protocols import NextDays, Protocol
 from training.text.encode_items import TextBasis, document_vectors
 from training.text.towers import adapt, distinct_documents, wanted
@@ -67,7 +67,8 @@ def make_experiment(
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=_users(marts))
+    fit_encoder = fit_within(settings.encoder_minutes)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, fit_encoder, users=_users(marts))
     return Experiment(protocol, split, context, _facts(marts, catalogue, protocol))
 
 

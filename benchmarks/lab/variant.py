@@ -1,6 +1,6 @@
 """The whole recommender on a protocol: its generators, and a ranker that learned on earlier questions of the log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,19 +9,19 @@ import numpy as np
 from benchmarks.lab.experiment import Experiment, Options, fit_peer
 from benchmarks.peers.cross_network import NetworkRanker, fit_network
 from training.evaluation.figures import Mask
-from training.interest.train_encoder import Start, train_encoder
+from training.interest.train_encoder import LoopConfig, Start, train_encoder
 from training.protocols import NextDays, Split
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSetBuilder
 from zhiyin.recommender.candidates.base import Context, Generator
 from zhiyin.recommender.candidates.space import Range, Space
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.features import Candidates, propose
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
-from zhiyin.settings import Settings
+from zhiyin.settings import Settings, get_settings
 
 USERS_AT_ONCE = 256
 SPACE: Space = {  # of the ranker; its generators are tuned alone
@@ -90,8 +90,12 @@ class GoingOn:
     def __init__(self) -> None:
         self._latest: Start | None = None
 
-    def __call__(self, history: History, context: Context) -> InterestEncoder:
-        encoder = train_encoder(history, context, start=self._latest)
+    def __call__(
+        self, history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]
+    ) -> InterestEncoder:
+        loop = replace(LoopConfig(minutes=get_settings().encoder_minutes), **learning)
+        start = self._latest if self._latest and self._latest.encoder.config == config else None
+        encoder = train_encoder(history, context, config, loop, start)
         self._latest = Start(encoder, np.arange(history.n_items), history.cut)
         return encoder
 

@@ -26,8 +26,8 @@ class Position:
     loss: float = 0.0  # running
     best: float = float("inf")  # validation loss
     waited: int = 0  # passes since
-    best_step: int = 0  # steps it had taken
-    decay_from: int = 0  # step from which the learning rate falls
+    best_step: int = 0  # steps that it had taken
+    decay_from: int = 0  # the step from which the learning rate falls
     last: int = 0  # steps in all
 
 

@@ -8,18 +8,17 @@ from zhiyin.recommender.encoder.interest_encoder import EncoderConfig
 
 
 def step_flops(
-    config: EncoderConfig, rows: int, events: int, baskets: int, n_scored: int, n_read: int, text: int
+    config: EncoderConfig, rows: int, events: int, baskets: int, asking: int, n_scored: int, n_read: int, text: int
 ) -> float:
     """Floating-point operations of one step's matrix products, backward counted twice the forward.
 
-    The batch is padded to ``events`` and ``baskets`` a row. ``n_scored``: items in a basket's softmax; ``n_read``:
-    items whose vectors are made; ``text``: width of a document vector.
+    ``rows`` are padded to ``events`` and ``baskets`` each. ``asking``: baskets that have a next one; ``n_scored``:
+    items in the softmax of each; ``n_read``: items whose vectors are made, from documents of width ``text``.
     """
-    width, hidden = config.width, config.hidden
-    dense = 2 * width**2 + 3 * width * hidden  # query and output; the gated layer
-    layer = rows * (baskets * dense + 2 * events * width**2 + 2 * baskets * events * width)
-    products = config.layers * layer + rows * baskets * n_scored * width + n_read * text * width
-    return 6.0 * products
+    width = config.width
+    a_basket = 2 * width**2 + 3 * width * config.hidden  # query and output; the gated layer
+    layer = rows * (baskets * a_basket + 2 * events * width**2 + 2 * baskets * events * width)
+    return 6.0 * (config.layers * layer + asking * n_scored * width + n_read * text * width)
 
 
 def matmul_limit(device: torch.device, precision: torch.dtype, side: int | None = None) -> float:

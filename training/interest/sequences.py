@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zhiyin.recommender.state.catalogue import Integers
     from zhiyin.recommender.state.history import History
 
+Pairs = tuple[Tensor, Tensor]  # of a basket, as its flat position in a batch (row * baskets + place), and an item
+
 
 def training_sequences(history: History, length: int, since: float = -np.inf) -> FlatSequences:
     """Each user's log cut into windows of ``length`` events, counted from its end; no window of one event alone.
@@ -36,40 +38,60 @@ def training_sequences(history: History, length: int, since: float = -np.inf) ->
     )
 
 
-def next_baskets(sequences: PaddedSequences, held: Tensor | None = None, ahead: int = 1) -> tuple[Tensor, Tensor]:
-    """Pairs of a basket and an item of its user's next ones, up to ``ahead`` of them: a basket is a set.
+def next_baskets(sequences: PaddedSequences, held: Tensor | None = None) -> Pairs:
+    """Pairs of a basket and an item of its user's next one, all of them: a basket is a set.
 
     ``held``: bool [rows], rows whose last basket is left out. Returns the flat position (row * baskets + place) of the
     earlier basket and the item index of each pair.
     """
-    taken = sequences.item >= 0
-    if held is not None:
-        taken = taken & ~(_is_last(sequences) & held.unsqueeze(1))
-    pairs = [_pairs(sequences, taken & (sequences.place >= back), back) for back in range(1, ahead + 1)]
-    return torch.cat([basket for basket, _ in pairs]), torch.cat([item for _, item in pairs])
+    follows = (sequences.item >= 0) & (sequences.place > 0)
+    return _pairs(sequences, follows if held is None else follows & ~(_is_last(sequences) & held.unsqueeze(1)))
 
 
-def owned_items(sequences: PaddedSequences) -> tuple[Tensor, Tensor]:
-    """What a row's user had by a basket, in the row: flat position of the basket and item, one pair an event."""
+def owned_items(sequences: PaddedSequences) -> Pairs:
+    """What a user had by a basket, as far as the row goes back: flat position of the basket, and the item.
+
+    Ordered by basket; a pair for each event.
+    """
     places = torch.arange(sequences.size.shape[1], device=sequences.item.device).view(1, -1, 1)
-    known = (sequences.place.unsqueeze(1) <= places) & (sequences.item >= 0).unsqueeze(1)
-    known &= (sequences.size > 0).unsqueeze(2)
+    known = (sequences.place.unsqueeze(1) <= places) & (sequences.size > 0).unsqueeze(2)
     row, basket, event = torch.nonzero(known, as_tuple=True)
     return row * sequences.size.shape[1] + basket, sequences.item[row, event]
 
 
-def last_baskets(sequences: PaddedSequences) -> tuple[Tensor, Tensor]:
+def last_baskets(sequences: PaddedSequences) -> Pairs:
     """The pairs of ``next_baskets`` whose item lies in its row's last basket."""
     return _pairs(sequences, (sequences.item >= 0) & (sequences.place > 0) & _is_last(sequences))
+
+
+def answers(
+    model: InterestEncoder, batch: PaddedSequences, next_items: Pairs, without_owned: bool
+) -> tuple[Pairs, Pairs | None]:
+    """``next_items`` on learned items; and, ``without_owned``, what the softmax of each basket leaves out.
+
+    Those are the items that the user had by then; they are no answers either.
+    """
+    pairs = _learned(model, next_items)
+    if not without_owned:
+        return pairs, None
+    owned, n = _learned(model, owned_items(batch)), len(model.learned)
+    new = ~torch.isin(pairs[0] * n + pairs[1], owned[0] * n + owned[1])
+    return (pairs[0][new], pairs[1][new]), owned
+
+
+def _learned(model: InterestEncoder, pairs: Pairs) -> Pairs:
+    """Those whose item is learned, each item as its place among those; in their order."""
+    place = model.place[pairs[1]]
+    return pairs[0][place >= 0], place[place >= 0]
 
 
 def _is_last(sequences: PaddedSequences) -> Tensor:
     return sequences.place == (sequences.size > 0).sum(dim=1, keepdim=True) - 1
 
 
-def _pairs(sequences: PaddedSequences, chosen: Tensor, back: int = 1) -> tuple[Tensor, Tensor]:
+def _pairs(sequences: PaddedSequences, chosen: Tensor) -> Pairs:
     rows = torch.arange(len(sequences), device=chosen.device).unsqueeze(1)
-    return (rows * sequences.size.shape[1] + sequences.place - back)[chosen], sequences.item[chosen]
+    return (rows * sequences.size.shape[1] + sequences.place - 1)[chosen], sequences.item[chosen]
 
 
 def pack(lengths: Integers, tokens: int, seed: int, epoch: int) -> list[Tensor]:
@@ -88,9 +110,3 @@ def pack(lengths: Integers, tokens: int, seed: int, epoch: int) -> list[Tensor]:
         batches.append(torch.from_numpy(rows))
         start += len(rows)
     return [batches[place] for place in random.permutation(len(batches))]
-
-
-def learned_pairs(model: InterestEncoder, basket: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-    """Those pairs whose item has a learned place; each item as that place."""
-    place = model.place[item]
-    return basket[place >= 0], place[place >= 0]

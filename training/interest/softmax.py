@@ -40,6 +40,7 @@ class Softmax:
         sample: Tensor | None,
         owned: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
+        """As ``full_softmax``; samples do not leave out what is ``owned``: of many items a user has few."""
         if sample is None:
             return full_softmax(interests, vectors, bias, basket, target, self._low, owned)
         return sampled_softmax(interests, vectors, bias, basket, target, sample, self._log_q)
@@ -56,8 +57,8 @@ def full_softmax(
 ) -> Tensor:
     """Sum of the pairs' losses. ``interests`` [baskets, w], ``vectors`` [items, w], ``bias`` [items]; pairs [n].
 
-    ``owned``: pairs of a basket and an item that its softmax leaves out. Memory is that of one chunk of scores, for
-    gradients as well; time grows with baskets x items.
+    ``owned``: pairs of a basket and an item that its softmax leaves out, ordered by basket. Memory is that of one chunk
+    of scores, for gradients as well; time grows with baskets x items.
     """
     n_baskets = len(interests)
     asking, place, weight = torch.unique(basket, return_inverse=True, return_counts=True)
@@ -66,9 +67,8 @@ def full_softmax(
     if owned is not None:
         row = torch.full((n_baskets,), -1, device=asking.device)
         row[asking] = torch.arange(len(asking), device=asking.device)
-        here = row[owned[0]]
-        out = here[here >= 0], owned[1][here >= 0]
-        out = tuple(part[torch.argsort(out[0], stable=True)] for part in out)
+        row = row[owned[0]]
+        out = row[row >= 0], owned[1][row >= 0]
     reference = torch.zeros_like(asking).scatter_reduce_(0, place, target, "amax")  # any of a basket's targets
     total: Tensor = _Normaliser.apply(  # type: ignore[no-untyped-call]
         interests, vectors, bias, weight.to(interests.dtype), low or vectors.dtype, reference, out

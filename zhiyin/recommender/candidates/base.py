@@ -1,17 +1,17 @@
 """The interface of every candidate generator."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.space import Space
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -19,6 +19,10 @@ from zhiyin.recommender.state.users import Users
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it
 Record = Callable[[str, int, float], None]  # a point of a curve: its name, the step, the value
+
+
+# Fits an interest encoder of a shape; the mapping holds settings of the loop that are not its defaults.
+FitEncoder = Callable[[History, "Context", EncoderConfig, Mapping[str, Any]], InterestEncoder]
 
 
 def silent(step: str, done: float, note: str) -> None:
@@ -38,7 +42,7 @@ class Context:
     seed: int = 0
     threads: int = 1
     progress: Progress = silent
-    fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
+    fit_encoder: "FitEncoder | None" = None  # the loop lives with the training
     record: Record = unrecorded
     users: "Callable[[float], pa.Table] | None" = None  # user_id and words as known at a moment (epoch seconds)
 

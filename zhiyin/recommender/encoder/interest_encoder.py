@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zhiyin.contract import EVENT_TYPES
-from zhiyin.recommender.encoder.attention import TIME_BUCKETS, EncoderConfig, Layer, Relation, half_octave
+from zhiyin.recommender.encoder.attention import TIME_BUCKETS, EncoderConfig, Layer, half_octave, relation, relation_at
 from zhiyin.recommender.encoder.sequences import FlatSequences, PaddedSequences, lay_sequences
 from zhiyin.store import read_json, write_json
 
@@ -44,30 +44,19 @@ def _dropout(shape: Sequence[int], rate: float, random: torch.Generator) -> Tens
 
 @dataclass(frozen=True)
 class Noise:
-    """Dropout of a batch, drawn beforehand: factors [rows, events, width] and [rows, baskets, width].
-
-    ``layers``: of what attention and the gated layer add, two of the latter shape for each layer.
-    """
+    """Dropout of a batch, drawn beforehand: factors [rows, events, width] and [rows, baskets, width]."""
 
     events: Tensor
     baskets: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def draw(
-        cls, sequences: PaddedSequences, config: EncoderConfig, rate: float, inner: float, random: torch.Generator
-    ) -> Noise:
-        """Values are 0 at this ``rate``, in the layers at the rate ``inner``."""
-        events, baskets = (*sequences.item.shape, config.width), (*sequences.size.shape, config.width)
-        layers = tuple(
-            (_dropout(baskets, inner, random), _dropout(baskets, inner, random))
-            for _ in range(config.layers * (inner > 0))
-        )
-        return cls(_dropout(events, rate, random), _dropout(baskets, rate, random), layers)
+    def draw(cls, sequences: PaddedSequences, width: int, rate: float, random: torch.Generator) -> Noise:
+        """Values are 0 at this ``rate``."""
+        shapes = ((*sequences.item.shape, width), (*sequences.size.shape, width))
+        return cls(*(_dropout(shape, rate, random) for shape in shapes))
 
     def rows(self, index: Tensor) -> Noise:
-        layers = tuple((one[index], other[index]) for one, other in self.layers)
-        return Noise(self.events[index], self.baskets[index], layers)
+        return Noise(self.events[index], self.baskets[index])
 
 
 class InterestEncoder(nn.Module):
@@ -99,7 +88,7 @@ class InterestEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.ids.weight, std=config.width**-0.5)
         nn.init.normal_(self.project.weight, std=0.5 * (config.width * text.shape[1]) ** -0.5)
-        # A type or a gap that the log does not hold adds nothing.
+        # A type or a time that the log does not hold adds nothing.
         nn.init.zeros_(self.types.weight)
         nn.init.zeros_(self.gaps.weight)
         nn.init.zeros_(self.waits.weight)
@@ -161,33 +150,36 @@ class InterestEncoder(nn.Module):
         """Vectors of every basket, or of those ``asked`` for [rows, n]: the last layer need not look at the others."""
         rows, breadth = sequences.size.shape
         width = self.config.width
-        items = sequences.item.clamp(min=0)
-        events = self.item_vectors(items) if vectors is None else self._look_up(items, vectors)
+        if vectors is None:
+            events = self.item_vectors(sequences.item.clamp(min=0))
+        else:
+            events = self._look_up(sequences.item, vectors)
         events = events + self.types(sequences.type)
         if noise is not None:
             events = events * noise.events[:, : events.shape[1]]
         home = sequences.place.unsqueeze(-1).expand(-1, -1, width)
-        # A basket starts as the mean of its events (one row more takes the padding) and the time since the last one.
+        # A basket starts as the mean of its events (one row more takes the padding), the time since the one before,
+        # and the time until the question: until the next basket, for the last one until the row's end. Who asks knows
+        # the moment, so it may be read.
         total = events.new_zeros(rows, breadth + 1, width).scatter_add(1, home, events)
         gap = functional.pad(sequences.basket_at[:, :-1] - sequences.basket_at[:, 1:], (1, 0))
         baskets = total[:, :breadth] / sequences.size.clamp(min=1).unsqueeze(-1)
-        baskets = baskets + self.gaps(half_octave(gap, TIME_BUCKETS))
-        if self.config.wait in ("input", "both"):
-            wait = sequences.basket_at - functional.pad(sequences.basket_at[:, 1:], (0, 1))
-            baskets = baskets + self.waits(half_octave(wait, TIME_BUCKETS))
-        relation = Relation.of(sequences, self.config, events.dtype)
+        wait = sequences.basket_at - functional.pad(sequences.basket_at[:, 1:], (0, 1))
+        baskets = baskets + self.gaps(half_octave(gap, TIME_BUCKETS)) + self.waits(half_octave(wait, TIME_BUCKETS))
+        forms = relation(sequences, events.dtype)
         for number, layer in enumerate(self.layers, start=1):
             if asked is not None and number == len(self.layers):
                 baskets = baskets.gather(1, asked.unsqueeze(-1).expand(-1, -1, width))
-                relation = relation.at(asked)
-            baskets = layer(baskets, events, relation, noise.layers[number - 1] if noise and noise.layers else None)
+                forms = relation_at(forms, asked)
+            baskets = layer(baskets, events, forms)
             if number < len(self.layers):
                 events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
         interests: Tensor = self.norm(baskets)
         return interests if noise is None else interests * noise.baskets[:, :breadth]
 
     def _look_up(self, items: Tensor, vectors: Tensor) -> Tensor:
-        place = self.place[items]
+        """Vectors of item indices [rows, events], those of learned items from ``vectors``; -1: whatever."""
+        place = torch.where(items < 0, 0, self.place[items.clamp(min=0)])
         found = functional.embedding(place.clamp(min=0), vectors)
         rare = place < 0
         if not rare.any():
