@@ -28,13 +28,19 @@ class Settings(BaseSettings):
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
     warm_start: bool = Field(
         True,
-        description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
+        description="Start the interest encoder from the champion's; off: learn from nothing each time.",
     )
     encoder_minutes: float = Field(
         2.0,
         gt=0,
         description="CPU minutes that an interest encoder may learn, by a count of its operations; it stops earlier "
         "once it learns nothing new. One that goes on from the run before takes a part of them, by what is new.",
+    )
+    gate_margin: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="Share of NDCG@10 that a challenger may lose against champion and reference; wider for few users.",
     )
     online_store: str | None = Field(
         None,
@@ -150,7 +156,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def encoders(self) -> Path:
-        """Interest encoders of each run, from which the next one goes on: ``<as_of>/``."""
+        """Interest encoders of each bundle, from which runs go on once it is promoted: ``<digest>/``."""
         return self.data / "encoders"
 
     @cached_property

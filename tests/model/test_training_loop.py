@@ -105,30 +105,34 @@ def test_the_estimate_of_the_normaliser_is_unbiased_however_few_the_samples():
     assert abs(float((sampled / full).mean()) - 1) < 0.02
 
 
-def test_a_rare_item_learns_from_samples_as_from_all():
-    """One item of 40 is drawn ten times less often than each other one, but is what comes next half of the time."""
+@pytest.mark.parametrize("draws", [None, 64, 8_192])
+def test_a_rare_item_learns_from_samples_as_from_all(draws):
+    """One item of 40 is drawn ten times less often than each other one, but is what comes next half of the time.
+
+    Few draws hold it a sixth of a time: it must not stop learning there. (It learns too much: the logarithm of an
+    estimate is too small on average.) Many draws are as good as all items.
+    """
     chance = torch.ones(40).double()
     chance[0] = 0.1
     chance /= chance.sum()
-    targets = torch.cat([torch.zeros(40, dtype=torch.long), torch.arange(1, 41) % 40])
-    learned = []
-    for full in (True, False):
-        random = torch.Generator().manual_seed(0)
-        bias = torch.zeros(40, dtype=torch.float64, requires_grad=True)
-        nothing = torch.zeros(80, 1, dtype=torch.float64), torch.zeros(40, 1, dtype=torch.float64)
-        optimizer = torch.optim.Adam([bias], lr=0.05)
-        for _ in range(300):
-            if full:
-                loss = full_softmax(*nothing, bias, torch.arange(80), targets)
-            else:
-                sample = torch.multinomial(chance, 64, True, generator=random)
-                loss = sampled_softmax(*nothing, bias, torch.arange(80), targets, sample, torch.log(64 * chance))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        learned.append(float(torch.softmax(bias.detach(), 0)[0]))
-    assert learned[0] == pytest.approx(0.51, abs=0.02)
-    assert learned[1] == pytest.approx(learned[0], abs=0.1)
+    targets = torch.cat([torch.zeros(40, dtype=torch.long), torch.arange(40)])
+    random = torch.Generator().manual_seed(0)
+    bias = torch.zeros(40, dtype=torch.float64, requires_grad=True)
+    nothing = torch.zeros(80, 1, dtype=torch.float64), torch.zeros(40, 1, dtype=torch.float64)
+    optimizer = torch.optim.SGD([bias], lr=0.02)
+    for _ in range(300):
+        if draws is None:
+            loss = full_softmax(*nothing, bias, torch.arange(80), targets)
+        else:
+            sample = torch.multinomial(chance, draws, True, generator=random)
+            loss = sampled_softmax(*nothing, bias, torch.arange(80), targets, sample, torch.log(draws * chance))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    learned = float(torch.softmax(bias.detach(), 0)[0])
+    assert learned > 0.45
+    if draws != 64:
+        assert learned == pytest.approx(0.51, abs=0.05)
 
 
 def test_passes_follow_the_held_out_loss_and_the_budget_bounds_them(world):
