@@ -26,15 +26,10 @@ from training.evaluation.gate import WHOLE
 from training.evaluation.leaderboard import score_batches
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.slices import find_slices, score_slices
-<<<<<<< HEAD
 from training.interest.train_encoder import fit_within
-from training.protocols import NextDays, Protocol
-=======
-from training.interest.train_encoder import train_encoder
 from training.log_states import LogStates
 from training.protocols import NextDays, Protocol, Split
 from training.splits import States, training_splits
->>>>>>> main
 from training.text.encode_items import TextBasis, document_vectors
 from training.text.towers import adapt, distinct_documents, wanted
 from zhiyin.clock import Clock
@@ -82,14 +77,9 @@ def make_experiment(
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-<<<<<<< HEAD
     fit_encoder = fit_within(settings.encoder_minutes)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, fit_encoder, users=_users(marts))
-    return Experiment(protocol, split, context, _facts(marts, catalogue, protocol))
-=======
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=words)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, fit_encoder, users=words)
     return Experiment(protocol, split, context, states, recipe, settings.label_days)
->>>>>>> main
 
 
 def _states(settings: Settings, marts: Marts, split: Split, recipe: Recipe, of_log: LogStates) -> States:

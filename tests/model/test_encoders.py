@@ -37,16 +37,11 @@ def run(settings, world, clock, vectors=None, text_encoder="minilm", bundle=None
     """
     encoders = Encoders.after(settings, clock, text() if vectors is None else vectors, text_encoder)
     history = world.history.before(clock.as_of - CUT)
-<<<<<<< HEAD
     encoder = encoders.fit(history, Context(world.catalogue, encoders.basis.standardise(text()), seed=1), SHAPE, {})
-    encoders.save(settings, clock, text_encoder)
-=======
-    encoder = encoders.fit(history, Context(world.catalogue, encoders.basis.standardise(text()), seed=1))
     bundle = bundle or f"of {clock.date}"
     encoders.save(settings, clock, text_encoder, bundle)
     if promoted:
         promote(settings, bundle, clock, encoders.origin)
->>>>>>> main
     return encoder, encoders
 
 

@@ -72,28 +72,18 @@ class Encoders:
     def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
         """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
-<<<<<<< HEAD
-        From nothing without such a run, with ``settings.warm_start`` off, or where that run's documents went through
-        another text encoder (digest ``text_encoder``). ``vectors``: float32 [items, d], the documents' vectors of now.
-        """
-        unfinished = _unfinished(settings, clock)
-        runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
-        loop = LoopConfig(minutes=settings.encoder_minutes)
-        if not settings.warm_start or not runs:
-=======
         From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
-        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had
-        another shape. ``vectors``: float32 [items, d], the documents' vectors of now.
+        encoders are gone, or its documents went through another text encoder (digest ``text_encoder``). ``vectors``:
+        float32 [items, d], the documents' vectors of now.
         """
         unfinished = _unfinished(settings, clock)
-        loop = LoopConfig(least_steps=settings.encoder_steps)
+        loop = LoopConfig(minutes=settings.encoder_minutes)
         start = start_of(settings, clock) if settings.warm_start else None
         if start is None:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         folder = settings.encoders / start
         if not (folder / MANIFEST).is_file():
             log.info("the encoders of %s, which was promoted, are gone: learning from nothing", start[:12])
->>>>>>> main
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         manifest = verify_manifest(folder)
         if manifest.get("format") != FORMAT:
@@ -101,12 +91,8 @@ class Encoders:
         basis = TextBasis.load(folder / BASIS)
         if manifest["text_encoder"] != text_encoder:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
-<<<<<<< HEAD
         earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
-        return cls(basis, loop, manifest["digest"], earlier, unfinished)
-=======
         return cls(basis, loop, start, earlier, unfinished)
->>>>>>> main
 
     def fit(
         self, history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]
