@@ -3,8 +3,8 @@
     python -m benchmarks.encoder_ablation [--dataset NAME | --folder FOLDER] [--seeds 1] [--minutes 2] [--ways WAY ...]
 
 Scored on the validation part: each user's last event but one, fitted on what is before it (MovieLens 100K, a folder),
-or the 14 days from 2017-11-17 (Complete Journey). ``--test`` judges the default alone, on the last event or the days from
-2017-12-01. NDCG@10 with its 95 % bootstrap interval; the ratio is that to the default, of the same run.
+or the 14 days from 2017-11-17 (Complete Journey). ``--test`` judges the default alone, on the last event or the days
+from 2017-12-01. NDCG@10 with its 95 % bootstrap interval; the ratio is that to the default, of the same run.
 """
 
 import argparse
