@@ -20,6 +20,7 @@ from training.ranking.ranking_set import build_ranking_set
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
+from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
@@ -78,6 +79,7 @@ def train(
         "label_days": clock.label_days,
         "dataset": settings.dataset,
         "event_types": sorted(pc.unique(data.interactions["event_type"]).cast("string").to_pylist()),
+        "words": read_words(settings.dataset).model_dump(),
         "marts": marts.version,
         "encoders_start_from": encoders.origin,
         "seed": settings.seed,
