@@ -1,6 +1,6 @@
 """Routes beside ``POST /recommend``.
 
-``POST /events``, ``GET /features``, the API's documentation (``/docs``), the page (``/``) and its helpers (``/page/…``).
+``POST /events``, ``GET /features``, the documentation (``/docs``), the page (``/``) and its helpers (``/page/…``).
 """
 
 import logging
