@@ -99,49 +99,34 @@ def train(settings: Settings, clock: Clock) -> Any:
 
 
 def evaluate(settings: Settings, clock: Clock) -> None:
-    """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
+    """The challenger, and beside it champion and reference, against the baselines on the days that none has seen."""
     from pipeline.reports import RunReports
+    from pipeline.rivals import find_rivals
     from training.evaluation import evaluate
     from training.tracking import track_evaluation
-    from zhiyin.registry import challenger, champion
+    from zhiyin.registry import challenger
     from zhiyin.warehouse import current
 
     marts, states = current(settings), settings.states / clock.date
-    ours, reigning = challenger(settings, clock), champion(settings)
-    reports = RunReports.of(settings, clock)
+    ours, reports = challenger(settings, clock), RunReports.of(settings, clock)
     judged = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
     track_evaluation(settings, ours, reports.write_leaderboard(judged))
-    if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
-        theirs = settings.bundles / reigning["digest"]
+    for rival in find_rivals(settings, clock, ours).digests:
+        theirs = settings.bundles / rival
         # The gate needs no more than the whole.
         reports.write_leaderboard(evaluate(settings, clock, marts, states, theirs, log_progress, alone=False))
 
 
 def gate(settings: Settings, clock: Clock) -> bool:
-    """Refuse a challenger that does not beat the baselines or is significantly worse than the champion.
+    """Refuse a challenger that may have lost more than a margin, does not beat the baselines, or fails a guardrail.
 
     The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
     """
-    from pipeline.reports import RunReports
-    from training.evaluation import gate
-    from zhiyin.registry import challenger, champion
+    from pipeline.rivals import decide
 
-    reports = RunReports.of(settings, clock)
-    ours, reigning = challenger(settings, clock), champion(settings)
-    ours_judged, theirs_judged = reports.leaderboard(ours), None
-    if ours_judged is None:
-        raise ValueError(f"the challenger {ours[:12]} has not been evaluated as of {clock.date}: run the step evaluate")
-    if reigning and reigning["digest"] != ours:
-        theirs_judged = reports.leaderboard(reigning["digest"])
-        if theirs_judged is None:
-            raise ValueError(
-                f"the champion is of {reigning['promoted_at_as_of'][:10]}, later than {clock.date}: "
-                "it has seen the days it would be judged on; roll back first to promote an earlier model"
-            )
-    decision = gate(ours_judged, theirs_judged)
-    reports.write_decision(decision)
-    for reason in decision.reasons:
-        log.info("%s", reason)
+    decision = decide(settings, clock)
+    for check in decision.checks:
+        log.info("%s: %s", "passed" if check.passed else "REFUSED", check.words)
     return decision.promote
 
 
@@ -159,11 +144,9 @@ def promote(settings: Settings, clock: Clock) -> Any:
     from zhiyin.registry import challenger, promote
 
     ours, decision = challenger(settings, clock), RunReports.of(settings, clock).decision()
-    if decision is None or decision.challenger != ours:
+    if decision is None:
         raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
-    if not decision.promote:
-        raise ValueError(f"the gate refused the challenger {ours[:12]}: {'; '.join(decision.reasons)}")
-    return promote(settings, ours, clock)
+    return promote(settings, ours, clock, decision)
 
 
 def embed(settings: Settings, clock: Clock) -> Any:
