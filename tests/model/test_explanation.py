@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from tests.model.checkerboard import NOW, World
+from zhiyin.language.words import Wording
 from zhiyin.recommender.candidates import ItemToItem, PersonalFrequency, Popularity
-from zhiyin.recommender.explanation import SIGNALS, EventPhrase, Weights, gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import Weights, gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.features.registry import EVIDENCE_KINDS
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.state.users import Users
 
 FEATURES = ["baskets", "item_to_item_score", "category_affinity", "interest_rank", "item_promoted", "popularity_rank"]
-KINDS = list(SIGNALS)
+KINDS = EVIDENCE_KINDS
 
 
 class Case:
@@ -54,9 +56,8 @@ def test_facts_stand_in_the_order_of_what_their_signals_are_worth(case: Case, se
 
 
 def test_the_strongest_fact_is_the_first_word(case: Case) -> None:
-    words = [
-        say(facts, EventPhrase("bought", "purchases"), most=1) for facts in case.evidence(case.weights(interest=1.0))
-    ]
+    wording = Wording.of(["purchase"])
+    words = [say(facts, wording, most=1) for facts in case.evidence(case.weights(interest=1.0))]
     assert set(words) == {"Fits your latest purchases."}
 
 
