@@ -4,19 +4,45 @@ The platform reads states from Feast at the moments of a run. A protocol asks at
 one, or of a log without some items; a test holds the two readings against each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
+from training.protocols import Split
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState, listed, words_of
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
 
 SHORT, LONG, AFFINITY = 14.0, 90.0, 60.0  # half-lives in days, as in dbt_project/models/marts
 LENGTH = 256  # events of a sequence, the latest
 WINDOWS = (7, 28, 90)
+
+
+@dataclass(frozen=True)
+class LogStates:
+    """States read off the log of a split, for the splits at whose moments the marts hold none.
+
+    ``words``: what is known of users in words at a moment; ``facts``: columns of items that a log does not tell.
+    """
+
+    catalogue: Catalogue
+    words: Callable[[float], pa.Table] | None = None
+    facts: Callable[[float], Mapping[str, Floats]] = lambda moment: {}
+
+    def users(self, split: Split, start: int, stop: int) -> Users:
+        rows = slice(start, stop)
+        users = read_users(split.log, split.user[rows], split.at[rows], self.catalogue)
+        if self.words is None:
+            return users
+        return replace(users, words=words_of(users.ids, self.words(split.log.cut)))
+
+    def items(self, log: History, moment: float, least: int) -> ItemState:
+        everything = read_items(log, moment, np.ones(log.n_items, bool), self.facts(moment))
+        return everything.only(listed(everything.columns, log.n_items, least))
 
 
 def read_users(
@@ -112,6 +138,7 @@ def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: 
     columns: dict[str, npt.NDArray[Any]] = {}
     for window in WINDOWS:
         columns[f"events_{window}d"] = np.bincount(log.item[days <= window], minlength=n)
+    columns["events"] = np.bincount(log.item, minlength=n)
     for name, inside in (("users_28d", days <= 28), ("users_90d", days <= 90), ("users", days < np.inf)):
         pairs = np.unique((log.user * n + log.item)[inside])
         columns[name] = np.bincount(pairs % n, minlength=n)

@@ -18,7 +18,7 @@ from typing import Any
 from training.evaluation.gate import WHOLE
 from training.ranking.fit_ranker import PARAMETERS, TREES
 from zhiyin.clock import Clock
-from zhiyin.recommender.candidates import GENERATORS
+from zhiyin.recommender.recipe import read_recipe
 from zhiyin.registry import link_run, run_of
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import MANIFEST, file_digest, json_digest, read_json
@@ -134,11 +134,13 @@ def _write(run: TrainingRun, status: str) -> None:
 def _parameters(run: TrainingRun) -> dict[str, Any]:
     values: dict[str, Any] = {"as_of": run.clock.as_of.isoformat(), "dataset": run.settings.dataset}
     values |= {name: getattr(run.settings, name) for name in SHAPING}
-    values |= {f"quota.{kind.name}": kind.quota for kind in GENERATORS}
-    values |= {f"ranker.{name}": value for name, value in PARAMETERS.items()} | {"ranker.trees": TREES}
+    recipe = read_recipe(run.settings.dataset)
+    values |= {f"quota.{name}": generator.quota for name, generator in recipe.generators.items()}
+    values |= {f"ranker.{name}": value for name, value in ({"trees": TREES} | PARAMETERS | recipe.ranker).items()}
+    values |= {"recipe": recipe.digest}
     if run.bundle:
         facts = read_json(run.bundle / MANIFEST)
-        values |= {name: facts[name] for name in ("evaluation_cut", "ranking_cuts", "encoders_start_from")}
+        values |= {name: facts[name] for name in ("fitted_until", "training_splits", "encoders_start_from")}
         values |= {f"version.{name}": version for name, version in facts["versions"].items()}
     return values
 

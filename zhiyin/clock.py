@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from zhiyin.contract import RANKING_WINDOWS
+from zhiyin.contract import LABEL_WINDOWS, RANKING_WINDOWS
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Clock:
 
     as_of: datetime
     label_days: int = 14
+    windows: int = LABEL_WINDOWS
 
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None or self.as_of.astimezone(UTC).timetz().replace(tzinfo=None) != datetime.min.time():
@@ -44,6 +45,12 @@ class Clock:
     @property
     def ranking_cut(self) -> datetime:
         return self.snapshots[0]
+
+    def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
+        """The latest Mondays whose label window ends at or before ``end``, ``windows`` of them, oldest first."""
+        latest = end - timedelta(days=self.label_days)
+        monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
+        return tuple(monday - timedelta(weeks=number) for number in range(self.windows - 1, -1, -1))
 
     @property
     def reference_cut(self) -> datetime:

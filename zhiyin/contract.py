@@ -44,3 +44,4 @@ MIN_ITEM_INTERACTIONS: Final = 10
 
 # So many label windows before the one on which models are judged teach the ranker (docs/benchmarks.md has what for).
 RANKING_WINDOWS: Final = 2
+LABEL_WINDOWS: Final = 3  # on which the ranker learns, where no recipe says otherwise

@@ -102,4 +102,4 @@ def _may_be_judged(settings: Settings, judged: str, clock: Clock) -> bool:
     manifest = settings.bundles / judged / MANIFEST
     if not manifest.is_file():
         return False
-    return str(read_json(manifest).get("evaluation_cut", "")) <= clock.evaluation_cut.isoformat()
+    return str(read_json(manifest).get("fitted_until", "")) <= clock.evaluation_cut.isoformat()
