@@ -48,7 +48,7 @@ def compare(settings: Settings, today: Clock, tomorrow: Clock, rounds: int, copi
         full.append(timed_build(settings, today, anew=True))
         increment.append(timed_build(settings, tomorrow))
         started = time.perf_counter()
-        dbt(settings, "compile", "--select", "contract_users", as_of=tomorrow.date)
+        dbt(settings, "compile", "--select", "contract_users", clock=tomorrow)
         floor.append(time.perf_counter() - started)
         say(
             f"{copies} x, round {turn + 1}: full {full[-1].seconds:.1f} s ({full[-1].cpu_seconds:.1f} of CPU),"

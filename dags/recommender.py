@@ -15,12 +15,13 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 
 from pipeline.steps import STEPS, run_step
-from zhiyin.clock import Clock
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import get_settings
-from zhiyin.warehouse import DBT_PROJECT
+from zhiyin.warehouse import DBT_PROJECT, snapshot_days
 
 # The one clock of a run: the end of its data interval, unless a run by hand names another day.
 AS_OF = "{{ params.as_of or (data_interval_end | ds) }}"
+SNAPSHOTS = "{{ (params.as_of or (data_interval_end | ds)) | snapshots }}"
 
 # One slot: DuckDB allows one writing process.
 WAREHOUSE_POOL = "warehouse"
@@ -31,9 +32,14 @@ settings = get_settings()
 def run_once(name: str, as_of: str) -> Any:
     """Run a step; what a second try cannot cure is not tried again."""
     try:
-        return run_step(name, settings, Clock.parse(as_of, settings.label_days))
+        return run_step(name, settings, run_clock(settings, as_of))
     except (ValueError, FileNotFoundError) as error:
         raise AirflowFailException(str(error)) from error
+
+
+def snapshots(as_of: str) -> str:
+    """A filter of the templates: the moments of a run at which dbt takes user states."""
+    return snapshot_days(run_clock(settings, as_of))
 
 
 def step(name: str, **arguments: Any) -> Any:
@@ -54,6 +60,7 @@ with DAG(
     end_date=pendulum.instance(datetime.combine(until, time.min)) if (until := settings.schedule_until) else None,
     catchup=False,
     max_active_runs=1,
+    user_defined_filters={"snapshots": snapshots},
     params={
         "as_of": Param(
             None,
@@ -97,7 +104,7 @@ with DAG(
             setup_operator_args={"pool": WAREHOUSE_POOL, "retries": 1},
         ),
         # A watching task's retry would run dbt a second time beside the producer.
-        operator_args={"env": {"ZHIYIN_AS_OF": AS_OF}, "append_env": True, "retries": 0},
+        operator_args={"env": {"ZHIYIN_AS_OF": AS_OF, "ZHIYIN_SNAPSHOTS": SNAPSHOTS}, "append_env": True, "retries": 0},
     )
     publish = step("publish", pool=WAREHOUSE_POOL)
     evaluate = step("evaluate")
@@ -105,5 +112,12 @@ with DAG(
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
-    evaluate >> gate(AS_OF) >> step("package") >> step("promote") >> step("embed", trigger_rule="none_failed")
+    (
+        evaluate
+        >> gate(AS_OF)
+        >> step("refit")
+        >> step("package")
+        >> step("promote")
+        >> step("embed", trigger_rule="none_failed")
+    )
     evaluate >> step("report")

@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from zhiyin.contract import LABEL_WINDOWS, RANKING_WINDOWS
+from zhiyin.contract import LABEL_WINDOWS
+
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Clock:
     """The moments of one run.
 
-    ``as_of`` is midnight UTC: events at or after it do not exist for the run. The models are fitted on events before
-    ``evaluation_cut`` and judged on the ``label_days`` from there to ``as_of``. The ranker learns from the
-    ``RANKING_WINDOWS`` windows as long before that, each with candidate models fitted before it; the earliest starts at
-    ``ranking_cut``.
+    ``as_of`` is midnight UTC: events at or after it do not exist for the run. The models are judged on the
+    ``label_days`` from ``evaluation_cut`` to ``as_of``, and those that are judged saw nothing of them.
+
+    The ranker learns from ``windows`` windows of ``label_days``. They start on a grid, the Mondays at 00:00 UTC, so
+    that the windows of one day are those of the next, but for one new a week; windows may overlap. Of the judged ranker
+    they start at ``judged_cuts`` and end by ``evaluation_cut``; of one that is fitted to the last day they start at
+    ``served_cuts`` and end by ``as_of``.
     """
 
     as_of: datetime
@@ -23,34 +28,32 @@ class Clock:
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None or self.as_of.astimezone(UTC).timetz().replace(tzinfo=None) != datetime.min.time():
             raise ValueError(f"as_of must be midnight UTC, got {self.as_of.isoformat()}")
+        if self.windows < 1:
+            raise ValueError(f"a ranker learns from at least 1 window, got windows={self.windows}")
 
     @classmethod
-    def parse(cls, as_of: str, label_days: int = 14) -> "Clock":
+    def parse(cls, as_of: str, label_days: int = 14, windows: int = LABEL_WINDOWS) -> "Clock":
         """From ``YYYY-MM-DD``, or an ISO timestamp at midnight UTC."""
         try:
             moment = datetime.fromisoformat(as_of)
         except ValueError:
             raise ValueError(f"as_of must be a date such as 2017-12-01, got {as_of!r}") from None
-        return cls(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC), label_days)
+        return cls(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC), label_days, windows)
 
     @property
     def date(self) -> str:
         """``as_of`` as ``YYYY-MM-DD``."""
         return self.as_of.strftime("%Y-%m-%d")
 
+    def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
+        """Where the latest ``windows`` label windows of the grid start that end at or before ``end``, oldest first."""
+        latest = (end - timedelta(days=self.label_days)).astimezone(UTC)
+        monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
+        return tuple(monday - number * WEEK for number in reversed(range(self.windows)))
+
     @property
     def evaluation_cut(self) -> datetime:
         return self.as_of - timedelta(days=self.label_days)
-
-    @property
-    def ranking_cut(self) -> datetime:
-        return self.snapshots[0]
-
-    def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
-        """The latest Mondays whose label window ends at or before ``end``, ``windows`` of them, oldest first."""
-        latest = end - timedelta(days=self.label_days)
-        monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
-        return tuple(monday - timedelta(weeks=number) for number in range(self.windows - 1, -1, -1))
 
     @property
     def reference_cut(self) -> datetime:
@@ -58,7 +61,22 @@ class Clock:
         return self.as_of - timedelta(days=2 * self.label_days)
 
     @property
+    def judged_cuts(self) -> tuple[datetime, ...]:
+        """Where the windows start on which the judged ranker learns, oldest first."""
+        return self.label_cuts(self.evaluation_cut)
+
+    @property
+    def served_cuts(self) -> tuple[datetime, ...]:
+        """Where the windows start on which a ranker learns that is fitted to the last day, oldest first."""
+        return self.label_cuts(self.as_of)
+
+    @property
+    def ranking_cut(self) -> datetime:
+        """The earliest moment at which a ranker learns: what all of its windows share was taught before it (law 4)."""
+        return min(*self.judged_cuts, *self.served_cuts)
+
+    @property
     def snapshots(self) -> tuple[datetime, ...]:
-        """The moments at which user and item states are read, oldest first: ``as_of`` and the start of every window."""
-        windows = range(RANKING_WINDOWS + 1, -1, -1)
-        return tuple(self.as_of - timedelta(days=number * self.label_days) for number in windows)
+        """The moments at which user and item states are read, each once, oldest first."""
+        moments = {*self.judged_cuts, *self.served_cuts, self.reference_cut, self.evaluation_cut, self.as_of}
+        return tuple(sorted(moments))

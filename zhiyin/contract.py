@@ -42,6 +42,5 @@ OCCURRED_AT: Final = "occurred_at"
 # An item takes part (is a candidate) from this many interactions in the history on.
 MIN_ITEM_INTERACTIONS: Final = 10
 
-# So many label windows before the one on which models are judged teach the ranker (docs/benchmarks.md has what for).
-RANKING_WINDOWS: Final = 2
-LABEL_WINDOWS: Final = 3  # on which the ranker learns, where no recipe says otherwise
+# So many label windows teach the ranker (docs/benchmarks.md has what for); they start a week apart.
+LABEL_WINDOWS: Final = 3

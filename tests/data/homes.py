@@ -10,7 +10,7 @@ from pathlib import Path
 from cli.environment import tool
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
-from zhiyin.warehouse import DBT_PROJECT, Marts, dbt_environment
+from zhiyin.warehouse import DBT_PROJECT, Marts, dbt_environment, run_environment
 
 # A build on the way to the one that is looked at: its data are tested there.
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
@@ -31,7 +31,7 @@ def run_unit_tests(settings: Settings, as_of: str, target: Path) -> None:
     """dbt's unit tests of the dataset's models; a build leaves them out: they test the SQL, not the day's data."""
     target.mkdir()
     shutil.copyfile(settings.dbt_target / "partial_parse.msgpack", target / "partial_parse.msgpack")
-    environment = os.environ | dbt_environment(settings) | {"ZHIYIN_AS_OF": as_of}
+    environment = os.environ | dbt_environment(settings) | run_environment(Clock.parse(as_of))
     environment.pop("DBT_EXCLUDE_RESOURCE_TYPES")
     command = [tool("dbt"), "test", "--project-dir", str(DBT_PROJECT), "--select", "test_type:unit"]
     done = subprocess.run([*command, "--target-path", str(target)], env=environment, capture_output=True, text=True)

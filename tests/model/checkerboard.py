@@ -74,6 +74,7 @@ def interactions(rows: list[tuple[str, str, str, datetime]]) -> pa.Table:
             "item_id": pa.array(items),
             "event_type": pa.array(["purchase"] * len(rows)),
             "value": pa.array([1.0] * len(rows)),
+            "amount": pa.array([3.0] * len(rows)),
             "basket_id": pa.array(baskets),
             "occurred_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
         }

@@ -111,9 +111,10 @@ def test_a_planted_event_of_the_answer_changes_nothing_that_a_model_reads(protoc
     other = {"next_days": 2, "leave_one_out": 5, "cold_users": 4, "cold_items": np.flatnonzero(split.candidates)[-1]}[
         protocol.name
     ]
-    planted = replace(log, item=np.where(held, other, log.item), value=np.where(held, 99.0, log.value))
+    numbers = {name: np.where(held, 99.0, getattr(log, name)) for name in ("value", "amount")}
+    planted = replace(log, item=np.where(held, other, log.item), **numbers)
     again = protocol.split(planted, ITEMS)
-    for name in ("user", "item", "basket", "at", "value"):
+    for name in ("user", "item", "basket", "at", "value", "amount"):
         np.testing.assert_array_equal(getattr(again.log, name), getattr(split.log, name))
     everyone = np.arange(log.n_users)
     one, two = (read_users(each.log, everyone, np.full(log.n_users, each.log.cut), ITEMS) for each in (split, again))
@@ -127,7 +128,7 @@ def test_item_states_know_nothing_of_a_cold_item():
     split = protocol.split(log_of(rows, 0), ITEMS)
     experiment = Experiment(protocol, split, Context(ITEMS, np.ones((6, 2), np.float32)), lambda at: {})
     state = experiment.items(split)
-    assert (state.columns["events_90d"][split.candidates] == 0).all()
+    assert np.isnan(state.columns["events_90d"][split.candidates]).all()
     assert (state.columns["events_90d"][~split.candidates] > 0).all()
 
 

@@ -62,7 +62,10 @@ def evaluate(
     """
     rules = read_rules(settings.rules) if settings.rules else None
     recommender = Recommender.load(bundle, rules)
-    if recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat():
+    if (
+        recommender.recipe.protocol == "next_days"
+        and recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat()
+    ):
         raise ValueError(
             f"{bundle.name[:12]} was fitted on events before {recommender.manifest['fitted_until']}; "
             f"a window from {clock.evaluation_cut.isoformat()} cannot evaluate it"
@@ -71,13 +74,14 @@ def evaluate(
     recipe = recommender.recipe
     # The bundle's own catalogue may be an earlier one's: indices are its own.
     data = data.over(recommender.catalogue)
-    everyone, items = holdout(recipe, data.history, data.states, data.catalogue, clock)
+    known = data.states_of(recipe)
+    everyone, items = holdout(recipe, data.history, known, data.catalogue, clock)
     recommender = recommender.at(items)
     split = everyone.only(everyone.relevant > 0)
-    found = score(recommender, split, data.states, alone=alone, progress=progress)
+    found = score(recommender, split, known, alone=alone, progress=progress)
     ndcg = {model: figures.values["ndcg@10"] for model, figures in found.models.items()}
-    lists = {model: (ndcg[model], figures.lists) for model, figures in found.models.items()}
     slices = _slices(recommender, split)
+    ndcg_and_lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in found.models.items()}
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
@@ -92,16 +96,17 @@ def evaluate(
             model: summary(figures.values, figures.lists, items.eligible) for model, figures in found.models.items()
         },
         "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
-        "slices": score_slices(slices, lists, split.true_user, split.true_item),
-        "reliability": measure_reliability(recommender, everyone, data.states, K),
+        "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
+        "reliability": measure_reliability(recommender, everyone, known, K),
     }
     users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
     truth = {
         USER_ID: pa.array(split.user_ids, pa.string()).take(pa.array(split.true_user)),
         ITEM_ID: pa.array(data.catalogue.item_ids, pa.string()).take(pa.array(split.true_item)),
     }
-    inside = slice_members(slices, split.user_ids, recommender.catalogue.item_ids)
-    return Evaluation(report, {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside})
+    inside = slice_members(slices, split.user_ids, data.catalogue.item_ids)
+    tables = {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside}
+    return Evaluation(report, tables)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ from typing import Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from zhiyin.contract import MIN_ITEM_INTERACTIONS
-from zhiyin.recommender.candidates import KINDS
+from zhiyin.clock import Clock
+from zhiyin.contract import LABEL_WINDOWS, MIN_ITEM_INTERACTIONS
 from zhiyin.recommender.slate.rules import SlateRules
-from zhiyin.settings import DATASETS
+from zhiyin.settings import DATASETS, Settings
 from zhiyin.store import atomic_file, json_digest
 
 FILE = "recipe.toml"
@@ -63,12 +63,10 @@ class Recipe(BaseModel):
     protocol: Literal["next_days", "leave_one_out"] = "next_days"
     repeats: bool = True
     least: int = Field(default=MIN_ITEM_INTERACTIONS, ge=0)
-    windows: int = Field(default=3, ge=1, le=12)
+    windows: int = Field(default=LABEL_WINDOWS, ge=1, le=12)
     refit: bool = True
     negatives: float = Field(default=0.4, gt=0, le=1)
-    generators: dict[str, GeneratorRecipe] = Field(
-        default_factory=lambda: {name: GeneratorRecipe(kind=name, quota=KINDS[name].quota) for name in DEFAULT}
-    )
+    generators: dict[str, GeneratorRecipe] = Field(default_factory=lambda: _by_default())
     encoder: dict[str, Any] = Field(default_factory=dict)
     ranker: dict[str, Any] = Field(default_factory=dict)
     slate: SlateRules = SlateRules()
@@ -79,6 +77,8 @@ class Recipe(BaseModel):
         """A generator's kind is its name, and its quota that of its kind, where the file says nothing else."""
         if not isinstance(given, dict) or "generators" not in given:
             return given
+        from zhiyin.recommender.candidates import KINDS
+
         generators = {}
         for name, facts in given["generators"].items():
             facts = facts.model_dump() if isinstance(facts, GeneratorRecipe) else dict(facts)
@@ -99,6 +99,28 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """What tells two recipes apart."""
         return json_digest(self.model_dump(mode="json"))
+
+
+def _by_default() -> dict[str, GeneratorRecipe]:
+    from zhiyin.recommender.candidates import KINDS  # heavy: a DAG file reads no more than how many windows there are
+
+    return {name: GeneratorRecipe(kind=name, quota=KINDS[name].quota) for name in DEFAULT}
+
+
+def label_windows(dataset: str) -> int:
+    """How many label windows the dataset's recipe has, read without the models."""
+    path = recipe_file(dataset)
+    given = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return int(given.get("windows", Recipe.model_fields["windows"].default))
+
+
+def run_clock(settings: Settings, as_of: str) -> Clock:
+    """The clock of a run of the chosen dataset.
+
+    Raises:
+        ValueError: ``as_of`` is no date.
+    """
+    return Clock.parse(as_of, settings.label_days, label_windows(settings.dataset))
 
 
 def recipe_file(dataset: str) -> Path:

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from zhiyin.clock import Clock
-from zhiyin.contract import RANKING_WINDOWS
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures
@@ -23,14 +22,12 @@ class DbtError(RuntimeError):
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a dbt process but for ``ZHIYIN_AS_OF``: where the data lies, how the plugin finds its key."""
+    """Environment of every dbt process: where the data lies, how the plugin finds its key."""
     return {
         "ZHIYIN_HOME": str(settings.home),
         "ZHIYIN_DATASET": settings.dataset,
         "ZHIYIN_LAKE": str(settings.lake),
         "ZHIYIN_WAREHOUSE": str(settings.warehouse),
-        "ZHIYIN_LABEL_DAYS": str(settings.label_days),
-        "ZHIYIN_RANKING_WINDOWS": str(RANKING_WINDOWS),
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_LOG_PATH": str(settings.run / "dbt"),
@@ -43,11 +40,20 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def dbt(settings: Settings, *arguments: str, as_of: str = "", target: Path | None = None) -> str:
+def run_environment(clock: Clock) -> dict[str, str]:
+    """What a dbt command that reads data needs besides: the moments of the run, which change from day to day."""
+    return {"ZHIYIN_AS_OF": clock.date, "ZHIYIN_SNAPSHOTS": snapshot_days(clock)}
+
+
+def snapshot_days(clock: Clock) -> str:
+    """The days of ``clock.snapshots`` as the dbt macro ``snapshots`` reads them: ``2017-11-13,2017-11-17``."""
+    return ",".join(moment.strftime("%Y-%m-%d") for moment in clock.snapshots)
+
+
+def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target: Path | None = None) -> str:
     """Run a dbt command on the chosen dataset, and return what it says.
 
-    What it compiles goes to ``target``, by default ``settings.dbt_target``; a command that reads data needs ``as_of``
-    (YYYY-MM-DD).
+    What it compiles goes to ``target``, by default ``settings.dbt_target``; a command that reads data needs ``clock``.
 
     Raises:
         DbtError: it failed.
@@ -57,7 +63,7 @@ def dbt(settings: Settings, *arguments: str, as_of: str = "", target: Path | Non
     (target / RUN_RESULTS).unlink(missing_ok=True)
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
     command += ["--project-dir", str(DBT_PROJECT), "--target-path", str(target)]
-    environment = {**os.environ, **dbt_environment(settings)} | ({"ZHIYIN_AS_OF": as_of} if as_of else {})
+    environment = {**os.environ, **dbt_environment(settings)} | (run_environment(clock) if clock else {})
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         failures = explain_failures(target, settings.warehouse) or done.stdout[-4000:]
@@ -74,7 +80,7 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     Raises:
         DbtError: a model or a test failed.
     """
-    for line in dbt(settings, "build", *arguments, as_of=clock.date).splitlines():
+    for line in dbt(settings, "build", *arguments, clock=clock).splitlines():
         if "increment:" in line or "full refresh:" in line:
             log.info("%s", line)
 
@@ -87,7 +93,7 @@ def document(settings: Settings, clock: Clock) -> Path:
     """
     settings.dbt_docs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".docs-", dir=settings.data) as name:
-        dbt(settings, "docs", "generate", "--static", as_of=clock.date, target=Path(name))
+        dbt(settings, "docs", "generate", "--static", clock=clock, target=Path(name))
         with atomic_file(settings.dbt_docs / "index.html") as temporary:
             (Path(name) / "static_index.html").replace(temporary)
     return settings.dbt_docs / "index.html"
