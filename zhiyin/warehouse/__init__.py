@@ -4,7 +4,16 @@ Only dbt writes the DuckDB file, but for the erasure of a user, which takes the 
 published version of the marts: a folder of Parquet files that never changes, to which the text file ``CURRENT`` points.
 """
 
-from zhiyin.warehouse.build import DBT_PROJECT, DbtError, build, dbt, dbt_environment, document, run_environment, snapshot_days
+from zhiyin.warehouse.build import (
+    DBT_PROJECT,
+    DbtError,
+    build,
+    dbt,
+    dbt_environment,
+    document,
+    run_environment,
+    snapshot_days,
+)
 from zhiyin.warehouse.erasure import BusyError, check_idle, erase_user
 from zhiyin.warehouse.marts import (
     CURRENT,

@@ -99,7 +99,9 @@ class History:
 
     def where(self, kept: npt.NDArray[np.bool_]) -> "History":
         """The events for which ``kept`` [events] is true, in the same order."""
-        columns = {name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "amount", "at")}
+        columns = {
+            name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "amount", "at")
+        }
         return replace(self, **columns)
 
     @cached_property
