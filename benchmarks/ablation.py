@@ -3,16 +3,16 @@
     python -m benchmarks.ablation --dataset movielens_100k --protocol leave_one_out [--seeds 3] [--no-text]
     python -m benchmarks.ablation --protocol next_days --cut 2017-12-01
 
-On the validation question of the published marts (`zhiyin benchmark --validation`), with the settings that
-`zhiyin benchmark` takes. The generators are fitted once and the ranker anew for each row: leaving a generator out takes
-its candidates that no other proposed, and its score and rank. Without text, generators that read it are left out and
+On the validation split of the published marts (`zhiyin benchmark --validation`), with the dataset's recipe. The
+generators are fitted once and the ranker anew for each row: leaving a generator out takes its candidates that no other
+proposed, and its score and rank. Without text, generators that read it are left out and
 the others are fitted without it. NDCG@10 with its 95 % bootstrap interval, and the paired difference of the whole.
 """
 
 import argparse
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,18 +22,19 @@ from benchmarks import finish, say
 from benchmarks.lab.experiment import Experiment
 from benchmarks.lab.leaderboard import make_experiment
 from benchmarks.lab.options import DAYS, LEAST, PROTOCOLS, choose_protocol
-from benchmarks.lab.tuned import tuned
-from benchmarks.lab.variant import PRODUCTION, USERS_AT_ONCE, earlier_splits, fit_generators, proposals
+from benchmarks.lab.product import WarmStart
+from benchmarks.lab.scoring import USERS_AT_ONCE
 from training.evaluation.figures import K, Mask, means, paired
-from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, list_metrics
 from training.protocols import Split
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet
+from training.train import fit_generators
 from zhiyin.recommender.candidates.base import Generator, silent
+from zhiyin.recommender.features import Scored, propose
 from zhiyin.recommender.ranker import matrix
 from zhiyin.recommender.state.catalogue import Floats, Integers
-from zhiyin.settings import Settings, get_settings
+from zhiyin.settings import get_settings
 from zhiyin.warehouse import current
 
 READS_TEXT = ("text_neighbours", "content")
@@ -70,44 +71,60 @@ class Table:
         return Table(names, self.features[rows][:, kept], self.query[rows], self.item[rows], self.taken[rows])
 
 
-def gather(questions: list[tuple[list[Generator], Split]], experiment: Experiment) -> Table:
-    """Described candidates of each question, by the generators that go with it."""
+def gather(parts: Sequence[tuple[Sequence[Generator], Split]], experiment: Experiment) -> Table:
+    """Described candidates of each split, by the generators that go with it."""
     blocks: list[tuple[Floats, Integers, Integers, Mask]] = []
     names: list[str] = []
     first = 0
-    for generators, split in questions:
-        for batch, (candidates, taken) in enumerate(proposals(generators, split, experiment)):
+    for generators, split in parts:
+        own = replace(experiment, split=split)
+        items = own.items()
+        for start in range(0, len(split), USERS_AT_ONCE):
+            users = own.users(start, start + USERS_AT_ONCE)
+            scored = Scored.by(generators, users, items)
+            candidates = propose(scored, users, own.context.catalogue, items, new_only=not split.repeats)
             names = names or sorted(candidates.columns)
-            query = first + batch * USERS_AT_ONCE + candidates.user
-            blocks.append((matrix(candidates, names), query, candidates.item, taken))
+            taken = split.holds(candidates.user + start, candidates.item)
+            blocks.append((matrix(candidates, names), first + start + candidates.user, candidates.item, taken))
         first += len(split)
         say(f"candidates: {sum(len(block[0]) for block in blocks):,}")
     features, query, item, taken = (np.concatenate([block[part] for block in blocks]) for part in range(4))
     return Table(names, features, query, item, taken)
 
 
-def ndcg(lessons: Table, asked: Table, relevant: Integers, settings: Settings, ranker: dict[str, Any]) -> Values:
-    """NDCG@10 of each list of ``asked``, ordered by a ranker that learned from ``lessons``."""
-    teach = (np.bincount(lessons.query, lessons.taken) > 0)[lessons.query]
-    group = np.bincount(lessons.query[teach])
-    rows = RankingSet(lessons.names, lessons.features[teach], lessons.taken[teach].astype(np.int8), group[group > 0])
-    model = fit_ranker(rows, settings, silent, **ranker)
-    scores = model.booster.predict(asked.features, num_threads=settings.threads)
-    order = np.lexsort((asked.item, -np.asarray(scores), asked.query))
-    query = asked.query[order]
+def ndcg(
+    training: Table, holdout: Table, relevant: Integers, seed: int, threads: int, ranker: dict[str, Any]
+) -> Values:
+    """NDCG@10 of each list of ``holdout``, ordered by a ranker that learned from ``training``."""
+    useful = (np.bincount(training.query, training.taken) > 0)[training.query]
+    group = np.bincount(training.query[useful])
+    label = training.taken[useful].astype(np.int8)
+    rows = RankingSet(training.names, training.features[useful], label, group[group > 0])
+    model = fit_ranker(rows, seed, threads, silent, **ranker)
+    scores = model.booster.predict(holdout.features, num_threads=threads)
+    order = np.lexsort((holdout.item, -np.asarray(scores), holdout.query))
+    query = holdout.query[order]
     place = np.arange(len(query)) - np.searchsorted(query, query)
     hits = np.zeros((len(relevant), K), bool)
-    hits[query[place < K], place[place < K]] = asked.taken[order][place < K]
+    hits[query[place < K], place[place < K]] = holdout.taken[order][place < K]
     return list_metrics(hits, relevant)["ndcg"]
 
 
-def tables(experiment: Experiment, options: dict[str, Any], generators: dict[str, Any]) -> tuple[Table, Table]:
-    """What the ranker learns from, and what it is asked: teachers are fitted before the earliest question."""
-    splits = earlier_splits(experiment, options.get("questions", 1))
-    teachers = fit_generators(splits[0].log, experiment, generators)
-    lessons = gather([(teachers, split) for split in splits], experiment)
-    served = fit_generators(experiment.split.log, experiment, generators)
-    return lessons, gather([(served, experiment.split)], experiment)
+def tables(experiment: Experiment) -> tuple[Table, Table]:
+    """What the ranker learns from, and what it is evaluated on."""
+    recipe = experiment.recipe
+    parts: list[tuple[list[Any], Split]] = []
+    context = replace(experiment.context, fit_encoder=WarmStart())
+    generators: list[Any] = []
+    for part in experiment.training_splits():
+        split = part.make()
+        split = split.only(split.relevant > 0)
+        if recipe.refit or not generators:
+            generators = fit_generators(recipe, split.log, context)
+        parts.append((generators, split))
+    training = gather(parts, experiment)
+    served: list[Any] = fit_generators(recipe, experiment.split.log, context)
+    return training, gather([(served, experiment.split)], experiment)
 
 
 def main() -> None:
@@ -122,43 +139,39 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = get_settings(arguments.dataset)
     marts = current(settings)
-    question = choose_protocol(arguments.protocol, marts, arguments.cut, arguments.days, LEAST, arguments.take)
-    experiment = make_experiment(settings, marts, question.protocol, validation=True)
-    options = tuned(settings.dataset, question.kind, WHOLE)
-    if not options.get("questions", 1):
-        raise SystemExit(f"the whole has no ranker on {question.kind}: nothing to leave out")
-    generators = options.get("generators", {name: {} for name in PRODUCTION})
-    relevant = experiment.split.relevant
+    chosen = choose_protocol(arguments.protocol, marts, arguments.cut, arguments.days, LEAST, arguments.take)
+    experiment = make_experiment(settings, marts, chosen.protocol, validation=True)
+    relevant, recipe = experiment.split.relevant, experiment.recipe
     values: dict[str, Values] = {}
     seconds: dict[str, float] = {}
 
-    def evaluate_model(row: str, lessons: Table, asked: Table) -> None:
+    def add_row(row: str, training: Table, holdout: Table) -> None:
         started, found = time.perf_counter(), []
-        for seed in range(arguments.seeds):
-            seeded = settings.model_copy(update={"seed": settings.seed + seed})
-            found.append(ndcg(lessons, asked, relevant, seeded, options.get("ranker", {})))
+        for seed in range(settings.seed, settings.seed + arguments.seeds):
+            found.append(ndcg(training, holdout, relevant, seed, settings.threads, recipe.ranker))
         values[row], seconds[row] = np.mean(found, axis=0), round(time.perf_counter() - started, 1)
         gap = paired(values["the whole"], {row: values[row]})[row]
         interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
         say(f"{row}: {values[row].mean():.4f}; the whole less it {gap['mean']:+.4f} ({interval})")
 
-    lessons, asked = tables(experiment, options, generators)
-    evaluate_model("the whole", lessons, asked)
-    for name in generators:
+    training, holdout = tables(experiment)
+    add_row("the whole", training, holdout)
+    for name in recipe.generators:
         own = {f"{name}_score", f"{name}_rank"}
-        evaluate_model(f"without {name}", *(table.without(own.__contains__, name) for table in (lessons, asked)))
+        add_row(f"without {name}", *(table.without(own.__contains__, name) for table in (training, holdout)))
     for family, pattern in FAMILIES.items():
-        own = {name for name in lessons.names if re.fullmatch(pattern, name)}
+        own = {name for name in training.names if re.fullmatch(pattern, name)}
         if own:
-            evaluate_model(f"without {family}", *(table.without(own.__contains__) for table in (lessons, asked)))
+            add_row(f"without {family}", *(table.without(own.__contains__) for table in (training, holdout)))
     if arguments.no_text:
-        blind = replace(experiment, context=replace(experiment.context, text=np.zeros_like(experiment.context.text)))
-        fewer = {name: each for name, each in generators.items() if each.get("model", name) not in READS_TEXT}
-        evaluate_model("without text", *tables(blind, options, fewer))
+        blind = replace(experiment.context, text=np.zeros_like(experiment.context.text))
+        reading = {name: each for name, each in recipe.generators.items() if each.kind not in READS_TEXT}
+        fewer = recipe.model_copy(update={"generators": reading})
+        add_row("without text", *tables(replace(experiment, context=blind, recipe=fewer)))
     figures, gaps = means(values), paired(values["the whole"], values)
     rows = {row: {f"ndcg@{K}": figures[row], "whole_less_it": gaps[row], "seconds": seconds[row]} for row in values}
-    asked_for = {"dataset": settings.dataset, "protocol": question.kind, "part": "validation", "seeds": arguments.seeds}
-    finish("ablation", asked_for | {"marts": marts.version, "users": len(experiment.split), "rows": rows})
+    about = {"dataset": settings.dataset, "protocol": chosen.kind, "part": "validation", "seeds": arguments.seeds}
+    finish("ablation", about | {"marts": marts.version, "users": len(experiment.split), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
 
 import json
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,11 @@ from benchmarks.lab.options import (
     progress_of,
 )
 from cli.options import Dataset, chosen_settings
+from zhiyin.settings import Settings
+
+if TYPE_CHECKING:
+    from benchmarks.lab.run import Run
+    from zhiyin.warehouse import Marts
 
 console = Console()
 errors = Console(stderr=True)
@@ -41,7 +46,7 @@ def benchmark(
     take: Take = TAKE,
     known: Known = KNOWN,
     validation: Annotated[
-        bool, typer.Option("--validation", help="The question before: settings are chosen on this one.")
+        bool, typer.Option("--validation", help="The split before: settings are chosen on this one.")
     ] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="MODEL.KEY=JSON", help="A setting in place of the tuned one.")
@@ -53,6 +58,8 @@ def benchmark(
         Path | None, typer.Option(metavar="FILE", help="Full scores of a sample of users (.parquet or .csv).")
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many users --scores holds.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="So many seeds, for the mean and the spread of NDCG@10.")] = 1,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="A recipe in place of the dataset's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every figure, as JSON.")] = None,
 ) -> None:
     """Fit baselines, peers and ours on the same split of the published marts, and compare their lists."""
@@ -61,26 +68,69 @@ def benchmark(
         overrides = _overrides(sets or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    check_protocol(protocol, take)
+    rows = _rows(protocol, models, overrides)
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
-    from benchmarks.lab.leaderboard import evaluate_model, export_lists, export_scores, make_experiment, summarise
-    from benchmarks.lab.models import MODELS
-    from benchmarks.lab.tuned import NETWORK, tuned
-    from benchmarks.peers.environment import PeersMissingError, peer_python
-    from benchmarks.peers.rectools import RECTOOLS
-    from training.evaluation.gate import WHOLE
-    from training.protocols import NextDays
+    from dataclasses import replace
+
+    from benchmarks.lab.leaderboard import export_lists, export_scores, make_experiment
+    from benchmarks.lab.run import run
+    from benchmarks.lab.tuned import tuned
+    from zhiyin.recommender.recipe import read_recipe
     from zhiyin.store import write_json
     from zhiyin.warehouse import current
 
-    # What knows items by their ids alone has nothing to say of cold ones, and there the whole has no ranker. RecTools'
-    # models answer users of their log alone.
-    unasked = {"cold_items": (*RECTOOLS, NETWORK), "cold_users": RECTOOLS}
-    asked_of = [name for name in MODELS if name not in unasked.get(protocol, ())]
-    chosen = models.split(",") if models else asked_of
-    if unknown := [name for name in (*chosen, *overrides) if name not in MODELS]:
-        raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
-    check_protocol(protocol, take)
+    marts, found = current(settings), read_recipe(settings.dataset, recipe)
+    chosen = choose_protocol(protocol, marts, cut, days, least, take, known)
+    experiment = make_experiment(settings, marts, chosen.protocol, validation, progress_of("data"), found)
+    experiments = {chosen.kind: experiment}
+    if take == "both":
+        experiments["next_days_new"] = replace(experiment, split=experiment.split.discoveries())
+    options = {
+        kind: {name: tuned(found, settings.dataset, kind, name) | overrides.get(name, {}) for name in rows}
+        for kind in experiments
+    }
+    runs = run(experiments, rows, options, seeds, sample if scores else 0, progress_of, _tell)
+    for kind, each in runs.items():
+        split = each.experiment.split
+        about = _about(settings, marts, each, kind, validation)
+        _show(
+            f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
+            f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates",
+            each.facts,
+        )
+        target = json_file or settings.reports / f"benchmark-{kind}{'-validation' if validation else ''}.json"
+        target = target if len(runs) == 1 or json_file is None else target.with_stem(f"{target.stem}-{kind}")
+        write_json(target, about | {"settings": options[kind], "recipe": found.model_dump()} | each.facts)
+        written = [target]
+        if export or scores:
+            from cli.identifiers import raw_users
+
+            raw = raw_users(settings)
+            for path, write in ((export, export_lists), (scores, export_scores)):
+                if path is not None:
+                    path = path if len(runs) == 1 else path.with_stem(f"{path.stem}-{kind}")
+                    write(path, each.models, each.experiment, raw)
+                    written.append(path)
+        console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def _tell(words: str) -> None:
+    errors.print(words, highlight=False)
+
+
+def _rows(protocol: str, models: str | None, overrides: dict[str, Any]) -> list[str]:
+    """The models to compare: those named, or all that can answer the protocol."""
+    from benchmarks.lab.models import ROWS
+    from benchmarks.peers.environment import PeersMissingError, peer_python
+    from benchmarks.peers.rectools import RECTOOLS
+
+    # RecTools' models know items by their ids alone and answer users of their log alone.
+    unasked = {"cold_items": RECTOOLS, "cold_users": RECTOOLS}
+    chosen = models.split(",") if models else [name for name in ROWS if name not in unasked.get(protocol, ())]
+    if unknown := [name for name in (*chosen, *overrides) if name not in ROWS]:
+        raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(ROWS)}")
     try:
         if set(chosen) & set(RECTOOLS):
             peer_python("rectools")
@@ -89,53 +139,26 @@ def benchmark(
             raise
         chosen = [name for name in chosen if name not in RECTOOLS]
         errors.print(f"without {' and '.join(RECTOOLS)}: {missing}", highlight=False)
-    marts = current(settings)
-    question = choose_protocol(protocol, marts, cut, days, least, take, known)
-    asked, kind = question.protocol, question.kind
-    options = {name: tuned(settings.dataset, kind, name) | overrides.get(name, {}) for name in chosen}
-    earlier = options[WHOLE].get("questions", 1) if WHOLE in chosen else 0
-    experiment = make_experiment(settings, marts, asked, validation, progress_of("data"), earlier)
-    split = experiment.split
-    title = (
-        f"{settings.dataset}, {kind}{', validation' if validation else ''}: {len(split):,} users, "
-        f"{len(split.true_item):,} pairs, {int(split.candidates.sum()):,} candidates"
-    )
-    console.print(title, highlight=False)
-    judged = {}
-    for name in chosen:
-        experiment = replace(experiment, context=replace(experiment.context, progress=progress_of(name)))
-        judged[name] = evaluate_model(experiment, name, options[name], sample if scores else 0)
-        figure = float(judged[name].values["ndcg@10"].mean())
-        errors.print(f"{name}: NDCG@10 {figure:.4f}, fit in {judged[name].seconds:.1f} s", highlight=False)
-    facts = summarise(judged, experiment)
-    _show(title, facts)
-    report = {
+    return chosen
+
+
+def _about(settings: Settings, marts: "Marts", each: "Run", kind: str, validation: bool) -> dict[str, Any]:
+    """What the figures are of."""
+    split, states = each.experiment.split, each.experiment.states
+    return {
         "dataset": settings.dataset,
         "protocol": kind,
-        "cut": asked.cut.isoformat() if isinstance(asked, NextDays) else None,
+        "cut": datetime.fromtimestamp(split.log.cut, UTC).isoformat(),
         "validation": validation,
         "marts": marts.version,
+        "states": type(states).__name__,
         "users": len(split),
         "pairs": len(split.true_item),
         "candidates": int(split.candidates.sum()),
         "seed": settings.seed,
         "threads": settings.threads,
-        "settings": options,
         "text": {name: getattr(settings, name) for name in ("text_encoder", "text_tuning", "text_layers")},
-        **facts,
     }
-    target = json_file or settings.reports / f"benchmark-{kind}{'-validation' if validation else ''}.json"
-    write_json(target, report)
-    written = [target]
-    if export or scores:
-        from cli.identifiers import raw_users
-
-        raw = raw_users(settings)
-        for path, write in ((export, export_lists), (scores, export_scores)):
-            if path is not None:
-                write(path, judged, experiment, raw)
-                written.append(path)
-    console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
 def _overrides(sets: list[str]) -> dict[str, dict[str, Any]]:
@@ -182,4 +205,10 @@ def _show(title: str, facts: dict[str, Any]) -> None:
     wide_console.print(table)
     wide_console.print(more)
     wide_console.print(parts)
+    if len(next(iter(facts["seeds"].values()))["ndcg"]) > 1:
+        seeds = Table("NDCG@10 by seed", "mean", "spread", "each")
+        for name, each in facts["seeds"].items():
+            figures = " ".join(f"{figure:.4f}" for figure in each["ndcg"])
+            seeds.add_row(name, f"{each['mean']:.4f}", f"{each['spread']:.4f}", figures)
+        wide_console.print(seeds)
     console.print("* not every item is scored; those without a score tie behind the others", highlight=False)

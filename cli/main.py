@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.benchmark import benchmark
+from cli.champion import history, lift_hold, release, rollback, say_champion
 from cli.environment import PATIENT, QUIET
 from cli.onboard import onboard
 from cli.options import AsOf, Dataset, chosen_clock, chosen_settings
@@ -47,10 +48,17 @@ def up(
 
 
 @app.command()
-def run(as_of: AsOf, dataset: Dataset = None) -> None:
+def run(
+    as_of: AsOf,
+    release: Annotated[bool, typer.Option("--release", help="Lift the hold of a rollback first.")] = False,
+    dataset: Dataset = None,
+) -> None:
     """Trigger the DAG for one day on the running Airflow, and follow it."""
     settings = chosen_settings(dataset)
-    Platform(settings, console).run(chosen_clock(as_of, settings))
+    clock = chosen_clock(as_of, settings)
+    if release:
+        lift_hold(settings, "for the run of " + clock.date, console)
+    Platform(settings, console).run(clock)
 
 
 @app.command()
@@ -69,7 +77,7 @@ def backfill(
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, dataset: Dataset = None
 ) -> None:
-    """State and address of each server, the champion, and the last run."""
+    """State and address of each server, the champion, what is on hold, the gate's last decision, and the last run."""
     facts = Platform(chosen_settings(dataset), console).status()
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -78,9 +86,8 @@ def status(
     for name, server in facts["servers"].items():
         table.add_row(name, server["state"], server["url"] or "")
     console.print(table)
-    champion, last = facts["champion"], facts["last_run"]
-    day = champion["promoted_at_as_of"][:10] if champion else None
-    console.print(f"champion: {champion['digest'][:12]}, promoted as of {day}" if champion else "champion: none")
+    say_champion(facts, console)
+    last = facts["last_run"]
     console.print(f"last run: {last['run_id']}, {last['state']}" if last else "last run: none known (is Airflow up?)")
 
 
@@ -118,15 +125,6 @@ def forget(
 
 
 @app.command()
-def rollback(dataset: Dataset = None) -> None:
-    """Make the previous champion the champion again."""
-    from zhiyin.registry import rollback
-
-    facts = rollback(chosen_settings(dataset))
-    console.print(f"champion is now {facts['digest'][:12]}")
-
-
-@app.command()
 def step(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")], as_of: AsOf, dataset: Dataset = None
 ) -> None:
@@ -138,6 +136,8 @@ def step(
     console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
 
 
+for command in (rollback, release, history):
+    app.command()(command)
 app.command()(onboard)
 app.command()(benchmark)
 app.command()(tune)

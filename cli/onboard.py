@@ -11,6 +11,7 @@ from zhiyin.onboarding.mapping import Proposal, UnclearError
 from zhiyin.onboarding.onboard import Quality, look, run, write
 from zhiyin.onboarding.profile import Profile
 from zhiyin.onboarding.scaffold import SourceClock
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings, get_settings
 from zhiyin.warehouse import DbtError
 
@@ -51,7 +52,7 @@ def onboard(
     try:
         clock = SourceClock(time_format, time_zone, epoch, step)
         if as_of is not None:
-            as_of = Clock.parse(as_of, settings.label_days).date
+            as_of = run_clock(settings, as_of).date
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     try:

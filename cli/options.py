@@ -6,6 +6,7 @@ import typer
 
 from zhiyin.clock import Clock
 from zhiyin.landing import check_dataset
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import Settings, get_settings
 
 AsOf = Annotated[str, typer.Option(metavar="DATE", help="Midnight UTC of this day is now: later events do not exist.")]
@@ -25,6 +26,6 @@ def chosen_settings(dataset: str | None = None) -> Settings:
 def chosen_clock(as_of: str, settings: Settings) -> Clock:
     """The clock of the day that an option names."""
     try:
-        return Clock.parse(as_of, settings.label_days)
+        return run_clock(settings, as_of)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

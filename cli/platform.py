@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli import servers
@@ -232,12 +234,13 @@ class Platform:
             table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
         if not decision.promote:
-            self.console.print("[yellow]The challenger was refused:[/] " + "; ".join(decision.reasons))
+            reasons = escape("; ".join(decision.refusals))
+            self.console.print(f"[yellow]The challenger was refused:[/] {reasons}")
 
     # How it stands
 
     def status(self) -> dict[str, Any]:
-        """State and address of every server, the champion, Airflow's last run, and the age of the online features."""
+        """Servers, the champion, what is on hold, the gate's last word, Airflow's last run, ages of online features."""
         facts: dict[str, Any] = {}
         for server in servers.all_servers(self.settings):
             alive = servers.running(self.settings, server.name) is not None
@@ -258,6 +261,8 @@ class Platform:
             "dataset": self.settings.dataset,
             "servers": facts,
             "champion": registry.champion(self.settings),
+            "hold": [asdict(hold) for hold in registry.holds(self.settings)],
+            "last_decision": registry.last_decision(self.settings),
             "last_run": last,
             "features": {
                 view: {name: mark.get(name) for name in ("until", "materialized_at", "ttl_days", "rows")}

@@ -33,24 +33,25 @@ def tune(
     least: Least = LEAST,
     take: Take = TAKE,
     keep: Annotated[
-        bool, typer.Option(help="Write figures and settings to benchmarks/lab/studies/, where benchmarks read.")
+        bool,
+        typer.Option(help="Write figures to benchmarks/lab/studies/, and what is found into the recipe."),
     ] = True,
 ) -> None:
-    """Search for a model's settings on the validation question, never the test's; a search that was cut off goes on."""
+    """Search for a model's settings on the validation split, never the test's; a search that was cut off goes on."""
     settings = chosen_settings(dataset)
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
     from benchmarks.lab.leaderboard import make_experiment
-    from benchmarks.lab.models import MODELS, search_space
+    from benchmarks.lab.models import ROWS, search_space
     from benchmarks.lab.tune import tune as search
-    from benchmarks.lab.tune import write_study
+    from benchmarks.lab.tune import write_study, write_to_recipe
     from benchmarks.lab.tuned import tuned
     from zhiyin.warehouse import current
 
     check_protocol(protocol, take)
     try:
-        if model not in MODELS:
-            raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
+        if model not in ROWS:
+            raise ValueError(f"unknown model {model!r}; known: {', '.join(ROWS)}")
         search_space(model)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -59,7 +60,7 @@ def tune(
     experiment = make_experiment(settings, marts, question.protocol, validation=True, progress=progress_of("data"))
     asked = f"{settings.dataset}, {question.kind}, validation, marts {marts.version}, {len(experiment.split):,} users"
     console.print(f"{model}: {asked}", highlight=False)
-    today = tuned(settings.dataset, question.kind, model)
+    today = tuned(experiment.recipe, settings.dataset, question.kind, model)
     figures = search(experiment, model, today, trials, settings.studies, asked, progress_of(model))
     best, gap = figures["ndcg@10"], figures["best_less_before"]
     console.print(
@@ -69,5 +70,7 @@ def tune(
         highlight=False,
     )
     if keep:
-        path = write_study(settings.dataset, question.kind, model, figures)
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        recipe = write_to_recipe(experiment.recipe, settings.dataset, model, figures["settings"])
+        for path in (write_study(settings.dataset, question.kind, model, figures), recipe):
+            if path is not None:
+                console.print(f"written: {path}", highlight=False, soft_wrap=True)

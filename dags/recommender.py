@@ -15,7 +15,7 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 
 from pipeline.steps import STEPS, run_step
-from zhiyin.clock import Clock
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import get_settings
 from zhiyin.warehouse import DBT_PROJECT, snapshot_days
 
@@ -32,14 +32,14 @@ settings = get_settings()
 def run_once(name: str, as_of: str) -> Any:
     """Run a step; what a second try cannot cure is not tried again."""
     try:
-        return run_step(name, settings, Clock.parse(as_of, settings.label_days))
+        return run_step(name, settings, run_clock(settings, as_of))
     except (ValueError, FileNotFoundError) as error:
         raise AirflowFailException(str(error)) from error
 
 
 def snapshots(as_of: str) -> str:
     """A filter of the templates: the moments of a run at which dbt takes user states."""
-    return snapshot_days(Clock.parse(as_of, settings.label_days))
+    return snapshot_days(run_clock(settings, as_of))
 
 
 def step(name: str, **arguments: Any) -> Any:
@@ -112,5 +112,12 @@ with DAG(
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
-    evaluate >> gate(AS_OF) >> step("package") >> step("promote") >> step("embed", trigger_rule="none_failed")
+    (
+        evaluate
+        >> gate(AS_OF)
+        >> step("refit")
+        >> step("package")
+        >> step("promote")
+        >> step("embed", trigger_rule="none_failed")
+    )
     evaluate >> step("report")

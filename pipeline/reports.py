@@ -1,15 +1,15 @@
 """The reports of a run: every path below ``reports/<as_of>/``, and what the steps write and read there."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from training.evaluation.gate import Decision
 from training.evaluation.leaderboard import Evaluation
 from training.evaluation.page import leaderboard_page
 from zhiyin.clock import Clock
+from zhiyin.registry import Decision
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, read_json, write_json
 
@@ -39,9 +39,10 @@ class RunReports:
 
     def write_leaderboard(self, evaluation: Evaluation) -> dict[str, Any]:
         """Keep an evaluation: ``leaderboard-<digest>.json``, the same as a page, and as Parquet every user's figure
-        (``users-<digest>``), the lists (``lists-<digest>``) and what was right (``truth-<digest>``).
+        (``users-<digest>``), the lists (``lists-<digest>``), what was right (``truth-<digest>``) and who and what is
+        in each slice (``slices-<digest>``).
 
-        Returns what the JSON holds: the report, with the paths of the three tables as ``<table>_file``.
+        Returns what the JSON holds: the report, with the paths of the tables as ``<table>_file``.
         """
         report = dict(evaluation.report)
         digest = report["bundle"][:12]
@@ -61,9 +62,13 @@ class RunReports:
         path = self.leaderboard_path(digest)
         return dict(read_json(path)) if path.is_file() else None
 
+    def write_refit(self, facts: dict[str, Any]) -> None:
+        """Keep what the checks of the refitted bundle found."""
+        write_json(self.folder / "refit.json", facts)
+
     def write_decision(self, decision: Decision) -> None:
-        write_json(self.decision_path, asdict(decision))
+        write_json(self.decision_path, decision.record())
 
     def decision(self) -> Decision | None:
         """What the gate decided; None where it has not."""
-        return Decision(**read_json(self.decision_path)) if self.decision_path.is_file() else None
+        return Decision.read(read_json(self.decision_path)) if self.decision_path.is_file() else None

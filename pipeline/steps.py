@@ -84,7 +84,7 @@ def encode(settings: Settings, clock: Clock) -> Any:
 
 
 def train(settings: Settings, clock: Clock) -> Any:
-    """Candidate generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
+    """Generators, encoder and rankers into a bundle: the challenger, which saw nothing of what it is judged on."""
     from training.tracking import tracked
     from training.train import train
     from zhiyin.registry import nominate
@@ -99,71 +99,69 @@ def train(settings: Settings, clock: Clock) -> Any:
 
 
 def evaluate(settings: Settings, clock: Clock) -> None:
-    """The challenger, and the champion beside it, against the baselines on the days that neither has seen."""
+    """The challenger, and beside it champion and reference, against the baselines on the days that none has seen."""
     from pipeline.reports import RunReports
+    from pipeline.rivals import find_rivals
     from training.evaluation import evaluate
     from training.tracking import track_evaluation
-    from zhiyin.registry import challenger, champion
+    from zhiyin.registry import challenger
     from zhiyin.warehouse import current
 
     marts, states = current(settings), settings.states / clock.date
-    ours, reigning = challenger(settings, clock), champion(settings)
-    reports = RunReports.of(settings, clock)
+    ours, reports = challenger(settings, clock), RunReports.of(settings, clock)
     judged = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
     track_evaluation(settings, ours, reports.write_leaderboard(judged))
-    if reigning and reigning["digest"] != ours and reigning["promoted_at_as_of"] <= clock.as_of.isoformat():
-        theirs = settings.bundles / reigning["digest"]
+    for rival in find_rivals(settings, clock, ours).digests:
+        theirs = settings.bundles / rival
         # The gate needs no more than the whole.
         reports.write_leaderboard(evaluate(settings, clock, marts, states, theirs, log_progress, alone=False))
 
 
 def gate(settings: Settings, clock: Clock) -> bool:
-    """Refuse a challenger that does not beat the baselines or is significantly worse than the champion.
+    """Refuse a challenger that may have lost more than a margin, does not beat the baselines, or fails a guardrail.
 
     The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
     """
-    from pipeline.reports import RunReports
-    from training.evaluation import gate
-    from zhiyin.registry import challenger, champion
+    from pipeline.rivals import decide
 
-    reports = RunReports.of(settings, clock)
-    ours, reigning = challenger(settings, clock), champion(settings)
-    ours_judged, theirs_judged = reports.leaderboard(ours), None
-    if ours_judged is None:
-        raise ValueError(f"the challenger {ours[:12]} has not been evaluated as of {clock.date}: run the step evaluate")
-    if reigning and reigning["digest"] != ours:
-        theirs_judged = reports.leaderboard(reigning["digest"])
-        if theirs_judged is None:
-            raise ValueError(
-                f"the champion is of {reigning['promoted_at_as_of'][:10]}, later than {clock.date}: "
-                "it has seen the days it would be judged on; roll back first to promote an earlier model"
-            )
-    decision = gate(ours_judged, theirs_judged)
-    reports.write_decision(decision)
-    for reason in decision.reasons:
-        log.info("%s", reason)
+    decision = decide(settings, clock)
+    for check in decision.checks:
+        log.info("%s: %s", "passed" if check.passed else "REFUSED", check.words)
     return decision.promote
 
 
-def package(settings: Settings, clock: Clock) -> Any:
-    """The challenger into the BentoML model store, and a bento that serves it anywhere."""
-    from bento.packaging import package
-    from zhiyin.registry import challenger
+def refit(settings: Settings, clock: Clock) -> Any:
+    """The recipe that was judged, fitted to the last day: what is served. It is checked against the judged bundle."""
+    from pipeline.reports import RunReports
+    from training.evaluation.refit_check import check_refit
+    from training.train import refit
+    from zhiyin.registry import challenger, record_refit
+    from zhiyin.warehouse import current
 
-    return package(settings, challenger(settings, clock))
+    marts, states, judged = current(settings), settings.states / clock.date, challenger(settings, clock)
+    bundle = refit(settings, clock, marts, states, judged, log_progress)
+    RunReports.of(settings, clock).write_refit(check_refit(settings, clock, states, settings.bundles / judged, bundle))
+    record_refit(settings, judged, bundle.name)
+    return bundle
+
+
+def package(settings: Settings, clock: Clock) -> Any:
+    """The refitted challenger into the BentoML model store, and a bento that serves it anywhere."""
+    from bento.packaging import package
+    from zhiyin.registry import challenger, refit_of
+
+    return package(settings, refit_of(settings, challenger(settings, clock)))
 
 
 def promote(settings: Settings, clock: Clock) -> Any:
-    """Move the champion pointer to the challenger, which the gate must have let through; the service follows it."""
+    """Move the champion pointer to the refitted challenger, if the gate let it through; the service follows it."""
     from pipeline.reports import RunReports
-    from zhiyin.registry import challenger, promote
+    from zhiyin.registry import challenger, promote, refit_of
 
     ours, decision = challenger(settings, clock), RunReports.of(settings, clock).decision()
-    if decision is None or decision.challenger != ours:
+    if decision is None:
         raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
-    if not decision.promote:
-        raise ValueError(f"the gate refused the challenger {ours[:12]}: {'; '.join(decision.reasons)}")
-    return promote(settings, ours, clock)
+    return promote(settings, refit_of(settings, ours), clock, decision, judged=ours)
 
 
 def embed(settings: Settings, clock: Clock) -> Any:
@@ -200,7 +198,7 @@ def report(settings: Settings, clock: Clock) -> Any:
 
 IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
     *(land, build, publish, document, features, encode),
-    *(train, evaluate, gate, package, promote, embed, report),
+    *(train, evaluate, gate, refit, package, promote, embed, report),
 )
 STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
 

@@ -1,80 +1,101 @@
 """What a run of training or evaluation reads: the published marts and the states, once, as arrays and tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, MIN_ITEM_INTERACTIONS, OCCURRED_AT, USER_ID
-from zhiyin.recommender.state.catalogue import Catalogue, epoch_seconds, word_columns
-from zhiyin.recommender.state.history import read_interactions
+from training.log_states import LogStates
+from training.protocols import Split
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEMS, USER_ID
+from zhiyin.recommender.recipe import Recipe
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds, word_columns
+from zhiyin.recommender.state.history import History, read_interactions
+from zhiyin.recommender.state.users import Users
 from zhiyin.warehouse import Marts
 
 
-@dataclass(frozen=True)
-class Data:
-    """The log, the items that take part in the whole of it, and the users' and items' states at the snapshots."""
+@dataclass(frozen=True, eq=False)
+class MartStates:
+    """States as Feast read them from the marts, at the snapshots of a run: what serving reads, at earlier moments."""
 
-    interactions: pa.Table
     catalogue: Catalogue
-    users: pa.Table
-    items: pa.Table
+    user_rows: pa.Table
+    item_rows: pa.Table
 
-    def users_at(self, moment: datetime) -> pa.Table:
-        """Rows of users.parquet at a snapshot.
+    @lru_cache(maxsize=2)  # noqa: B019 - the states of a run live as long as the run
+    def users_at(self, moment: float) -> pa.Table:
+        """Rows of users.parquet at a snapshot (epoch seconds).
 
         Raises:
             ValueError: the states hold no user at that moment.
         """
-        rows = self.users.filter(pa.array(epoch_seconds(self.users[FEATURE_AT]) == moment.timestamp()))
+        rows = self.user_rows.filter(pa.array(epoch_seconds(self.user_rows[FEATURE_AT]) == moment))
         if not rows.num_rows:
-            raise ValueError(
-                f"users.parquet has no row at {moment.isoformat()}; read the features for this clock first"
-            )
+            at = datetime.fromtimestamp(moment, UTC).isoformat()
+            raise ValueError(f"users.parquet has no row at {at}; read the features for this clock first")
         return rows
 
     def words_at(self, moment: float) -> pa.Table:
         """The users' ids and words at a snapshot (epoch seconds)."""
-        rows = self.users_at(datetime.fromtimestamp(moment, UTC))
+        rows = self.users_at(moment)
         return rows.select([USER_ID, *word_columns(rows)])
+
+    def users(self, split: Split, start: int, stop: int) -> Users:
+        moment = float(split.at[start])
+        rows = self.users_at(moment)
+        place = pc.index_in(
+            pa.array(split.user_ids[start:stop], pa.string()),
+            value_set=rows[USER_ID].combine_chunks().cast(pa.string()),
+        )
+        return Users.of(rows.take(place), self.catalogue, moment)
+
+    def items(self, log: History, moment: float, least: int) -> ItemState:
+        return ItemState.of(self.item_rows, self.catalogue, datetime.fromtimestamp(moment, UTC), least)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The log, the catalogue, and the users' and items' states at the snapshots."""
+
+    history: History
+    event_types: list[str]
+    catalogue: Catalogue
+    states: MartStates
+
+    def states_of(self, recipe: Recipe) -> "MartStates | LogStates":
+        """Where a recipe's splits find their states: in the marts, whose snapshots are days, or in the log itself."""
+        if recipe.protocol == "next_days":
+            return self.states
+        return LogStates(self.catalogue, lambda moment: self.states.words_at(self.history.cut))
+
+    def over(self, catalogue: Catalogue) -> "Data":
+        """The same with the items of another catalogue: that of a bundle, which may be an earlier one's."""
+        if catalogue.table.equals(self.catalogue.table):
+            return self
+        index = catalogue.index_of(pa.array(self.catalogue.item_ids, pa.string()))
+        item = index[self.history.item]
+        history = replace(self.history.where(item >= 0), item=item[item >= 0], n_items=len(catalogue))
+        return replace(self, history=history, catalogue=catalogue, states=replace(self.states, catalogue=catalogue))
 
 
 def read_data(marts: Marts, states: Path) -> Data:
+    """Everything before the marts' ``as_of``."""
     interactions = read_interactions(marts.path(INTERACTIONS))
+    catalogue = read_catalogue(marts)
     return Data(
-        interactions,
-        read_catalogue(marts),
-        pq.read_table(states / "users.parquet"),
-        pq.read_table(states / "items.parquet"),
+        History.of(interactions, catalogue, marts.as_of),
+        sorted(pc.unique(interactions["event_type"]).cast("string").to_pylist()),
+        catalogue,
+        MartStates(catalogue, pq.read_table(states / "users.parquet"), pq.read_table(states / "items.parquet")),
     )
 
 
 def read_catalogue(marts: Marts) -> Catalogue:
-    """Items with enough interactions in the published log; one that had too few before a cut is cold for its models."""
-    items = pq.read_table(marts.path(INTERACTIONS), columns=[ITEM_ID], read_dictionary=[ITEM_ID])[ITEM_ID]
-    return Catalogue.of(pq.read_table(marts.path(ITEMS)), _frequent(items))
-
-
-def eligible_at(interactions: pa.Table, cut: datetime, least: int = MIN_ITEM_INTERACTIONS) -> pa.Array:
-    """Ids of the items with at least ``least`` interactions before ``cut``: the candidates of that moment."""
-    before = pa.array(epoch_seconds(interactions[OCCURRED_AT]) < cut.timestamp())
-    return pa.array(_frequent(interactions.filter(before)[ITEM_ID], least), pa.string())
-
-
-def _frequent(items: pa.ChunkedArray, least: int = MIN_ITEM_INTERACTIONS) -> list[str]:
-    counts = pc.value_counts(items.cast(pa.string()).combine_chunks())
-    enough = pc.greater_equal(counts.field("counts"), least)
-    return sorted(counts.field("values").filter(enough).to_pylist())
-
-
-def eligibility(catalogue: Catalogue, item_ids: pa.Array) -> npt.NDArray[np.bool_]:
-    """Bool [items of the catalogue]: which are among ``item_ids``."""
-    index = catalogue.index_of(item_ids)
-    mask = np.zeros(len(catalogue), bool)
-    mask[index[index >= 0]] = True
-    return mask
+    """The items mart, whole: which of them may be listed at a moment is for the items' state to say."""
+    items = pq.read_table(marts.path(ITEMS))
+    return Catalogue.of(items, items["item_id"].cast(pa.string()).to_pylist())

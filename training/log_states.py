@@ -9,13 +9,16 @@ one, or of a log without some items. The two readings are the same numbers (test
 What a log does not tell (``USER_FACTS``, ``ITEM_FACTS``) is known by other means and given as ``facts``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
+from training.protocols import Split
+from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState, listed, words_of
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
 
@@ -27,6 +30,29 @@ WINDOWS = (7, 28, 90)
 # Columns of the marts that a log does not tell.
 USER_FACTS = ("open_offers",)
 ITEM_FACTS = ("available", "discount_share_28d", "price", "promoted")
+
+
+@dataclass(frozen=True)
+class LogStates:
+    """States read off the log of a split, for the splits at whose moments the marts hold none.
+
+    ``words``: what is known of users in words at a moment; ``facts``: columns of items that a log does not tell.
+    """
+
+    catalogue: Catalogue
+    words: Callable[[float], pa.Table] | None = None
+    facts: Callable[[float], Mapping[str, Floats]] = lambda moment: {}
+
+    def users(self, split: Split, start: int, stop: int) -> Users:
+        rows = slice(start, stop)
+        users = read_users(split.log, split.user[rows], split.at[rows], self.catalogue)
+        if self.words is None:
+            return users
+        return replace(users, words=words_of(users.ids, self.words(split.log.cut)))
+
+    def items(self, log: History, moment: float, least: int) -> ItemState:
+        everything = read_items(log, moment, np.ones(log.n_items, bool), self.facts(moment))
+        return everything.only(listed(everything.columns, log.n_items, least))
 
 
 def read_users(

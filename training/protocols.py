@@ -11,11 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from training.data import eligible_at
-from zhiyin.contract import ITEM_ID, MIN_ITEM_INTERACTIONS
+from zhiyin.contract import MIN_ITEM_INTERACTIONS
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
 from zhiyin.recommender.state.history import History
 
@@ -43,6 +40,34 @@ class Split:
         return len(self.user)
 
     @property
+    def user_ids(self) -> list[str]:
+        return [self.log.user_ids[user] for user in self.user]
+
+    def only(self, chosen: Mask) -> "Split":
+        """The same split for some of its users: ``chosen`` [users]."""
+        place, kept = np.cumsum(chosen) - 1, chosen[self.true_user]
+        return replace(
+            self,
+            user=self.user[chosen],
+            at=self.at[chosen],
+            true_user=place[self.true_user[kept]],
+            true_item=self.true_item[kept],
+        )
+
+    def discoveries(self) -> "Split":
+        """The same split asked for nothing but what its users did not have before."""
+        n = self.log.n_items
+        pairs = self.user[self.true_user] * n + self.true_item
+        new = ~np.isin(pairs, self.log.user * n + self.log.item)
+        split = replace(self, true_user=self.true_user[new], true_item=self.true_item[new], repeats=False)
+        return split.only(split.relevant > 0)
+
+    def holds(self, place: Integers, item: Integers) -> Mask:
+        """Whether each (place of a user in the split, item) pair is in the answer."""
+        n = self.log.n_items
+        return np.isin(place * n + item, self.true_user * n + self.true_item)
+
+    @property
     def relevant(self) -> Integers:
         """How many items each user's answer holds [users]."""
         return np.bincount(self.true_user, minlength=len(self))
@@ -53,10 +78,6 @@ class Protocol(ABC):
 
     name: ClassVar[str]
     repeats: bool = False
-
-    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
-        """Ids of the items that take part: here, the whole catalogue."""
-        return sorted(str(item) for item in pc.unique(items[ITEM_ID]).to_pylist())
 
     def end(self, as_of: datetime) -> datetime:
         """Events before this moment take part, in the log or in the answer."""
@@ -93,9 +114,6 @@ class NextDays(Protocol):
     least: int = MIN_ITEM_INTERACTIONS
     name = "next_days"
 
-    def items(self, interactions: pa.Table, items: pa.Table) -> list[str]:
-        return [str(item) for item in eligible_at(interactions, self.cut, self.least).to_pylist()]
-
     def end(self, as_of: datetime) -> datetime:
         end = self.cut + timedelta(days=self.days)
         if end > as_of:
@@ -106,11 +124,21 @@ class NextDays(Protocol):
         return end
 
     def split(self, log: History, catalogue: Catalogue) -> Split:
-        cut = log.cut - self.days * SECONDS_PER_DAY
-        before = log.before(datetime.fromtimestamp(cut, UTC))
-        candidates = before.item_counts >= self.least
-        after = log.where((log.at >= cut) & candidates[log.item])
-        return _split(before, after, np.full(log.n_users, cut), candidates, self.repeats)
+        cut = datetime.fromtimestamp(log.cut - self.days * SECONDS_PER_DAY, UTC)
+        before = log.before(cut)
+        return window(log, before, cut, self.days, before.item_counts >= self.least, self.repeats)
+
+
+def window(
+    log: History, before: History, cut: datetime, days: int, candidates: Mask, repeats: bool, everyone: bool = False
+) -> Split:
+    """What users take of the candidates in the ``days`` from ``cut`` on; ``before``: the log up to there.
+
+    ``everyone``: with the users who then took nothing, of whom something was known before.
+    """
+    start, end = cut.timestamp(), cut.timestamp() + days * SECONDS_PER_DAY
+    after = log.where((log.at >= start) & (log.at < end) & candidates[log.item])
+    return _split(before, after, np.full(log.n_users, start), candidates, repeats, everyone)
 
 
 @dataclass(frozen=True)
@@ -190,13 +218,21 @@ class ColdUsers(Protocol):
         return _split(left, log.where(asked), at, np.ones(log.n_items, bool), self.repeats)
 
 
-def _split(left: History, held: History, at: npt.NDArray[np.float64], candidates: Mask, repeats: bool) -> Split:
-    """The question whose answer is what ``held`` holds of the candidates."""
+def _split(
+    left: History,
+    held: History,
+    at: npt.NDArray[np.float64],
+    candidates: Mask,
+    repeats: bool,
+    everyone: bool = False,
+) -> Split:
+    """The split whose answer is what ``held`` holds of the candidates."""
     n = left.n_items
     pairs = np.unique((held.user * n + held.item)[candidates[held.item]])
     if not repeats:
         pairs = np.setdiff1d(pairs, left.user * n + left.item)
     if not len(pairs) or not len(left):
         raise ValueError("the protocol leaves nothing to answer or to learn from: too little data")
-    user, true_user = np.unique(pairs // n, return_inverse=True)
+    user = np.unique(np.concatenate([pairs // n, left.user])) if everyone else np.unique(pairs // n)
+    true_user = np.searchsorted(user, pairs // n)
     return Split(left, user, at[user], true_user, pairs % n, candidates, repeats)

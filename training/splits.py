@@ -1,67 +1,89 @@
-"""Splits by time: what users did in a window after a cut is the truth that lists made at the cut are held against."""
+"""Where training takes its splits from: label windows of days, or events left out; one code for every kind of log.
 
+The recipe's protocol says which. The ranker learns on ``training_splits`` of a log, each with generators fitted on what
+is before it; ``holdout`` is what a bundle is then evaluated on.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+from training.protocols import LeaveOneOut, Split, window
+from zhiyin.clock import Clock
+from zhiyin.recommender.recipe import Recipe
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState
+from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.users import Users
 
-from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
-from zhiyin.recommender.state.catalogue import Catalogue, Integers, epoch_seconds
+LEAST_SHARE = 0.25  # of the log's events before a label window: generators of fewer propose other things
+
+
+class States(Protocol):
+    """What is known of users and items at the moment of a split."""
+
+    def users(self, split: Split, start: int, stop: int) -> Users:
+        """Some of the users of a split, in its order."""
+
+    def items(self, log: History, moment: float, least: int) -> ItemState:
+        """The items at a moment (epoch seconds), those that may be listed eligible; ``log`` ends there."""
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Distinct (user, item) pairs of a window, items among the candidates of its start only; sorted by user, item."""
+class TrainingSplit:
+    """A split that is made when it is needed; ``name``: what it is called in reports."""
 
-    table: pa.Table
-
-    @cached_property
-    def user_ids(self) -> pa.Array:
-        """Users with at least one pair, ascending."""
-        return pc.unique(self.table[USER_ID]).cast(pa.string())
-
-    def rows_of(self, users: pa.Table) -> pa.Table:
-        """The user states that have a truth."""
-        return users.filter(pc.is_in(users[USER_ID].cast(pa.string()), value_set=self.user_ids))
-
-    def relevant(self, user_ids: list[str]) -> Integers:
-        """How many items each user's truth holds [users]."""
-        counts = pc.value_counts(self.table[USER_ID].combine_chunks())
-        places = pc.index_in(pa.array(user_ids, pa.string()), value_set=counts.field("values"))
-        return np.asarray(pc.fill_null(counts.field("counts").take(places), 0).to_numpy(zero_copy_only=False))
-
-    def pairs(self, user_ids: list[str], catalogue: Catalogue) -> tuple[Integers, Integers]:
-        """Rows of ``user_ids`` and catalogue indices of the pairs, ascending; items outside the catalogue left out."""
-        row = pc.index_in(self.table[USER_ID], value_set=pa.array(user_ids, pa.string()))
-        user = np.asarray(pc.fill_null(row, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
-        item = catalogue.index_of(self.table[ITEM_ID])
-        keep = (user >= 0) & (item >= 0)
-        order = np.lexsort((item[keep], user[keep]))
-        return user[keep][order], item[keep][order]
-
-    def holds(self, user_ids: list[str], user: Integers, item: Integers, catalogue: Catalogue) -> npt.NDArray[np.bool_]:
-        """Whether each (row of ``user_ids``, catalogue index) is in the truth."""
-        true_user, true_item = self.pairs(user_ids, catalogue)
-        n = len(catalogue)
-        return np.isin(user * n + item, true_user * n + true_item)
+    name: str
+    make: Callable[[], Split]
+    until: float | None = None  # epoch seconds: it follows from the events before this moment; None: from all of them
 
 
-def truth_between(interactions: pa.Table, start: datetime, end: datetime, candidates: pa.Array) -> Truth:
-    """What was bought in [start, end) of the items in ``candidates``.
+def training_splits(
+    recipe: Recipe, log: History, states: States, catalogue: Catalogue, label_days: int
+) -> Sequence[TrainingSplit]:
+    """The splits of a log on which a ranker learns, the earliest first; none holds an event at or after its end."""
+    if recipe.protocol == "leave_one_out":
+        splits = _left_out(log, catalogue, recipe)
+        return [
+            TrainingSplit(f"event {len(splits) - place} from the end", lambda split=split: split)  # type: ignore[misc]
+            for place, split in enumerate(splits)
+        ]
+    end = datetime.fromtimestamp(log.cut, UTC)
+    cuts = Clock(end, label_days, recipe.windows).label_cuts(end)
+    enough = [cut for cut in cuts if (log.at < cut.timestamp()).mean() >= LEAST_SHARE] or list(cuts[-1:])
 
-    Raises:
-        ValueError: nothing was.
+    def make(cut: datetime) -> Split:
+        before = log.before(cut)
+        items = states.items(before, cut.timestamp(), recipe.least)
+        return window(log, before, cut, label_days, items.eligible, recipe.repeats, everyone=True)
+
+    days = timedelta(days=label_days)
+    return [
+        TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut), (cut + days).timestamp())  # type: ignore[misc]
+        for cut in enough
+    ]
+
+
+def holdout(
+    recipe: Recipe, log: History, states: States, catalogue: Catalogue, clock: Clock
+) -> tuple[Split, ItemState]:
+    """What a run's bundle is evaluated on, and the items' state at that moment.
+
+    The label days before ``clock.as_of``, with the users who then took nothing; or the last event of every user.
+    ``log`` ends at ``as_of``.
     """
-    at = epoch_seconds(interactions[OCCURRED_AT])
-    window = interactions.select([USER_ID, ITEM_ID]).filter(
-        pa.array((at >= start.timestamp()) & (at < end.timestamp()))
-    )
-    pairs = pa.table({name: window[name].cast(pa.string()) for name in (USER_ID, ITEM_ID)})
-    pairs = pairs.filter(pc.is_in(pairs[ITEM_ID], value_set=candidates)).group_by([USER_ID, ITEM_ID]).aggregate([])
-    if not pairs.num_rows:
-        raise ValueError(f"no interaction with a candidate from {start.isoformat()} to {end.isoformat()}")
-    return Truth(pairs.sort_by([(USER_ID, "ascending"), (ITEM_ID, "ascending")]).combine_chunks())
+    if recipe.protocol == "leave_one_out":
+        split = LeaveOneOut(recipe.repeats).split(log, catalogue)
+        return split, states.items(split.log, float(split.log.at.max()), recipe.least)
+    before = log.before(clock.evaluation_cut)
+    items = states.items(before, before.cut, recipe.least)
+    days = clock.label_days
+    return window(log, before, clock.evaluation_cut, days, items.eligible, recipe.repeats, everyone=True), items
+
+
+def _left_out(log: History, catalogue: Catalogue, recipe: Recipe) -> list[Split]:
+    splits: list[Split] = []
+    protocol = LeaveOneOut(recipe.repeats)
+    for _ in range(recipe.windows):
+        splits.append(protocol.split(splits[-1].log if splits else log, catalogue))
+    return splits[::-1]

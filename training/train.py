@@ -1,4 +1,4 @@
-"""Train a bundle: candidate models, then the ranker on what they would have proposed at earlier moments.
+"""Train a bundle: generators, then the rankers on what generators fitted earlier would have proposed.
 
 By hand::
 
@@ -6,31 +6,117 @@ By hand::
 """
 
 import importlib.metadata
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import pyarrow.compute as pc
+import pyarrow as pa
 
-from training.data import read_data
+from training.code import code_digest
+from training.data import Data, MartStates, read_data
 from training.interest.encoders import Encoders
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
-from training.ranking.ranking_set import build_ranking_set
+from training.ranking.kept import Kept
+from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
+from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
-from zhiyin.recommender.bundle import Bundle
-from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
+from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists
+from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
+from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.state.catalogue import item_rows
 from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
 from zhiyin.store import publish_by_digest
 from zhiyin.warehouse import Marts
 
-LEAST_SHARE = 0.25  # of the log's events: generators of fewer would propose other things than those that are served
 LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a recipe learned from one log."""
+
+    generators: dict[str, CandidateGenerator]
+    rankers: dict[Lists, CalibratedRanker]
+
+
+def fit(
+    recipe: Recipe,
+    log: History,
+    splits: Sequence[TrainingSplit],
+    states: States,
+    context: Context,
+    kept: Kept | None = None,
+) -> Fitted:
+    """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
+
+    Nothing that proposes candidates for a split saw an event at or after its moment. ``kept``: where rows and rankers
+    of earlier runs lie.
+    """
+    rows: dict[Lists, list[SplitRows]] = {}
+    keys: list[str] = []
+    generators: list[CandidateGenerator] = []
+    for number, part in enumerate(splits):
+        key = kept.window(part.name, log, context.catalogue, part.until) if kept and part.until else None
+        made = kept.rows(key) if kept and key else None
+        if made is None:
+            split = part.make()
+            if recipe.refit or not generators:
+                own = replace(context, record=_named(context.record, part.name))
+                generators = fit_generators(recipe, split.log, own)
+            moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
+            items = states.items(split.log, moment, recipe.least).only(split.candidates)
+            made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
+            if kept and key:
+                kept.keep_rows(key, made)
+        keys.append(key or part.name)
+        for kind, some in made.items():
+            rows.setdefault(kind, []).append(some)
+        context.progress("ranking set", (number + 1) / len(splits), part.name)
+    by_key = kept if kept and all(part.until for part in splits) else None
+    rankers: dict[Lists, CalibratedRanker] = {}
+    for kind in list(rows):
+        name = by_key.ranker_key(kind, keys) if by_key else ""
+        found = by_key.ranker(name) if by_key else None
+        rankers[kind] = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        if by_key and found is None:
+            by_key.keep_ranker(name, rankers[kind])
+    served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
+    return Fitted({model.name: model for model in served}, rankers)
+
+
+def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker:
+    training = RankingSet.joined([part.training for part in parts])
+    holdout = RankingSet.joined([part.holdout for part in parts])
+    ranker = fit_ranker(
+        training,
+        context.seed,
+        context.threads,
+        context.progress,
+        record=context.record if kind == "all" or not recipe.repeats else unrecorded,
+        holdout=holdout if len(holdout.label) else None,
+        **recipe.ranker,
+    )
+    return CalibratedRanker(ranker, fit_calibration(ranker, holdout) if holdout.label.any() else None)
+
+
+def fit_generators(recipe: Recipe, log: History, context: Context) -> list[CandidateGenerator]:
+    """The recipe's generators, fitted on one log."""
+    fitted = []
+    for number, (name, chosen) in enumerate(recipe.generators.items()):
+        until = datetime.fromtimestamp(log.cut, UTC).strftime("%Y-%m-%d")
+        context.progress("candidates", number / len(recipe.generators), f"{name}, events before {until}")
+        model: Any = KINDS[chosen.kind].fit(log, context, **chosen.settings)
+        model.name, model.quota = name, chosen.quota
+        model.new_quota = chosen.new_quota
+        fitted.append(model)
+    return fitted
 
 
 def train(
@@ -41,72 +127,99 @@ def train(
     progress: Progress = silent,
     record: Record = unrecorded,
 ) -> Path:
-    """Train on the marts and states of ``clock``; returns the bundle's folder, named by its digest.
+    """The challenger of ``clock``, fitted on what is before its evaluation; returns the bundle's folder.
 
-    Nothing fitted here saw an event at or after ``clock.evaluation_cut``; nothing that proposes candidates for a label
-    window of the ranker saw one at or after its start.
+    That is before ``clock.evaluation_cut``, or all but each user's last event where the recipe leaves one out.
     """
-    data = read_data(marts, states)
-    tower = find_tower(settings, clock)
-    if tower is None:
-        raise ValueError("there is no text tower of these settings yet: run the step encode, or finetune, first")
-    vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
-    encoders = Encoders.after(settings, clock, vectors, text_encoder)
-    text = encoders.basis.standardise(vectors)
-    context = Context(
-        data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, users=data.words_at
-    )
-    history = History.of(data.interactions, data.catalogue, clock.evaluation_cut)
-    cuts = label_cuts(history, clock)
-
-    teachers = (
-        fit_generators(history.before(cut), replace(context, record=_named(record, f"teachers {number}")))
-        for number, cut in enumerate(cuts, 1)
-    )
-    ranking_set, trial = build_ranking_set(data, teachers, cuts, clock.label_days, progress, settings.seed)
-    ranker = fit_ranker(ranking_set, settings, progress, record=record, trial=trial)
-    calibration = fit_calibration(ranker, trial) if trial else None
-    del ranking_set, trial
-    generators = fit_generators(history, replace(context, record=_named(record, "served")))
-
-    state = item_rows(data.items, data.catalogue, clock.as_of)
-    bundle = Bundle(data.catalogue, state, text, {model.name: model for model in generators}, ranker, calibration)
-    facts = {
-        "as_of": clock.as_of.isoformat(),
-        "evaluation_cut": clock.evaluation_cut.isoformat(),
-        "ranking_cuts": [cut.isoformat() for cut in cuts],
-        "label_days": clock.label_days,
-        "dataset": settings.dataset,
-        "event_types": sorted(pc.unique(data.interactions["event_type"]).cast("string").to_pylist()),
-        "marts": marts.version,
-        "encoders_start_from": encoders.origin,
-        "seed": settings.seed,
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
-    folder = publish_by_digest(settings.bundles, lambda place: str(bundle.write(place, facts)["digest"]))
-    encoders.save(settings, clock, text_encoder)
-    return folder
+    run = _Run.of(settings, clock, marts, states, progress, record)
+    log = run.data.history.before(clock.evaluation_cut)
+    if run.recipe.protocol == "leave_one_out":
+        log = holdout(run.recipe, run.data.history, run.states, run.data.catalogue, clock)[0].log
+    return run.fit(log, None)
 
 
-def label_cuts(history: History, clock: Clock) -> list[datetime]:
-    """Where the windows start on which the ranker learns, oldest first: those with enough of the log before them."""
-    cuts = list(clock.judged_cuts)
-    enough = [cut for cut in cuts if (history.at < cut.timestamp()).mean() >= LEAST_SHARE]
-    return enough or cuts[-1:]
+def refit(
+    settings: Settings,
+    clock: Clock,
+    marts: Marts,
+    states: Path,
+    judged: str,
+    progress: Progress = silent,
+    record: Record = unrecorded,
+) -> Path:
+    """The same recipe fitted on everything before ``clock.as_of``; returns the bundle's folder.
+
+    The encoders go on from those of the bundle ``judged``, and the rankers learn on the latest splits.
+    """
+    run = _Run.of(settings, clock, marts, states, progress, record, judged)
+    return run.fit(run.data.history, judged)
 
 
-def fit_generators(history: History, context: Context) -> list[CandidateGenerator]:
-    """Every generator, fitted on one log."""
-    fitted = []
-    for number, kind in enumerate(GENERATORS):
-        context.progress("candidates", number / len(GENERATORS), f"{kind.name}, events before {_day(history.cut)}")
-        fitted.append(kind.fit(history, context))
-    return fitted
+@dataclass(frozen=True)
+class _Run:
+    """What the two fits of a run share."""
+
+    settings: Settings
+    clock: Clock
+    marts: Marts
+    recipe: Recipe
+    data: Data
+    states: States
+    encoders: Encoders
+    text_encoder: str
+    context: Context
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        clock: Clock,
+        marts: Marts,
+        states: Path,
+        progress: Progress,
+        record: Record,
+        judged: str | None = None,
+    ) -> "_Run":
+        recipe, data, tower = read_recipe(settings.dataset), read_data(marts, states), find_tower(settings, clock)
+        if tower is None:
+            raise ValueError("there is no text tower of these settings yet: run the step encode, or finetune, first")
+        vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
+        encoders = Encoders.after(settings, clock, vectors, text_encoder, judged)
+        text = encoders.basis.standardise(vectors)
+        known = data.states_of(recipe)
+        words = data.states.words_at if isinstance(known, MartStates) else known.words
+        context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, record, words)
+        return cls(settings, clock, marts, recipe, data, known, encoders, text_encoder, context)
+
+    def fit(self, log: History, judged: str | None) -> Path:
+        settings, data, context = self.settings, self.data, self.context
+        splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
+        code = code_digest()
+        kept = Kept.of(settings.ranking_sets, self.recipe, context.text, code, settings.seed, settings.threads)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept)
+        state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
+        models = log.item_counts, fitted.generators, fitted.rankers
+        parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
+        facts = {
+            "as_of": self.clock.as_of.isoformat(),
+            "fitted_until": datetime.fromtimestamp(log.cut, UTC).isoformat(),
+            "judged": judged,
+            "protocol": self.recipe.protocol,
+            "training_splits": [split.name for split in splits],
+            "encoders_start_from": self.encoders.origin,
+            "label_days": self.clock.label_days,
+            "dataset": settings.dataset,
+            "event_types": data.event_types,
+            "marts": self.marts.version,
+            "recipe": self.recipe.digest,
+            "seed": settings.seed,
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+        folder = publish_by_digest(settings.bundles, lambda place: str(parts.write(place, facts)["digest"]))
+        if judged is None:
+            self.encoders.save(settings, self.clock, self.text_encoder, folder.name)
+        return folder
 
 
 def _named(record: Record, models: str) -> Record:
     return lambda name, step, value: record(f"{models}/{name}", step, value)
-
-
-def _day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")

@@ -28,10 +28,16 @@ class Settings(BaseSettings):
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
     warm_start: bool = Field(
         True,
-        description="Start the interest encoder from that of the run before; off: learn from nothing each time.",
+        description="Start the interest encoder from the champion's; off: learn from nothing each time.",
     )
     encoder_steps: int = Field(
         500, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
+    )
+    gate_margin: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="Share of NDCG@10 that a challenger may lose against champion and reference; wider for few users.",
     )
     online_store: str | None = Field(
         None,
@@ -147,8 +153,13 @@ class Settings(BaseSettings):
 
     @cached_property
     def encoders(self) -> Path:
-        """Interest encoders of each run, from which the next one goes on: ``<as_of>/``."""
+        """Interest encoders of each bundle, from which runs go on once it is promoted: ``<digest>/``."""
         return self.data / "encoders"
+
+    @cached_property
+    def ranking_sets(self) -> Path:
+        """Rows of label windows and rankers grown on them, from which the next run goes on: ``<digest>/``."""
+        return self.data / "ranking_sets"
 
     @cached_property
     def bundles(self) -> Path:

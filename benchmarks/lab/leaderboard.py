@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -15,19 +16,28 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.lab.experiment import Experiment, Facts, Options, Scorer
+from benchmarks.lab.experiment import Experiment, Options, Scorer
 from benchmarks.lab.models import fit_model
+from benchmarks.lab.product import product, request_of
 from benchmarks.lab.scoring import scored_blocks
+from training.data import MartStates, read_catalogue
 from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
+from training.evaluation.gate import WHOLE
+from training.evaluation.leaderboard import score_batches
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.slices import find_slices, score_slices
 from training.interest.train_encoder import train_encoder
-from training.protocols import NextDays, Protocol
+from training.log_states import LogStates
+from training.protocols import NextDays, Protocol, Split
+from training.splits import States, training_splits
 from training.text.encode_items import TextBasis, document_vectors
 from training.text.towers import adapt, distinct_documents, wanted
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, ITEMS, USER_HISTORY, USER_ID
+from zhiyin.clock import Clock
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_HISTORY, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent
-from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
+from zhiyin.recommender.recipe import Recipe, read_recipe
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
 from zhiyin.recommender.state.history import History, read_interactions
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
@@ -42,36 +52,48 @@ def make_experiment(
     protocol: Protocol,
     validation: bool = False,
     progress: Progress = silent,
-    earlier: int = 0,
+    recipe: Recipe | None = None,
 ) -> Experiment:
-    """The question that a protocol asks of the published marts; ``validation``: the one before it.
+    """The split that a protocol makes of the published marts; ``validation``: the one before it.
 
-    A text encoder that is to be fine-tuned learns from the log that is left before the ``earlier`` questions on which a
-    ranker will learn.
+    States come from the marts' own rows where they hold the moments of the split (the days before the marts' ``as_of``
+    and the label windows before them), else from the log, by the same definitions. A text encoder that is to be
+    fine-tuned learns from the log before the earliest split on which a ranker will learn.
 
     Raises:
         ValueError: the marts end too early, or hold too little.
     """
-    interactions = read_interactions(marts.path(INTERACTIONS))
-    items = pq.read_table(marts.path(ITEMS))
-    catalogue = Catalogue.of(items, protocol.items(interactions, items))
-    log = History.of(interactions, catalogue, protocol.end(marts.as_of))
+    recipe = recipe or read_recipe(settings.dataset)
+    catalogue = read_catalogue(marts)
+    log = History.of(read_interactions(marts.path(INTERACTIONS)), catalogue, protocol.end(marts.as_of))
     split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
+    words, facts = _users(marts), _facts(marts, catalogue, protocol)
+    states = _states(settings, marts, split, recipe, LogStates(catalogue, words, facts))
     if wanted(settings):
-        taught = split.log
-        for _ in range(earlier):
-            taught = protocol.within.split(taught, catalogue).log
-        encoder = adapt(settings, taught, catalogue, progress)
+        parts = training_splits(recipe, split.log, states, catalogue, settings.label_days)
+        encoder = adapt(settings, parts[0].make().log, catalogue, progress)
         documents, document = distinct_documents(catalogue)
         vectors = encoder.encode(documents)[document]
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=_users(marts))
-    return Experiment(protocol, split, context, _facts(marts, catalogue, protocol))
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=words)
+    return Experiment(protocol, split, context, states, recipe, settings.label_days)
 
 
-def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Facts:
+def _states(settings: Settings, marts: Marts, split: Split, recipe: Recipe, of_log: LogStates) -> States:
+    """The marts' own states where a run read them at every moment that is needed; else those of the log."""
+    folder = settings.states / f"{marts.as_of:%Y-%m-%d}"
+    if recipe.protocol != "next_days" or len(np.unique(split.at)) > 1 or not folder.is_dir():
+        return of_log
+    held = MartStates(of_log.catalogue, *(pq.read_table(folder / f"{name}.parquet") for name in ("users", "items")))
+    end = datetime.fromtimestamp(split.log.cut, UTC)
+    cuts = Clock(end, settings.label_days, recipe.windows).label_cuts(end)
+    moments = set(epoch_seconds(held.item_rows[FEATURE_AT]).tolist())
+    return held if {float(split.at[0]), *(cut.timestamp() for cut in cuts)} <= moments else of_log
+
+
+def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Callable[[float], Mapping[str, Floats]]:
     """Prices and promotions at a moment; none where the log is not cut by time, since they would tell what it hides."""
 
     def at(moment: float) -> Mapping[str, Floats]:
@@ -108,6 +130,10 @@ def _users(marts: Marts) -> Callable[[float], pa.Table]:
     return at
 
 
+# Figures per user, lists [users, 20] and their scores, and full scores of some users, of one batch.
+Part = tuple[dict[str, Values], Integers, Floats, Floats]
+
+
 @dataclass
 class Evaluated:
     """One model's figures per user [users], its lists [users, 20] with their scores, and what it took."""
@@ -121,38 +147,55 @@ class Evaluated:
     sample: Floats = field(repr=False)  # full scores of the first users
 
     @classmethod
-    def gather(cls, blocks: list[tuple[dict[str, Values], Integers, Floats, Floats]], **took: Any) -> Self:
+    def gather(cls, blocks: list[Part], **took: Any) -> Self:
         values = {name: np.concatenate([block[0][name] for block in blocks]) for name in blocks[0][0]}
         lists, scores, sample = (np.concatenate([block[part] for block in blocks]) for part in (1, 2, 3))
         return cls(values, lists, scores, sample=sample, **took)
 
 
-def evaluate_model(experiment: Experiment, name: str, options: Options, sample: int = 0) -> Evaluated:
-    """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users."""
+def evaluate_model(
+    experiment: Experiment, name: str, options: Options, sample: int = 0, made: Recommender | None = None
+) -> Evaluated:
+    """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users.
+
+    ``made``: the product of this experiment's log, where it is at hand.
+    """
     with _peak_memory() as memory:
         started = time.perf_counter()
-        model = fit_model(name, experiment, options)
+        model = None if name == WHOLE else fit_model(name, experiment, options)
+        if model is None and made is None:
+            made = product(experiment, options)
         fitted = time.perf_counter()
-        blocks = [*_lists(experiment, model, sample)]
+        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, made, sample))]
         done = time.perf_counter()
     return Evaluated.gather(blocks, seconds=fitted - started, score_seconds=done - fitted, memory=memory())
 
 
-def _lists(
-    experiment: Experiment, model: Scorer, sample: int
-) -> "Sequence[tuple[dict[str, Values], Integers, Floats, Floats]]":
+def _lists(experiment: Experiment, model: Scorer, sample: int) -> Iterator[Part]:
     split, context = experiment.split, experiment.context
-    buyers = owners(split.log)
-    blocks = []
+    buyers, place = owners(split.log), experiment.items().place
     for block in scored_blocks(experiment, model):
         lists, best = block.lists(max(KS))
-        values = accuracy(lists, block.relevant, block.relevant.sum(axis=1))
+        values = accuracy(lists, block.relevant, block.relevant.sum(axis=1), place)
         values["auc"] = user_auc(block.scores, block.relevant, block.eligible)
         values |= character(lists, block.users, buyers, split.log.n_users, context.catalogue, context.text)
         # Past every candidate of the model a score says nothing: an AUC counts where all are scored.
         values["scored"] = (np.isfinite(block.scores) & block.eligible).sum(axis=1) / block.eligible.sum(axis=1)
-        blocks.append((values, lists, best, block.scores[: max(sample - block.start, 0)]))
-    return blocks
+        kept = block.scores[: max(sample - block.start, 0)]
+        full = np.full((len(kept), len(context.catalogue)), -np.inf, np.float32)
+        full[:, block.pool] = kept
+        yield values, lists, best, full
+
+
+def _product_lists(experiment: Experiment, recommender: Recommender | None, sample: int) -> Iterator[Part]:
+    assert recommender is not None
+    for part in score_batches(recommender, experiment.split, experiment.states, request_of(experiment)):
+        figures = part.models[WHOLE]
+        full = np.full((max(min(sample - part.start, len(figures.lists)), 0), len(recommender.catalogue)), -np.inf)
+        ranked = part.ranked
+        kept = ranked.candidates.user < len(full)
+        full[ranked.candidates.user[kept], ranked.candidates.item[kept]] = ranked.score[kept]
+        yield figures.values, figures.lists, figures.scores, full.astype(np.float32)
 
 
 def summarise(judged: Mapping[str, Evaluated], experiment: Experiment) -> dict[str, Any]:
@@ -168,7 +211,7 @@ def summarise(judged: Mapping[str, Evaluated], experiment: Experiment) -> dict[s
     ndcg = {name: each.values["ndcg@10"] for name, each in judged.items()}
     best = max(models, key=lambda name: models[name]["ndcg@10"]["mean"])
     gaps = paired(ndcg[best], {name: values for name, values in ndcg.items() if name != best})
-    moment = experiment.items(split).at
+    moment = experiment.items().at
     slices = find_slices(split.log, split.user, split.at, moment, experiment.context.catalogue, split.true_item)
     lists = {name: (ndcg[name], each.lists) for name, each in judged.items()}
     judged_slices = score_slices(slices, lists, split.true_user, split.true_item)

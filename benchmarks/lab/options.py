@@ -25,7 +25,8 @@ Cut = Annotated[
 Days = Annotated[int, typer.Option(min=1, help="next_days, cold_users: how many.")]
 Least = Annotated[int, typer.Option(min=1, help="next_days: events before the cut that make an item a candidate.")]
 Take = Annotated[
-    str, typer.Option(metavar="all|new", help="next_days: whatever users take, or what they never had before.")
+    str,
+    typer.Option(metavar="all|new|both", help="next_days: what users take, what is new to them, or both."),
 ]
 Known = Annotated[int, typer.Option(min=0, help="cold_users: baskets of theirs that are known.")]
 DAYS, LEAST, TAKE, KNOWN = 14, MIN_ITEM_INTERACTIONS, "all", 0
@@ -41,8 +42,8 @@ class ChosenProtocol:
 
 def check_protocol(name: str, take: str) -> None:
     """A misspelt protocol is said before anything is loaded."""
-    if name not in PROTOCOLS or take not in ("all", "new"):
-        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all or new")
+    if name not in PROTOCOLS or take not in ("all", "new", "both"):
+        raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all, new or both")
 
 
 def choose_protocol(
@@ -53,7 +54,8 @@ def choose_protocol(
 
     if name == "next_days":
         moment = Clock.parse(cut).as_of if cut else marts.as_of - timedelta(days=days)
-        return ChosenProtocol(NextDays(moment, days, take == "all", least), f"{name}_{take}")
+        kind = f"{name}_new" if take == "new" else f"{name}_all"
+        return ChosenProtocol(NextDays(moment, days, take != "new", least), kind)
     if name == "cold_users":
         return ChosenProtocol(ColdUsers(known, days=days), f"{name}_{known}")
     return ChosenProtocol(LeaveOneOut() if name == "leave_one_out" else ColdItems(), name)

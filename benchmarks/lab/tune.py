@@ -6,7 +6,7 @@ goes on. Its figures and the settings it found are committed, one JSON file a mo
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,18 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.lab.experiment import PEERS, Experiment, Options
+from benchmarks.lab.experiment import MODELS, Experiment, Options
 from benchmarks.lab.models import fit_model, search_space
+from benchmarks.lab.product import changed, product, request_of
 from benchmarks.lab.scoring import scored_blocks
 from benchmarks.lab.tuned import STUDIES
 from training.evaluation.figures import K, accuracy, means, paired
+from training.evaluation.gate import WHOLE
+from training.evaluation.leaderboard import score_batches
 from training.evaluation.metrics import Values
 from zhiyin.recommender.candidates.base import Progress, silent
 from zhiyin.recommender.candidates.space import Choice, Space
+from zhiyin.recommender.recipe import Recipe, recipe_file, write_recipe
 from zhiyin.store import json_digest, write_json
 
 KEPT = 10  # trials of a study that its file shows, the best first
@@ -102,6 +106,22 @@ def write_study(dataset: str, protocol: str, name: str, figures: Mapping[str, An
     return path
 
 
+def write_to_recipe(recipe: Recipe, dataset: str, name: str, settings: Mapping[str, Any]) -> Path | None:
+    """Put what was found into the dataset's recipe: the whole's settings, or those of a generator that it holds.
+
+    None for a peer, of which no bundle knows.
+    """
+    if name == WHOLE:
+        found = changed(recipe, settings)
+    elif name in recipe.generators:
+        found = changed(recipe, {"generators": {name: settings}})
+    else:
+        return None
+    path = recipe_file(dataset)
+    write_recipe(found, path)
+    return path
+
+
 def merge(options: Options, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Options with the chosen ones in their place; ``part.key`` goes into the dictionary ``part``."""
     merged = deepcopy(dict(options))
@@ -121,14 +141,26 @@ def _ndcg(experiment: Experiment, name: str, options: Options, trial: optuna.Tri
         optuna.TrialPruned: the trial is not worth going on with.
     """
     values: list[Values] = []
-    for block in scored_blocks(experiment, fit_model(name, experiment, options)):
-        lists, _ = block.lists(K)
-        values.append(accuracy(lists, block.relevant, block.relevant.sum(axis=1), (K,))[f"ndcg@{K}"])
+    for ndcg in _batches(experiment, name, options):
+        values.append(ndcg)
         if trial is not None:
             trial.report(float(np.concatenate(values).mean()), len(values))
             if trial.should_prune():
                 raise optuna.TrialPruned
     return np.concatenate(values)
+
+
+def _batches(experiment: Experiment, name: str, options: Options) -> Iterator[Values]:
+    """NDCG@10 of the users, batch by batch."""
+    if name == WHOLE:
+        recommender = product(experiment, options)
+        for batch in score_batches(recommender, experiment.split, experiment.states, request_of(experiment)):
+            yield batch.models[WHOLE].values[f"ndcg@{K}"]
+        return
+    place = experiment.items().place
+    for block in scored_blocks(experiment, fit_model(name, experiment, options)):
+        lists, _ = block.lists(K)
+        yield accuracy(lists, block.relevant, block.relevant.sum(axis=1), place, (K,))[f"ndcg@{K}"]
 
 
 def _suggest(trial: optuna.Trial, key: str, bounds: Any) -> Any:
@@ -147,8 +179,8 @@ def _rounded(chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _within(space: Space, today: Options, name: str) -> dict[str, Any]:
     """What holds now of the settings that are searched; a model's default where nothing else does."""
     defaults: dict[str, Any] = {}
-    if name in PEERS:
-        parameters = inspect.signature(PEERS[name].fit).parameters.values()
+    if name in MODELS:
+        parameters = inspect.signature(MODELS[name].fit).parameters.values()
         defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
     held: dict[str, Any] = {}
     for key in space:

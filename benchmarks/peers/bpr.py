@@ -71,4 +71,4 @@ class Bpr(Generator):
     def score(self, users: Users, items: ItemState) -> Floats:
         place = np.array([self.ids.get(name, -1) for name in users.ids])
         scores = np.where((place >= 0)[:, None], self.users[place] @ self.items.T, NOT_A_CANDIDATE)
-        return scores.astype(np.float32)
+        return scores.astype(np.float32)[:, items.pool]

@@ -61,7 +61,7 @@ class Lstm(Generator):
         sequences = _pad(users.sequence.user, users.sequence.item, len(users), self.length, n_items)
         scores: Floats = self.network(torch.from_numpy(sequences))[:, -1].numpy()
         scores[(sequences == n_items).all(axis=1)] = NOT_A_CANDIDATE
-        return scores
+        return scores[:, items.pool]
 
 
 class _Network(nn.Module):

@@ -45,7 +45,7 @@ class Scored:
         found = np.full((len(users), self.scores.shape[1]), NOT_A_CANDIDATE, np.float32)
         rows = np.array([self.place.get(name, -1) for name in users.ids])
         found[rows >= 0] = self.scores[rows[rows >= 0]]
-        return found
+        return found[:, items.pool]
 
 
 def fit_rectools(name: str, experiment: Experiment, options: Options) -> Scored:

@@ -69,7 +69,7 @@ class TifuKnn(Generator):
         near = sp.csr_array((share.ravel(), (rows, best.ravel())), (len(users), self.vectors.shape[0]))
         found = (self.own * mine + (1 - self.own) * (near @ self.vectors)).toarray()
         found[np.diff(mine.indptr) == 0] = 0.0
-        return np.where(found > 0, found, NOT_A_CANDIDATE).astype(np.float32)
+        return np.where(found > 0, found, NOT_A_CANDIDATE).astype(np.float32)[:, items.pool]
 
 
 def _vectors(

@@ -38,6 +38,8 @@ def test_everything_has_stopped_and_the_champion_stays(slice_home):
     champion = registry.champion(slice_home.settings)
     assert champion is not None
     assert facts["champion"]["digest"] == champion["digest"]
+    assert facts["hold"] == []
+    assert facts["last_decision"]["promote"] is True
     assert f"champion: {champion['digest'][:12]}, promoted as of {AS_OF}" in slice_home.zhiyin("status").stdout
     assert verify_manifest(slice_home.settings.bundles / champion["digest"])["digest"] == champion["digest"]
 
@@ -105,6 +107,20 @@ def test_the_evaluation_and_the_decision_are_kept(slice_home):
     decision = read_json(folder / "gate.json")
     assert decision["promote"] is True
     assert decision["reasons"]
+
+
+def test_the_promotion_is_on_record_with_its_figures_and_runs(slice_home):
+    """Airflow's task knows its own run; the tracker's run is that of the training."""
+    (entry,) = registry.read_history(slice_home.settings)
+    champion = registry.champion(slice_home.settings)
+    assert champion is not None
+    assert (entry["action"], entry["digest"], entry["judged"]) == ("promote", champion["digest"], champion["judged"])
+    assert entry["actor"] == "airflow"
+    assert entry["airflow_run_id"].startswith(f"as_of_{AS_OF}")
+    assert entry["mlflow_run_id"] == registry.run_of(slice_home.settings, champion["judged"])
+    assert entry["gate"]["users"] > 200
+    assert entry["gate"]["checks"]["personal_frequency"]["low"] > 0
+    assert champion["digest"][:12] in slice_home.zhiyin("history").stdout
 
 
 # A second time it stays up.

@@ -1,5 +1,6 @@
-"""An encoder goes on from the run before: it keeps what was learned, sees nothing early, and repeats exactly."""
+"""An encoder goes on from what was promoted: it keeps what was learned, sees nothing early, and repeats exactly."""
 
+import shutil
 from datetime import timedelta
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 
 from tests.model.checkerboard import NOW, catalogue, interactions, text
+from tests.promotions import promote
 from training.interest.encoders import Encoders
 from training.interest.sequences import training_sequences
 from training.interest.train_encoder import LoopConfig, Start, train_encoder
 from training.text.encode_items import TextBasis
+from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
@@ -26,12 +29,18 @@ def settings(tmp_path):
     return Settings(home=tmp_path, dataset="checkerboard")
 
 
-def run(settings, world, clock, vectors=None, text_encoder="minilm"):
-    """One run's encoder, on the events before nine days before its as_of; and the run's keeper of encoders."""
+def run(settings, world, clock, vectors=None, text_encoder="minilm", bundle=None, promoted=True):
+    """One run's encoder, on the events before nine days before its as_of; and the run's keeper of encoders.
+
+    The run's bundle is named by its day, unless ``bundle`` names it.
+    """
     encoders = Encoders.after(settings, clock, text() if vectors is None else vectors, text_encoder)
     history = world.history.before(clock.as_of - CUT)
     encoder = encoders.fit(history, Context(world.catalogue, encoders.basis.standardise(text()), seed=1))
-    encoders.save(settings, clock, text_encoder)
+    bundle = bundle or f"of {clock.date}"
+    encoders.save(settings, clock, text_encoder, bundle)
+    if promoted:
+        promote(settings, bundle, clock, encoders.origin)
     return encoder, encoders
 
 
@@ -43,12 +52,30 @@ def test_the_next_run_goes_on_and_says_from_where_and_an_earlier_one_stays_what_
     first, encoders = run(settings, world, YESTERDAY)
     assert encoders.origin is None
     second, encoders = run(settings, world, TODAY)
-    assert encoders.origin is not None
+    assert encoders.origin == f"of {YESTERDAY.date}"
     # The days between hold few events: what the first learned is nearly what the second knows.
     gap = (second.ids.weight - first.ids.weight).norm() / first.ids.weight.norm()
     assert 0 < gap < 0.5
     assert same(run(settings, world, TODAY)[0], second)
     assert same(run(settings, world, YESTERDAY)[0], first)
+
+
+def test_what_was_refused_or_rolled_back_teaches_nobody(settings, world):
+    """Warm start follows the promoted lineage."""
+    before, last = Clock(NOW - timedelta(days=3)), Clock(NOW - timedelta(days=2))
+    run(settings, world, before)
+    run(settings, world, last, bundle="rolled back")
+    registry.rollback(settings)
+    _, encoders = run(settings, world, YESTERDAY, bundle="refused", promoted=False)
+    assert encoders.origin == f"of {before.date}"
+    _, encoders = run(settings, world, TODAY, promoted=False)
+    assert encoders.origin == f"of {before.date}"
+
+
+def test_where_the_champion_s_encoders_are_gone_it_learns_from_nothing(settings, world):
+    run(settings, world, YESTERDAY)
+    shutil.rmtree(settings.encoders)  # as an erasure does
+    assert run(settings, world, TODAY)[1].origin is None
 
 
 @pytest.mark.parametrize("change", [{"warm_start": False}, {"text_encoder": "another"}])
@@ -72,7 +99,7 @@ def test_an_encoder_never_starts_from_one_that_saw_later_events(settings, world)
     assert same(encoders.fit(before, context), train_encoder(before, context))
     # A kill before the end would have lost nothing: both have their checkpoint, until they are kept.
     assert len([*settings.encoders.glob(".*.unfinished/*.safetensors")]) == 2
-    encoders.save(settings, TODAY, "minilm")
+    encoders.save(settings, TODAY, "minilm", "of today")
     assert not [*settings.encoders.glob(".*.unfinished")]
 
 

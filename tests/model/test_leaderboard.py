@@ -11,6 +11,7 @@ import pytest
 from pipeline.reports import RunReports
 from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
 from training.evaluation import evaluate
+from training.evaluation.guardrails import slice_values
 from training.ranking.fit_ranker import TREES
 from training.train import train
 from zhiyin.clock import Clock
@@ -81,6 +82,23 @@ def test_slices_hold_who_and_what_was_new_at_the_start_of_the_window(judged):
     halves = [slices["category sweet"]["answer_share"], slices["category salty"]["answer_share"]]
     assert sum(halves) == pytest.approx(1)
     assert set(slices["heavy users"]["models"]) == set(report["models"])
+
+
+def test_the_gate_reads_every_slice_as_the_leaderboard_shows_it(judged):
+    """From the files of users, lists and truth alone, since a champion is read by its challenger's slices."""
+    report = judged[0]
+    values = slice_values(report, report)
+    assert values.keys() == {name for name, facts in report["slices"].items() if facts["users"]}
+    for name, (ours, theirs) in values.items():
+        np.testing.assert_array_equal(ours, theirs)
+        facts = report["slices"][name]
+        assert np.sum(~np.isnan(ours)) == facts["users"]
+        assert np.nanmean(ours) == pytest.approx(facts["models"]["zhiyin"]["mean"])
+
+
+def test_the_encoders_are_kept_beside_their_bundle(judged):
+    report, folder, *_ = judged
+    assert (folder.parent.parent / "encoders" / report["bundle"] / "manifest.json").is_file()
 
 
 def test_the_page_shows_every_model_and_slice(judged):

@@ -65,7 +65,7 @@ def borrow(home: Settings, folder: Path) -> Settings:
 
 def point(settings: Settings, bundle: Path, digest: str) -> None:
     """Move the champion pointer without the gate, as a test of what the service does next."""
-    pointer = {"digest": digest, "bundle": str(bundle), "promoted_at_as_of": "2017-12-01", "previous": None}
+    pointer = {"digest": digest, "judged": digest, "bundle": str(bundle), "promoted_at_as_of": "2017-12-01"}
     write_json(settings.registry / "champion.json", pointer)
 
 

@@ -26,12 +26,15 @@ BEYOND = ("novelty", "diversity", "popularity_lift", "miscalibration")
 FIGURES = (*(f"{metric}@{k}" for k in KS for metric in METRICS), "auc", *BEYOND)
 
 
-def accuracy(lists: Integers, relevant: Mask, totals: Integers, ks: tuple[int, ...] = KS) -> dict[str, Values]:
+def accuracy(
+    lists: Integers, relevant: Mask, totals: Integers, place: Integers, ks: tuple[int, ...] = KS
+) -> dict[str, Values]:
     """Every metric at every cutoff, per user [users].
 
-    ``lists`` [users, at least max(ks)], -1 where there is nothing; ``relevant`` [users, items]; ``totals`` [users].
+    ``lists`` [users, at least max(ks)] of items, -1 where there is nothing; ``relevant`` [users, pool]; ``place``
+    [items]: column of each item in the pool; ``totals`` [users]: relevant items, in the pool or not.
     """
-    hits = np.take_along_axis(relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
+    hits = np.take_along_axis(relevant, np.maximum(place[lists], 0), axis=1) & (lists >= 0)
     return {f"{metric}@{k}": each for k in ks for metric, each in list_metrics(hits[:, :k], totals).items()}
 
 

@@ -1,77 +1,106 @@
-"""The gate: a challenger is promoted only when it beats the baselines and is not clearly worse than the champion."""
+"""The gate: a challenger is promoted when it beats the baselines, has lost no more than a margin, and harms nothing.
 
-from dataclasses import dataclass, field
+Two comparisons keep small losses from adding up: with the champion, and with a reference, the best promotion of the
+last weeks. Both are judged anew on the challenger's window, by bundles that were fitted before it.
+"""
+
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
-from training.evaluation.metrics import bootstrap_means, interval
+from training.evaluation.gate_rules import GateRules
+from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
 from zhiyin.contract import USER_ID
+from zhiyin.registry import Check, Decision
 
 WHOLE = "zhiyin"
 BASELINES = ("popularity", "personal_frequency")
 
 
-@dataclass(frozen=True)
-class Decision:
-    """``promote``, why, and the paired difference in NDCG@10 from the champion (None without one)."""
+def gate(
+    challenger: dict[str, Any],
+    champion: dict[str, Any] | None = None,
+    reference: dict[str, Any] | None = None,
+    rules: GateRules | None = None,
+    promoted_on: int | None = None,
+    held: str | None = None,
+) -> Decision:
+    """Decide from evaluations (what ``evaluate`` returns) on the same window.
 
-    promote: bool
-    reasons: list[str]
-    challenger: str
-    champion: str | None = None
-    difference: dict[str, float] | None = field(default=None)
-
-
-def gate(challenger: dict[str, Any], champion: dict[str, Any] | None = None) -> Decision:
-    """Decide from two evaluations (what ``evaluate`` returns) on the same window.
-
-    A challenger must beat every baseline's mean NDCG@10. Against a champion it is refused when the 95 % interval of
-    the paired difference (bootstrap over users) lies below zero.
+    Args:
+        champion: of the champion's judged bundle; None where there is no other champion.
+        reference: of the reference's judged bundle; None where that is the champion, or there is none.
+        promoted_on: users on whom the champion was judged when it was promoted.
+        held: why the challenger's lineage is on hold, None where it is not.
 
     Raises:
-        ValueError: the evaluations are of different windows.
+        ValueError: the evaluations are of different windows or users, or an earlier version wrote one.
     """
-    reasons: list[str] = []
-    promote = True
-    for name in BASELINES:
-        gap = challenger["differences"][name]
-        if gap["mean"] > 0:
-            reasons.append(f"beats {name}: {_words(gap)}")
-        else:
-            promote = False
-            reasons.append(f"does not beat {name}: {_words(gap)}")
+    rules = rules or GateRules()
+    if "slices_file" not in challenger:
+        raise ValueError("the challenger was evaluated by an earlier version: run the step evaluate again")
+    first, users = champion is None, int(challenger["users"])
+    checks = [Check("hold", False, f"is of a lineage on hold: {held}")] if held else []
+    checks.append(check_users(users, promoted_on, first, rules))
+    by_mean = first and users < rules.least_users
+    checks += [_beats(name, challenger["differences"][name], by_mean) for name in BASELINES]
     if champion is None:
-        return Decision(promote, [*reasons, "there is no champion yet"], challenger["bundle"])
-    if champion["window"] != challenger["window"]:
-        raise ValueError(
-            f"challenger was judged on {challenger['window']}, champion on {champion['window']}: "
-            "evaluate the champion on the challenger's window first"
-        )
-    difference = paired_difference(challenger, champion)
-    if difference["high"] < 0:
-        promote = False
-        reasons.append(f"is worse than the champion: {_words(difference)}")
-    elif difference["low"] > 0:
-        reasons.append(f"is better than the champion: {_words(difference)}")
+        checks.append(Check("champion", True, "there is no other champion to compare with"))
     else:
-        reasons.append(f"is no worse than the champion: {_words(difference)}")
-    return Decision(promote, reasons, challenger["bundle"], champion["bundle"], difference)
+        checks.append(_holds_against("champion", challenger, champion, rules))
+    if reference is not None:
+        checks.append(_holds_against("reference", challenger, reference, rules))
+    checks.append(check_calibration(challenger, champion, rules))
+    if champion is not None:
+        checks.append(check_coverage(challenger, champion, WHOLE, rules))
+        checks += check_slices(challenger, champion, rules)
+    reigning, best = (report["bundle"] if report else None for report in (champion, reference))
+    return Decision(challenger["bundle"], tuple(checks), reigning, best, users)
 
 
-def paired_difference(challenger: dict[str, Any], champion: dict[str, Any]) -> dict[str, float]:
-    """Mean over users of the NDCG of one minus the other's, with its 95 % interval."""
+def _beats(name: str, gap: dict[str, float], by_mean: bool) -> Check:
+    beaten = bool(gap["mean" if by_mean else "low"] > 0)
+    words = f"NDCG@10 {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+    return Check(name, beaten, f"{'beats' if beaten else 'does not beat'} {name}: {words}", dict(gap))
+
+
+def _holds_against(name: str, challenger: dict[str, Any], other: dict[str, Any], rules: GateRules) -> Check:
+    """Non-inferiority: the lower end of the paired difference's interval is above the margin below zero."""
+    gap = paired_difference(challenger, other)
+    margin = rules.margin * gap.base
+    passed = gap.low >= -margin
+    figures = gap.figures | {"margin": margin}
+    than = f"the {name} {other['bundle'][:12]} by more than {rules.margin:.0%} ({margin:.4f})"
+    if passed:
+        return Check(name, True, f"is not worse than {than}: {gap}", figures)
+    words = f"{'is' if gap.high < -margin else 'may be'} worse than {than}: {gap}"
+    width = (gap.high - gap.low) / 2
+    if width > margin:  # an equal would be refused, too
+        enough = gap.users * (width / margin) ** 2
+        words += (
+            f"; {gap.users:,} users tell no closer than {width:.4f}. It takes some {enough:,.0f} users (a longer "
+            f"ZHIYIN_LABEL_DAYS has more), or ZHIYIN_GATE_MARGIN={width / gap.base * 1.2:.2f}"
+        )
+    return Check(name, False, words, figures)
+
+
+def paired_difference(challenger: dict[str, Any], other: dict[str, Any]) -> Gap:
+    """Mean over users of the NDCG@10 of one less the other's, with its 95 % interval (bootstrap over users).
+
+    Raises:
+        ValueError: they were judged on different windows or users.
+    """
+    if other["window"] != challenger["window"]:
+        raise ValueError(
+            f"challenger was judged on {challenger['window']}, {other['bundle'][:12]} on {other['window']}: "
+            "evaluate both on the challenger's window first"
+        )
     ours, theirs = (
         pq.read_table(evaluation["users_file"], columns=[USER_ID, WHOLE]).sort_by(USER_ID)
-        for evaluation in (challenger, champion)
+        for evaluation in (challenger, other)
     )
     if not ours[USER_ID].equals(theirs[USER_ID]):
-        raise ValueError("challenger and champion were judged on different users: evaluate both on the same marts")
-    gap = ours[WHOLE].to_numpy() - theirs[WHOLE].to_numpy()
-    low, high = interval(bootstrap_means(gap[:, None]))
-    return {"mean": float(np.mean(gap)), "low": float(low[0]), "high": float(high[0])}
-
-
-def _words(gap: dict[str, float]) -> str:
-    return f"NDCG@10 {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+        raise ValueError(
+            f"challenger and {other['bundle'][:12]} were judged on different users: evaluate both on the same marts"
+        )
+    return Gap.of(ours[WHOLE].to_numpy(), theirs[WHOLE].to_numpy())

@@ -1,33 +1,35 @@
-"""The leaderboard: the served recommender, each of its generators alone and the baselines, on one window.
+"""The leaderboard: the served recommender, each of its generators alone and the baselines, on one holdout.
 
-The window is the ``label_days`` before ``as_of``: later than everything the bundle's models were fitted on. Lists are
-made by the bundle's own ``Recommender`` from the users' and items' states at the window's start.
+The holdout is later than everything that the bundle's models were fitted on: the ``label_days`` before ``as_of``, or
+the last event of every user where the recipe's protocol is leave one out. Lists are made by the bundle's own
+``Recommender`` from the users' and items' states at that moment.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from training.data import eligibility, eligible_at, read_data
+from training.data import read_data
 from training.evaluation.figures import KS, K, accuracy, character, owners, paired, summary
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
-from training.evaluation.slices import find_slices, score_slices
-from training.splits import Truth, truth_between
+from training.evaluation.slices import Slices, find_slices, score_slices, slice_members
+from training.protocols import Split
+from training.splits import States, holdout
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
+from zhiyin.recommender.features import users_at_once
 from zhiyin.recommender.lists import Ranked
-from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.recommender import DEFAULT, Recommender, Request
 from zhiyin.recommender.slate.pick import Picked
 from zhiyin.recommender.slate.rules import read_rules
-from zhiyin.recommender.state.catalogue import Integers, ItemState
-from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.catalogue import Floats, Integers
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
 
@@ -53,102 +55,161 @@ def evaluate(
     progress: Progress = silent,
     alone: bool = True,
 ) -> Evaluation:
-    """Evaluate a bundle on [clock.evaluation_cut, clock.as_of); with ``alone``, each of its generators as well.
+    """Evaluate a bundle on the holdout of a run; with ``alone``, each of its generators as well.
 
     Raises:
-        ValueError: the bundle's models were fitted on events of the window.
+        ValueError: the bundle's models were fitted on events of the holdout.
     """
-    rules = read_rules(settings.rules)
+    rules = read_rules(settings.rules) if settings.rules else None
     recommender = Recommender.load(bundle, rules)
-    if recommender.manifest["evaluation_cut"] > clock.evaluation_cut.isoformat():
+    if (
+        recommender.recipe.protocol == "next_days"
+        and recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat()
+    ):
         raise ValueError(
-            f"{bundle.name[:12]} was fitted on events before {recommender.manifest['evaluation_cut']}; "
-            f"a window from {clock.evaluation_cut.isoformat()} is no judge of it"
+            f"{bundle.name[:12]} was fitted on events before {recommender.manifest['fitted_until']}; "
+            f"a window from {clock.evaluation_cut.isoformat()} cannot evaluate it"
         )
     data = read_data(marts, states)
-    eligible = eligible_at(data.interactions, clock.evaluation_cut)
-    truth = truth_between(data.interactions, clock.evaluation_cut, clock.as_of, eligible)
-    mask = eligibility(recommender.catalogue, eligible)
-    recommender = recommender.at(ItemState.of(data.items, recommender.catalogue, clock.evaluation_cut, mask))
-    mask = recommender.item_state.eligible
-    everyone = data.users_at(clock.evaluation_cut)
-    rows = truth.rows_of(everyone)
-
-    log = History.of(data.interactions, recommender.catalogue, clock.evaluation_cut)
-    judged, lists = _evaluate_models(recommender, rows, truth, log, progress, alone)
-    ndcg = {model: figures.values["ndcg@10"] for model, figures in judged.items()}
+    recipe = recommender.recipe
+    # The bundle's own catalogue may be an earlier one's: indices are its own.
+    data = data.over(recommender.catalogue)
+    known = data.states_of(recipe)
+    everyone, items = holdout(recipe, data.history, known, data.catalogue, clock)
+    recommender = recommender.at(items)
+    split = everyone.only(everyone.relevant > 0)
+    found = score(recommender, split, known, alone=alone, progress=progress)
+    ndcg = {model: figures.values["ndcg@10"] for model, figures in found.models.items()}
+    slices = _slices(recommender, split)
+    ndcg_and_lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in found.models.items()}
     report = {
         "bundle": recommender.version,
         "as_of": clock.as_of.isoformat(),
         "window": [clock.evaluation_cut.isoformat(), clock.as_of.isoformat()],
-        "rules": rules.digest,
+        "protocol": recipe.protocol,
+        "rules": recommender.rules.rules.digest,
         "k": K,
-        "users": rows.num_rows,
-        "pairs": truth.table.num_rows,
-        "candidates": len(eligible),
-        "models": {model: summary(figures.values, figures.lists, mask) for model, figures in judged.items()},
+        "users": len(split),
+        "pairs": len(split.true_item),
+        "candidates": len(items.pool),
+        "models": {
+            model: summary(figures.values, figures.lists, items.eligible) for model, figures in found.models.items()
+        },
         "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
-        "slices": _slices(recommender, rows, truth, log, judged),
-        "reliability": measure_reliability(recommender, everyone, truth, K),
+        "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
+        "reliability": measure_reliability(recommender, everyone, known, K),
     }
-    users = pa.table({USER_ID: rows[USER_ID]} | ndcg)
-    return Evaluation(report, {"users": users, "lists": lists, "truth": truth.table})
+    users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
+    truth = {
+        USER_ID: pa.array(split.user_ids, pa.string()).take(pa.array(split.true_user)),
+        ITEM_ID: pa.array(data.catalogue.item_ids, pa.string()).take(pa.array(split.true_item)),
+    }
+    inside = slice_members(slices, split.user_ids, data.catalogue.item_ids)
+    tables = {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside}
+    return Evaluation(report, tables)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One model's figures per user, and its lists [users, 10], -1 where there is nothing."""
+    """One model's figures per user, its lists [users, 20], -1 where there is nothing, and the scores of their items."""
 
     values: dict[str, Values]
     lists: Integers
+    scores: Floats
 
 
-def _evaluate_models(
-    recommender: Recommender, rows: pa.Table, truth: Truth, log: History, progress: Progress, alone: bool
-) -> tuple[dict[str, Figures], pa.Table]:
-    """Figures per user of the whole and of each generator alone; and the lists of the whole."""
-    n_items = len(recommender.catalogue)
-    eligible, buyers = recommender.item_state.eligible, owners(log)
-    parts: dict[str, list[tuple[dict[str, Values], Integers]]] = {}
+@dataclass(frozen=True)
+class Batch:
+    """Some users of a split from place ``start`` on: the recommender's lists, and the figures of each model."""
+
+    start: int
+    ranked: Ranked
+    models: dict[str, Figures]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures by model over a whole split, and the recommender's lists (user_id, item_id, rank, score)."""
+
+    models: dict[str, Figures]
+    lists: pa.Table
+
+
+def score(
+    recommender: Recommender, split: Split, states: States, alone: bool = False, progress: Progress = silent
+) -> Scores:
+    """Hold a recommender's lists against the answer of a split; with ``alone``, those of its generators as well."""
+    parts: dict[str, list[Figures]] = {}
     listed: list[pa.Table] = []
-    user_ids, item_ids = (
-        pa.array(ids, pa.string()) for ids in (rows[USER_ID].to_pylist(), recommender.catalogue.item_ids)
-    )
-    done = 0
-    for ranked in recommender.rank(rows, K):
-        users = ranked.users
-        true_user, true_item = truth.pairs(users.ids, recommender.catalogue)
-        relevant = np.zeros((len(users), n_items), bool)
-        relevant[true_user, true_item] = True
-        totals = truth.relevant(users.ids)
+    user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (split.user_ids, recommender.catalogue.item_ids))
+    for batch in score_batches(recommender, split, states, alone=alone, progress=progress):
+        for name, figures in batch.models.items():
+            parts.setdefault(name, []).append(figures)
+        ranked, chosen = batch.ranked, batch.ranked.chosen
+        user, item = ranked.candidates.user[chosen] + batch.start, ranked.candidates.item[chosen]
+        columns = {USER_ID: user_ids.take(pa.array(user)), ITEM_ID: item_ids.take(pa.array(item))}
+        listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[chosen]}))
+    found = {
+        name: Figures(
+            {figure: np.concatenate([each.values[figure] for each in some]) for figure in some[0].values},
+            np.concatenate([each.lists for each in some]),
+            np.concatenate([each.scores for each in some]),
+        )
+        for name, some in parts.items()
+    }
+    return Scores(found, pa.concat_tables(listed))
 
-        scores = np.full((len(users), n_items), -np.inf, np.float32)
-        scores[ranked.candidates.user, ranked.candidates.item] = ranked.score
+
+def score_batches(
+    recommender: Recommender,
+    split: Split,
+    states: States,
+    request: Request = DEFAULT,
+    alone: bool = False,
+    progress: Progress = silent,
+) -> Iterator[Batch]:
+    """As ``score``, batch by batch.
+
+    The recommender's item state is that of the split's moment; what is eligible in it may be listed.
+    """
+    buyers = owners(split.log)
+    size = users_at_once(len(recommender.item_state.pool))
+    for start in range(0, len(split), size):
+        stop = min(start + size, len(split))
+        ranked = recommender.rank_users(states.users(split, start, stop), K, request)
+        users, pool, place = ranked.users, ranked.items.pool, ranked.items.place
+        relevant = np.zeros((len(users), len(pool)), bool)
+        here = (split.true_user >= start) & (split.true_user < stop) & (place[split.true_item] >= 0)
+        relevant[split.true_user[here] - start, place[split.true_item[here]]] = True
+        totals = split.relevant[start:stop]
+        eligible = np.ones(relevant.shape, bool)
+        if ranked.new_only:
+            own = place[users.repeats.item]
+            eligible[users.repeats.user[own >= 0], own[own >= 0]] = False
+
+        scores = np.full(relevant.shape, -np.inf, np.float32)
+        scores[ranked.candidates.user, place[ranked.candidates.item]] = ranked.score
         # A list of 20 is that of somebody who asks for 20: its guards are wider.
         longer = recommender.pick(ranked.candidates, ranked.score, max(KS))
         made = {WHOLE: (_lists(ranked, ranked.picked, K), _lists(ranked, longer, max(KS)), scores)}
-        for name, scores in ranked.candidates.scores.items() if alone else ():
+        for name, dense in ranked.scored.scores.items() if alone else ():
+            scores = np.where(eligible, dense, -np.inf).astype(np.float32)
             top = top_items(scores, max(KS))
-            lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, top, -1)
+            lists = np.where(np.take_along_axis(scores, top, axis=1) > -np.inf, pool[top], -1)
             made[name] = (lists[:, :K], lists, scores)
+        models = {}
         for name, (lists, long_lists, scores) in made.items():
-            values = accuracy(lists, relevant, totals, KS[:2]) | accuracy(long_lists, relevant, totals, KS[2:])
+            values = accuracy(lists, relevant, totals, place, KS[:2])
+            values |= accuracy(long_lists, relevant, totals, place, KS[2:])
             values["auc"] = user_auc(scores, relevant, eligible)
-            values |= character(lists, users, buyers, log.n_users, recommender.catalogue, recommender.text)
-            parts.setdefault(name, []).append((values, lists))
-        chosen_user, chosen_item = (part[ranked.chosen] for part in (ranked.candidates.user, ranked.candidates.item))
-        columns = {USER_ID: user_ids.take(pa.array(done + chosen_user)), ITEM_ID: item_ids.take(pa.array(chosen_item))}
-        listed.append(pa.table(columns | {"rank": ranked.rank, "score": ranked.score[ranked.chosen]}))
-        done += len(users)
-        progress("evaluate", done / rows.num_rows, f"{done:,} of {rows.num_rows:,} users")
-    judged = {
-        name: Figures(
-            {figure: np.concatenate([values[figure] for values, _ in blocks]) for figure in blocks[0][0]},
-            np.concatenate([lists for _, lists in blocks]),
-        )
-        for name, blocks in parts.items()
-    }
-    return judged, pa.concat_tables(listed)
+            values["scored"] = (np.isfinite(scores) & eligible).sum(axis=1) / np.maximum(eligible.sum(axis=1), 1)
+            values |= character(lists, users, buyers, split.log.n_users, recommender.catalogue, recommender.text)
+            # The first ten are those of a list of ten.
+            both = np.column_stack([lists, long_lists[:, K:]])
+            kept = np.take_along_axis(scores, np.maximum(place[both], 0), axis=1)
+            models[name] = Figures(values, both, np.where(both >= 0, kept, -np.inf))
+        yield Batch(start, ranked, models)
+        progress("evaluate", stop / len(split), f"{stop:,} of {len(split):,} users")
 
 
 def _lists(ranked: Ranked, picked: Picked, k: int) -> Integers:
@@ -158,15 +219,7 @@ def _lists(ranked: Ranked, picked: Picked, k: int) -> Integers:
     return lists
 
 
-def _slices(
-    recommender: Recommender, rows: pa.Table, truth: Truth, log: History, judged: dict[str, Figures]
-) -> dict[str, Any]:
-    """The slices as users and items stood at the start of the window."""
-    ids = [str(name) for name in rows[USER_ID].to_pylist()]
-    known = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(log.user_ids, pa.string()))
-    user = np.asarray(pc.fill_null(known, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
-    true_user, true_item = truth.pairs(ids, recommender.catalogue)
-    at = np.full(len(ids), log.cut)
-    slices = find_slices(log, user, at, log.cut, recommender.catalogue, true_item)
-    lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in judged.items()}
-    return score_slices(slices, lists, true_user, true_item)
+def _slices(recommender: Recommender, split: Split) -> Slices:
+    """The slices as users and items stood at the moment of the split."""
+    moment = recommender.item_state.at
+    return find_slices(split.log, split.user, split.at, moment, recommender.catalogue, split.true_item)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from training.splits import Truth
-from zhiyin.contract import USER_ID
+from training.protocols import Split
+from training.splits import States
+from zhiyin.recommender.features import users_at_once
 from zhiyin.recommender.recommender import Recommender
 
 USERS = 250  # enough for a table; each costs a list
@@ -17,23 +17,27 @@ BINS = 10
 Values = npt.NDArray[np.float64]
 
 
-def measure_reliability(recommender: Recommender, users: pa.Table, truth: Truth, k: int) -> dict[str, Any] | None:
-    """``reliability`` of all candidates and of those listed, of up to ``USERS`` of the users, drawn by a hash.
+def measure_reliability(recommender: Recommender, split: Split, states: States, k: int) -> dict[str, Any] | None:
+    """``reliability`` of all candidates and of those listed, of up to ``USERS`` of a split's users, drawn by a hash.
 
-    None for a recommender without probabilities.
+    The split holds users who took nothing, too. None for a recommender without probabilities.
     """
-    if recommender.calibration is None:
+    if not any(ranker.calibration for ranker in recommender.rankers.values()):
         return None
-    drawn = np.argsort([zlib.crc32(user.encode()) for user in users[USER_ID].to_pylist()], kind="stable")[:USERS]
+    drawn = np.argsort([zlib.crc32(user.encode()) for user in split.user_ids], kind="stable")[:USERS]
+    chosen = np.zeros(len(split), bool)
+    chosen[drawn] = True
+    split = split.only(chosen)
     promised: list[Values] = []
     taken: list[npt.NDArray[np.bool_]] = []
     listed: list[npt.NDArray[np.bool_]] = []
-    for ranked in recommender.rank(users.take(pa.array(np.sort(drawn))), k):
+    size = users_at_once(len(recommender.item_state.pool))
+    for start in range(0, len(split), size):
+        ranked = recommender.rank_users(states.users(split, start, min(start + size, len(split))), k)
         known = ~np.isnan(ranked.probability)
-        pairs = ranked.candidates.user, ranked.candidates.item
         place = np.isin(np.arange(len(ranked.candidates)), ranked.chosen)
         promised.append(ranked.probability[known])
-        taken.append(truth.holds(ranked.users.ids, *pairs, recommender.catalogue)[known])
+        taken.append(split.holds(ranked.candidates.user + start, ranked.candidates.item)[known])
         listed.append(place[known])
     chance, came, shown = np.concatenate(promised), np.concatenate(taken), np.concatenate(listed)
     return {

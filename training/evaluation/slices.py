@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from training.evaluation.figures import K, Mask, means
 from training.evaluation.metrics import Values, list_metrics
+from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
 from zhiyin.recommender.state.history import History
 
@@ -66,6 +68,19 @@ def _first(owner: Integers, at: npt.NDArray[np.float64], n: int) -> npt.NDArray[
     first = np.full(n, np.inf)
     np.minimum.at(first, owner, at)
     return first
+
+
+def slice_members(slices: Slices, user_ids: list[str], item_ids: list[str]) -> pa.Table:
+    """Who and what is in each slice, a row each: ``slice``, and ``user_id`` or ``item_id``, the other null."""
+    columns: dict[str, list[str | None]] = {"slice": [], USER_ID: [], ITEM_ID: []}
+    for masks, column, ids in ((slices.users, USER_ID, user_ids), (slices.items, ITEM_ID, item_ids)):
+        other = ITEM_ID if column == USER_ID else USER_ID
+        for name, mask in masks.items():
+            inside = np.flatnonzero(mask).tolist()
+            columns["slice"] += [name] * len(inside)
+            columns[column] += [ids[at] for at in inside]
+            columns[other] += [None] * len(inside)
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 def score_slices(

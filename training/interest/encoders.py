@@ -1,9 +1,12 @@
 """The interest encoders of a run, each started from the latest one that was fitted strictly before it.
 
-Kept by run, so that the next one need not learn again: ``<as_of>/basis.safetensors`` (of the text vectors),
-``<as_of>/<cut>/`` (the encoder, and the items of its catalogue) and ``<as_of>/manifest.json``.
+Kept by the bundle that they were trained for, so that a later run need not learn again:
+``<bundle>/basis.safetensors`` (of the text vectors), ``<bundle>/<cut>/`` (the encoder, and the items of its catalogue)
+and ``<bundle>/manifest.json``. A run goes on from what was promoted: what the gate refused, or a rollback took back,
+teaches nobody.
 """
 
+import logging
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +25,11 @@ from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.catalogue import Floats
 from zhiyin.recommender.state.history import History
+from zhiyin.registry import start_of
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, atomic_folder, verify_manifest, write_manifest
+
+log = logging.getLogger(__name__)
 
 BASIS = "basis.safetensors"
 ITEMS = "items.arrow"
@@ -42,8 +48,8 @@ class Encoders:
     """Fits the encoders of one run.
 
     ``unfinished``: folder of the checkpoints, from which a run that was killed goes on; they leave with ``save``.
-    ``basis``: of the text vectors that they read. ``origin``: digest of the earlier run's encoders from which these go
-    on, None where they start from nothing; with the data it decides what they learn.
+    ``basis``: of the text vectors that they read. ``origin``: the promoted bundle from whose encoders these go on, None
+    where they start from nothing; with the data it decides what they learn.
     """
 
     def __init__(
@@ -62,19 +68,25 @@ class Encoders:
         self._fitted: dict[str, Kept] = {}
 
     @classmethod
-    def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
-        """Those that go on from the latest run before ``clock``.
+    def after(
+        cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str, judged: str | None = None
+    ) -> Self:
+        """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
-        From nothing without such a run, with ``settings.warm_start`` off, or where that run's documents went through
-        another text encoder (digest ``text_encoder``) or its encoders had another shape. ``vectors``: float32
-        [items, d], the documents' vectors of now.
+        From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
+        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had
+        another shape. ``vectors``: float32 [items, d], the documents' vectors of now. ``judged``: go on from the
+        encoders of this bundle instead.
         """
         unfinished = _unfinished(settings, clock)
-        runs = sorted(path.parent for path in settings.encoders.glob(f"*/{MANIFEST}") if path.parent.name < clock.date)
         loop = LoopConfig(least_steps=settings.encoder_steps)
-        if not settings.warm_start or not runs:
+        start = judged or (start_of(settings, clock) if settings.warm_start else None)
+        if start is None:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
-        folder = runs[-1]
+        folder = settings.encoders / start
+        if not (folder / MANIFEST).is_file():
+            log.info("the encoders of %s, which was promoted, are gone: learning from nothing", start[:12])
+            return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         manifest = verify_manifest(folder)
         if manifest.get("format") != FORMAT:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
@@ -83,7 +95,7 @@ class Encoders:
         same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
         if manifest["text_encoder"] != text_encoder or not same_shape:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
-        return cls(basis, loop, manifest["digest"], earlier, unfinished)
+        return cls(basis, loop, start, earlier, unfinished)
 
     def fit(self, history: History, context: Context) -> InterestEncoder:
         """An encoder of the log, started from the latest that saw nothing at or after its cut."""
@@ -97,9 +109,9 @@ class Encoders:
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 
-    def save(self, settings: Settings, clock: Clock, text_encoder: str) -> None:
-        """Keep what this run fitted, for the next one."""
-        with atomic_folder(settings.encoders / clock.date, replace=True) as folder:
+    def save(self, settings: Settings, clock: Clock, text_encoder: str, bundle: str) -> None:
+        """Keep what this run fitted beside the bundle that it made: later runs go on from it once it is promoted."""
+        with atomic_folder(settings.encoders / bundle, replace=True) as folder:
             self.basis.save(folder / BASIS)
             for cut, kept in self._fitted.items():
                 (folder / cut).mkdir()

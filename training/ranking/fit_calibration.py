@@ -12,15 +12,15 @@ NEWTON_STEPS = 25
 RIDGE = 1.0  # on the weights in standard deviations: where labels separate, they stay finite
 
 
-def fit_calibration(ranker: Ranker, trial: RankingSet) -> Calibration:
+def fit_calibration(ranker: Ranker, holdout: RankingSet) -> Calibration:
     """Platt's logistic regression of the labels on score and activity tells the lift; then isotonic regression.
 
     Platt 1999; Zadrozny and Elkan 2002.
     """
-    scores = np.asarray(ranker.booster.predict(trial.features), np.float64)
-    known = ACTIVITY in trial.names
-    activity = trial.features[:, trial.names.index(ACTIVITY)] if known else np.zeros(len(scores), np.float32)
-    taken = trial.label.astype(np.float64)
+    scores = np.asarray(ranker.booster.predict(holdout.features), np.float64)
+    known = ACTIVITY in holdout.names
+    activity = holdout.features[:, holdout.names.index(ACTIVITY)] if known else np.zeros(len(scores), np.float32)
+    taken = holdout.label.astype(np.float64)
     of_score, of_activity = _logistic(np.column_stack([scores, lifted(np.zeros(len(scores)), activity, 1.0)]), taken)
     lift = float(of_activity / of_score) if of_score > 0 else 0.0
 

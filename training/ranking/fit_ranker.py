@@ -7,8 +7,8 @@ import numpy as np
 
 from training.ranking.ranking_set import RankingSet
 from zhiyin.recommender.candidates.base import Progress, Record, unrecorded
+from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.settings import Settings
 
 TREES = 200
 PARAMETERS = {
@@ -28,22 +28,29 @@ PARAMETERS = {
     "metric": "ndcg",
     "eval_at": [10],
 }
-CURVE_EVERY = 10  # trees between two points on the lessons, whose lists take a while to judge
+SPACE: Space = {  # what is tuned, and within what bounds
+    "ranker.trees": Range(100, 500, log=True),
+    "ranker.num_leaves": Range(7, 63, log=True),
+    "ranker.min_data_in_leaf": Range(20, 500, log=True),
+    "ranker.learning_rate": Range(0.02, 0.2, log=True),
+}
+CURVE_EVERY = 10  # trees between two points on the training set, whose lists take a while to evaluate
 
 
 def fit_ranker(
     ranking_set: RankingSet,
-    settings: Settings,
+    seed: int,
+    threads: int,
     progress: Progress,
     trees: int = TREES,
     record: Record = unrecorded,
-    trial: RankingSet | None = None,
+    holdout: RankingSet | None = None,
     **parameters: Any,
 ) -> Ranker:
     """Grow the trees; the same set, seed and threads give the same model. ``parameters`` replace those above.
 
-    Where somebody keeps curves (``record``): NDCG@10 by tree, on the lessons and on the lists of the ``trial`` in which
-    something was taken. The trial only watches; no tree depends on it.
+    Where somebody keeps curves (``record``): NDCG@10 by tree, on the training set and on the lists of the ``holdout``
+    in which something was taken. No tree depends on the holdout.
     """
     rows = lgb.Dataset(
         ranking_set.features,
@@ -55,26 +62,26 @@ def fit_ranker(
     )
 
     watched = []
-    if trial is not None and trial.label.any() and record is not unrecorded:
-        watched = [_with_an_answer(trial, rows)]
+    if holdout is not None and holdout.label.any() and record is not unrecorded:
+        watched = [_with_an_answer(holdout, rows)]
 
     def report(state: lgb.callback.CallbackEnv) -> None:
         tree, last = state.iteration + 1, state.iteration + 1 == trees
         for judged in state.evaluation_result_list or []:
             record("ranker NDCG of held-out users", tree, judged[2])
         if record is not unrecorded and (tree % CURVE_EVERY == 0 or last):
-            record("ranker NDCG of its lessons", tree, cast(lgb.Booster, state.model).eval_train()[0][2])
+            record("ranker NDCG of its training set", tree, cast(lgb.Booster, state.model).eval_train()[0][2])
         if state.iteration % 10 == 9:
             size = f"{len(ranking_set.label):,} candidates of {len(ranking_set.group):,} lists"
             progress("ranker", (state.iteration + 1) / trees, f"tree {state.iteration + 1}, {size}")
 
-    parameters = PARAMETERS | parameters | {"seed": settings.seed, "num_threads": settings.threads}
+    parameters = PARAMETERS | parameters | {"seed": seed, "num_threads": threads}
     return Ranker(lgb.train(parameters, rows, num_boost_round=trees, valid_sets=watched, callbacks=[report]))
 
 
-def _with_an_answer(trial: RankingSet, lessons: lgb.Dataset) -> lgb.Dataset:
+def _with_an_answer(holdout: RankingSet, training: lgb.Dataset) -> lgb.Dataset:
     """The lists in which something was taken: LightGBM counts the others as perfect."""
-    owner = np.repeat(np.arange(len(trial.group)), trial.group)
-    answered = np.bincount(owner, trial.label, len(trial.group)) > 0
+    owner = np.repeat(np.arange(len(holdout.group)), holdout.group)
+    answered = np.bincount(owner, holdout.label, len(holdout.group)) > 0
     kept = answered[owner]
-    return lgb.Dataset(trial.features[kept], trial.label[kept], lessons, group=trial.group[answered])
+    return lgb.Dataset(holdout.features[kept], holdout.label[kept], training, group=holdout.group[answered])

@@ -14,6 +14,7 @@ from zhiyin.landing.source import DATABASES, Database, Files, Source, quote
 from zhiyin.onboarding.mapping import Proposal, UnclearError, propose
 from zhiyin.onboarding.profile import Profile, connect, profile
 from zhiyin.onboarding.scaffold import SourceClock, write_dataset
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.warehouse import build
 
@@ -101,7 +102,7 @@ def write(name: str, profiles: Mapping[str, Profile], given: Mapping[str, str], 
 
 def run(settings: Settings, as_of: str | None) -> tuple[Clock, Quality]:
     """Land and build the dataset; without ``as_of`` for the midnight after its last event."""
-    clock = Clock.parse(as_of or _after_last_event(settings), settings.label_days)
+    clock = run_clock(settings, as_of or _after_last_event(settings))
     land(settings, clock)
     build(settings, clock)
     return clock, quality(settings)

@@ -1,48 +1,78 @@
 """The model bundle: one immutable folder with everything that makes a list, named by its digest.
 
-``catalogue.arrow``, ``item_state.arrow`` (the items' state at as_of), ``text.safetensors`` (standardised document
-vectors), ``generators/<name>/``, ``ranker.txt``, ``calibration.json`` and ``manifest.json``. No pickle, no wall clock:
-the same inputs give the same bytes.
+``catalogue.arrow``, ``item_state.arrow`` (the items' state at as_of), ``items.safetensors`` (standardised document
+vectors; how many events of each item the generators learned from), ``generators/<name>/``, ``rankers/<lists>/`` (the
+ranker and its calibration, by the lists that it orders), ``recipe.json`` and ``manifest.json``. No pickle, no wall
+clock: the same inputs give the same bytes.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load_file
 
 from zhiyin.recommender.calibration import Calibration
-from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context
+from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
 from zhiyin.recommender.ranker import Ranker
-from zhiyin.recommender.state.catalogue import Catalogue, Floats
-from zhiyin.store import MANIFEST, verify_manifest, write_arrays, write_manifest
+from zhiyin.recommender.recipe import Recipe
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
+from zhiyin.store import MANIFEST, read_json, verify_manifest, write_arrays, write_json, write_manifest
+
+Lists = Literal["all", "new"]  # what a ranker orders: whatever the user may take, or what the user never had
+ORDERED: tuple[Lists, ...] = ("all", "new")
+
+
+@dataclass(frozen=True)
+class CalibratedRanker:
+    """A ranker, and what makes probabilities of its scores; None where no user was held out for it."""
+
+    ranker: Ranker
+    calibration: Calibration | None
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.ranker.save(folder / "ranker.txt")
+        if self.calibration:
+            self.calibration.save(folder / "calibration.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> "CalibratedRanker | None":
+        """None where the bundle has no such ranker."""
+        if not folder.is_dir():
+            return None
+        calibrated = (folder / "calibration.json").is_file()
+        calibration = Calibration.load(folder / "calibration.json") if calibrated else None
+        return cls(Ranker.load(folder / "ranker.txt"), calibration)
 
 
 @dataclass(frozen=True)
 class Bundle:
     """The parts, in memory."""
 
+    recipe: Recipe
     catalogue: Catalogue
     item_state: pa.Table
     text: Floats
+    events: Integers  # [items] that the generators learned from
     generators: dict[str, CandidateGenerator]
-    ranker: Ranker
-    calibration: Calibration | None  # None: no user was held out for it
+    rankers: dict[Lists, CalibratedRanker]
 
     def write(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Write into an existing empty folder; returns the manifest, whose ``digest`` names the bundle."""
         write_table(folder / "catalogue.arrow", self.catalogue.table)
         write_table(folder / "item_state.arrow", self.item_state)
-        write_arrays(folder / "text.safetensors", {"text": self.text.astype(np.float16)})
+        text, events = self.text.astype(np.float16), self.events.astype(np.int32)
+        write_arrays(folder / "items.safetensors", {"text": text, "events": events})
+        write_json(folder / "recipe.json", self.recipe.model_dump(mode="json"))
         for name, generator in self.generators.items():
             place = folder / "generators" / name
             place.mkdir(parents=True)
             generator.save(place)
-        self.ranker.save(folder / "ranker.txt")
-        if self.calibration:
-            self.calibration.save(folder / "calibration.json")
+        for lists, ranker in self.rankers.items():
+            ranker.save(folder / "rankers" / lists)
         return write_manifest(folder, **facts)
 
 
@@ -57,15 +87,21 @@ def load_bundle(folder: Path) -> tuple[Bundle, dict[str, Any]]:
         raise FileNotFoundError(f"{folder} holds no {MANIFEST}: not a finished bundle; train one")
     manifest = verify_manifest(folder)
     catalogue = Catalogue(read_table(folder / "catalogue.arrow"))
-    text = load_file(folder / "text.safetensors")["text"].astype(np.float32)
+    if not (folder / "recipe.json").is_file():
+        raise ValueError(f"{folder} was made by an earlier version, which kept no recipe; train again")
+    recipe = Recipe.model_validate(read_json(folder / "recipe.json"))
+    arrays = load_file(folder / "items.safetensors")
+    text, events = arrays["text"].astype(np.float32), arrays["events"].astype(np.int64)
     context = Context(catalogue, text)
-    places = {kind: folder / "generators" / kind.name for kind in GENERATORS}
-    # An earlier version's bundle lacks those that came later: its ranker knows nothing of them.
-    generators = {kind.name: kind.load(place, context) for kind, place in places.items() if place.is_dir()}
-    ranker = Ranker.load(folder / "ranker.txt")
-    calibration = Calibration.load(folder / "calibration.json") if "calibration.json" in manifest["files"] else None
+    generators = {}
+    for name, chosen in recipe.generators.items():
+        generators[name] = KINDS[chosen.kind].load(folder / "generators" / name, context)
+        generators[name].name, generators[name].quota = name, chosen.quota
+        generators[name].new_quota = chosen.new_quota
+    rankers = {lists: CalibratedRanker.load(folder / "rankers" / lists) for lists in ORDERED}
     state = read_table(folder / "item_state.arrow")
-    return Bundle(catalogue, state, text, generators, ranker, calibration), manifest
+    kept = {lists: ranker for lists, ranker in rankers.items() if ranker is not None}
+    return Bundle(recipe, catalogue, state, text, events, generators, kept), manifest
 
 
 def write_table(path: Path, table: pa.Table) -> None:

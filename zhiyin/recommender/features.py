@@ -13,63 +13,91 @@ from zhiyin.recommender.state.users import Users
 
 SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
 
+Pairs = tuple[Integers, Integers]  # rows of a batch of users, and items
+
 
 def users_at_once(n_items: int) -> int:
-    """How many users a batch may hold."""
+    """How many users a batch may hold that is scored over so many items."""
     return min(max(SCORES_AT_ONCE // max(n_items, 1), 1), 256)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Proposed pairs, users in batch order and items ascending within a user, with one float32 column per feature.
-
-    ``scores``: by generator, its score of every item, float32 [users, items], -inf for what it does not propose.
-    """
+    """Proposed pairs, users in batch order and items ascending within a user, with one float32 column per feature."""
 
     user: Integers
     item: Integers
     columns: dict[str, Floats]
-    scores: dict[str, Floats]
 
     def __len__(self) -> int:
         return len(self.user)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What every generator says of a batch of users: by generator, float32 [users, pool], -inf for no candidate."""
+
+    scores: dict[str, Floats]
+    quotas: dict[str, int]
+    new_quotas: dict[str, int]
+
+    @classmethod
+    def by(cls, generators: Sequence[Generator], users: Users, items: ItemState) -> "Scored":
+        scores = {generator.name: generator.score(users, items) for generator in generators}
+        quotas = {generator.name: generator.quota for generator in generators}
+        return cls(scores, quotas, {each.name: each.new_quota or each.quota for each in generators})
+
+    def without(self, left_out: Pairs, items: ItemState) -> "Scored":
+        """The same scores, but for some (user, item) pairs, which are no candidates."""
+        user, place = left_out[0], items.place[left_out[1]]
+        user, place = user[place >= 0], place[place >= 0]
+        if not len(user):
+            return self
+        scores = {name: dense.copy() for name, dense in self.scores.items()}
+        for dense in scores.values():
+            dense[user, place] = -np.inf
+        return Scored(scores, self.quotas, self.new_quotas)
+
+
 def propose(
-    generators: Sequence[Generator],
+    scored: Scored,
     users: Users,
     catalogue: Catalogue,
     items: ItemState,
-    repeats: bool = True,
+    new_only: bool = False,
+    exclude: Pairs | None = None,
     always: Integers | None = None,
 ) -> Candidates:
     """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known).
 
-    Without ``repeats`` nothing that the user already has. ``always``: items that every user is proposed, if eligible.
+    ``new_only``: nothing that the user already has. ``exclude``: (user, item) pairs that are no candidates. ``always``:
+    items that every user is proposed besides, where they are eligible and not left out.
     """
-    n_items = len(catalogue)
-    scores, best = {}, {}
-    for generator in generators:
-        dense = generator.score(users, items)
-        dense[:, ~items.eligible] = -np.inf
-        if not repeats:
-            dense[users.repeats.user, users.repeats.item] = -np.inf
-        scores[generator.name] = dense
-        best[generator.name] = top_items(dense, generator.quota)
+    n_items, pool = len(catalogue), items.pool
+    none = np.empty(0, np.int64)
+    left = [(users.repeats.user, users.repeats.item)] if new_only else []
+    left += [exclude] if exclude is not None else []
+    left_out = tuple(np.concatenate([none, *(pair[side] for pair in left)]) for side in (0, 1))
+    scores = scored.without((left_out[0], left_out[1]), items).scores if left else scored.scores
+    quotas = scored.new_quotas if new_only else scored.quotas
+    best = {name: top_items(dense, quotas[name]) for name, dense in scores.items()}
     rows = np.arange(len(users))[:, None]
     kept = {name: np.take_along_axis(scores[name], top, axis=1) > -np.inf for name, top in best.items()}
-    proposed = [(rows * n_items + top)[kept[name]] for name, top in best.items()]
+    found = {name: (rows * n_items + pool[top])[kept[name]] for name, top in best.items()}
+    proposed = [none, *found.values()]
     if always is not None and len(always):
         proposed.append((rows * n_items + always[items.eligible[always]]).ravel())
     pairs = np.unique(np.concatenate(proposed))
+    if always is not None and len(left_out[0]):
+        pairs = np.setdiff1d(pairs, left_out[0] * n_items + left_out[1], assume_unique=False)
     user, item = pairs // n_items, pairs % n_items
     columns: dict[str, Floats] = {}
     for name, top in best.items():
-        score = scores[name][user, item]
+        score = scores[name][user, items.place[item]]
         columns[f"{name}_score"] = np.where(score > -np.inf, score, np.nan).astype(np.float32)
         rank = np.full(len(pairs), np.nan, np.float32)
         places = np.broadcast_to(np.arange(1, top.shape[1] + 1), top.shape)[kept[name]]
-        rank[np.searchsorted(pairs, (rows * n_items + top)[kept[name]])] = places
+        rank[np.searchsorted(pairs, found[name])] = places
         columns[f"{name}_rank"] = rank
     columns |= _habits(users, user, item, n_items)
     columns |= _rhythm(users, user, item, np.arange(n_items), n_items, "item")
@@ -78,7 +106,7 @@ def propose(
         columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
     columns["category_affinity"] = _affinity(users, user, item, catalogue)
     columns |= _states(users, user, item, items, columns["days_since_last"])
-    return Candidates(user, item, columns, scores)
+    return Candidates(user, item, columns)
 
 
 def _find(keys: Integers, wanted: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:

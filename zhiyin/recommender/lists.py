@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zhiyin.recommender.bundle import Lists
 from zhiyin.recommender.explanation import Evidence
-from zhiyin.recommender.features import Candidates
+from zhiyin.recommender.features import Candidates, Scored
 from zhiyin.recommender.slate.pick import Picked
-from zhiyin.recommender.state.catalogue import Integers
+from zhiyin.recommender.state.catalogue import Integers, ItemState
 from zhiyin.recommender.state.users import Users
 
 
@@ -42,13 +43,21 @@ class Slate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of a batch as arrays: the candidates, their scores, and which of them were picked."""
+    """Lists of a batch as arrays: what the generators say, the candidates, their scores, and which were picked.
+
+    ``lists``: which ranker scored them; ``new_only``: whether what a user has was left out; ``items``: the state of the
+    items that were eligible.
+    """
 
     users: Users
+    scored: Scored
     candidates: Candidates
     score: npt.NDArray[np.float64]
     probability: npt.NDArray[np.float64]  # NaN where unknown
     picked: Picked
+    lists: Lists
+    new_only: bool
+    items: ItemState
 
     @property
     def chosen(self) -> Integers:

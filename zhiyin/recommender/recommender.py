@@ -1,28 +1,50 @@
 """The one object that makes lists: in evaluation, in batch and behind HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from zhiyin.contract import USER_ID
-from zhiyin.recommender.bundle import load_bundle
-from zhiyin.recommender.calibration import ACTIVITY, Calibration
+from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_bundle
+from zhiyin.recommender.calibration import ACTIVITY
 from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.explanation import EventPhrase, gather_evidence, say, weigh_evidence
-from zhiyin.recommender.features import Candidates, propose, users_at_once
+from zhiyin.recommender.features import Candidates, Pairs, Scored, propose, users_at_once
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
+from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.slate.item_rules import ItemRules
 from zhiyin.recommender.slate.pick import Picked, Scores, pick
 from zhiyin.recommender.slate.rules import SlateRules
-from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
+from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.users import Users
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller narrows a list by.
+
+    ``new_only``: nothing that the user already has; None: as the recipe says. ``exclude``: for each user, ids of items
+    that are not listed. ``candidates``: ids of the only items that may be listed, all of them ranked; None: no limit.
+    """
+
+    new_only: bool | None = None
+    exclude: Sequence[Sequence[str]] | None = None
+    candidates: Sequence[str] | None = None
+
+    def rows(self, start: int, stop: int) -> "Request":
+        """The same for some of the users."""
+        return self if self.exclude is None else replace(self, exclude=self.exclude[start:stop])
+
+
+DEFAULT = Request()
 
 
 @dataclass(frozen=True)
@@ -31,26 +53,33 @@ class Recommender:
 
     version: str
     manifest: dict[str, Any]
+    recipe: Recipe
     catalogue: Catalogue
     item_state: ItemState
     generators: dict[str, CandidateGenerator]
-    ranker: Ranker
-    calibration: Calibration | None
+    rankers: dict[Lists, CalibratedRanker]
     text: Floats
+    events: Integers
     rules: ItemRules
 
     @classmethod
     def load(cls, bundle: Path, rules: SlateRules | None = None) -> "Recommender":
-        """Verify and load a bundle; without ``rules`` the defaults hold.
+        """Verify and load a bundle; without ``rules`` those of its recipe hold.
 
         Raises:
             FileNotFoundError, ValueError: no bundle there, or one that was changed.
         """
         parts, manifest = load_bundle(bundle)
-        state = ItemState.of(parts.item_state, parts.catalogue, datetime.fromisoformat(manifest["as_of"]))
-        over = ItemRules.of(rules or SlateRules(), parts.catalogue)
-        models = parts.generators, parts.ranker, parts.calibration
-        return cls(manifest["digest"], manifest, parts.catalogue, state, *models, parts.text, over)
+        return cls.of(parts, manifest, rules)
+
+    @classmethod
+    def of(cls, parts: Bundle, manifest: dict[str, Any], rules: SlateRules | None = None) -> "Recommender":
+        """From a bundle in memory and its manifest."""
+        as_of = datetime.fromisoformat(manifest["as_of"])
+        state = ItemState.of(parts.item_state, parts.catalogue, as_of, parts.recipe.least)
+        over = ItemRules.of(rules or parts.recipe.slate, parts.catalogue)
+        models = parts.generators, parts.rankers, parts.text, parts.events
+        return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over)
 
     @property
     def phrase(self) -> EventPhrase:
@@ -71,27 +100,56 @@ class Recommender:
         return replace(self, rules=ItemRules.of(rules, self.catalogue))
 
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
-        """User states as this recommender reads them; a column that a row lacks is unknown."""
-        users = Users.of(rows, self.catalogue, self.item_state.at)
-        wanted = [name.removeprefix("user_") for name in self.ranker.features if name.startswith("user_")]
-        unknown = np.full(len(users), np.nan, np.float32)
-        return replace(users, columns=dict.fromkeys(wanted, unknown) | users.columns)
+        """User states as this recommender reads them."""
+        return Users.of(rows, self.catalogue, self.item_state.at)
 
-    def rank(self, rows: pa.Table | list[dict[str, Any]], k: int) -> Iterator[Ranked]:
+    def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""
-        size = users_at_once(len(self.catalogue))
+        size = users_at_once(len(self.item_state.pool))
         for start in range(0, len(rows), size):
-            users = self.users(rows[start : start + size])
-            models = list(self.generators.values())
-            candidates = propose(models, users, self.catalogue, self.item_state, always=self.rules.always)
-            cold = ~users.with_history[candidates.user]
-            scores = np.where(cold, _cold_user_scores(candidates, len(users)), self.ranker.score(candidates))
-            picked = self.pick(candidates, scores, k)
-            chance = np.full(len(scores), np.nan)
-            if self.calibration:
-                activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
-                chance[~cold] = self.calibration(scores[~cold], activity[~cold])
-            yield Ranked(users, candidates, scores, chance, picked)
+            yield self.rank_users(self.users(rows[start : start + size]), k, request.rows(start, start + size))
+
+    def rank_users(self, users: Users, k: int, request: Request = DEFAULT) -> Ranked:
+        """Ranked lists of one batch."""
+        new_only = not self.recipe.repeats if request.new_only is None else request.new_only
+        lists: Lists = "new" if new_only else "all"
+        lists = lists if lists in self.rankers else next(iter(self.rankers))
+        model, items, always = self.rankers[lists], self.item_state, self.rules.always
+        if request.candidates is not None:
+            items = items.only(self._among(request.candidates))
+            always = items.pool
+        users = replace(users, columns=self._complete(users, model.ranker))
+        scored = Scored.by(list(self.generators.values()), users, items)
+        excluded = self._excluded(request.exclude)
+        candidates = propose(scored, users, self.catalogue, items, new_only, excluded, always)
+        cold = ~users.with_history[candidates.user]
+        known = bool(self.events[items.pool].any())
+        by_ranker = model.ranker.score(candidates) if known else _cold_item_scores(candidates)
+        scores = np.where(cold, _cold_user_scores(candidates, len(users)), by_ranker)
+        picked = self.pick(candidates, scores, k)
+        chance = np.full(len(scores), np.nan)
+        if model.calibration and known:
+            activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
+            chance[~cold] = model.calibration(scores[~cold], activity[~cold])
+        return Ranked(users, scored, candidates, scores, chance, picked, lists, new_only, items)
+
+    def _among(self, item_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        among = np.zeros(len(self.catalogue), bool)
+        index = self.catalogue.index_of(pa.array(list(item_ids), pa.string()))
+        among[index[index >= 0]] = True
+        return among
+
+    def _excluded(self, exclude: Sequence[Sequence[str]] | None) -> Pairs | None:
+        if exclude is None:
+            return None
+        owner = np.repeat(np.arange(len(exclude)), [len(ids) for ids in exclude])
+        item = self.catalogue.index_of(pa.array([item for ids in exclude for item in ids], pa.string()))
+        return owner[item >= 0], item[item >= 0]
+
+    def _complete(self, users: Users, ranker: Ranker) -> dict[str, Floats]:
+        """The users' columns, with those that the ranker learned from and the states lack as unknown."""
+        wanted = [name.removeprefix("user_") for name in ranker.features if name.startswith("user_")]
+        return dict.fromkeys(wanted, np.full(len(users), np.nan, np.float32)) | users.columns
 
     def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
         """Each user's best ``k`` candidates under the slate's rules."""
@@ -103,10 +161,11 @@ class Recommender:
         k: int = 10,
         explain: Literal["none", "text"] = "none",
         contributions: bool = False,
+        request: Request = DEFAULT,
     ) -> list[Slate]:
         """A list for each row of user state (columns of users.parquet; ``{"user_id": …}`` alone: popular now).
 
-        ``contributions``: with what each feature added to the score.
+        ``contributions``: with what each feature added to the score. ``request``: what the caller narrows.
 
         Raises:
             ValueError: ``k`` is below 1, ``explain`` is unknown, or a row has no user_id.
@@ -116,7 +175,7 @@ class Recommender:
         if explain not in ("none", "text"):
             raise ValueError(f"explain must be none or text, got {explain!r}")
         slates: list[Slate] = []
-        for ranked in self.rank(users, k):
+        for ranked in self.rank(users, k, request):
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
             for row, recommendation in self._explained(ranked, explain, contributions):
                 lists[row].append(recommendation)
@@ -126,11 +185,12 @@ class Recommender:
 
     def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
         """Every place of a batch's lists, with the row of its user."""
-        weights = weigh_evidence(self.ranker, ranked.candidates, ranked.chosen)
+        ranker = self.rankers[ranked.lists].ranker
+        weights = weigh_evidence(ranker, ranked.candidates, ranked.chosen)
         evidence = gather_evidence(
-            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, self.item_state, self.generators, weights
+            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, ranked.items, self.generators, weights
         )
-        shares = self.ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
+        shares = ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
         for place, position in enumerate(ranked.chosen):
             row, item = int(ranked.candidates.user[position]), int(ranked.candidates.item[position])
             moved = self.rules.facts(item, int(ranked.picked.pin[place]), int(ranked.picked.by_score[place]))
@@ -170,9 +230,17 @@ class Recommender:
         return [] if users.with_history[row] else ["no_history"]
 
 
+def _cold_item_scores(candidates: Candidates) -> Scores:
+    """Of items without an event the ranker knows nothing: their content alone orders them."""
+    for name in ("content_score", "text_neighbours_score"):
+        if name in candidates.columns:
+            return np.nan_to_num(candidates.columns[name].astype(np.float64), nan=-np.inf)
+    return np.zeros(len(candidates))
+
+
 def _cold_user_scores(candidates: Candidates, n_users: int) -> Floats:
     """Of someone without a history the ranker knows nothing: what people alike take, or what is popular now."""
-    popular = candidates.columns["popularity_score"]
-    alike = candidates.columns.get("people_alike_score", np.full(len(popular), np.nan, np.float32))
+    unknown = np.full(len(candidates), np.nan, np.float32)
+    popular, alike = (candidates.columns.get(name, unknown) for name in ("popularity_score", "people_alike_score"))
     told = np.bincount(candidates.user, ~np.isnan(alike), n_users) > 0
     return np.nan_to_num(np.where(told[candidates.user], alike, popular), nan=-np.inf)

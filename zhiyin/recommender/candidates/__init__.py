@@ -1,4 +1,4 @@
-"""Candidate generators: one interface (``base``), one file per generator, and the list of those in use."""
+"""Candidate generators: one interface (``base``), one file per generator, and the kinds that a bundle can hold."""
 
 from zhiyin.recommender.candidates.base import CandidateGenerator, Context, Generator
 from zhiyin.recommender.candidates.content import Content
@@ -13,18 +13,26 @@ from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.promotions import Promotions
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
 
-# In the order in which a recommender asks them; their names are feature names of the ranker.
-GENERATORS: tuple[type[CandidateGenerator], ...] = (
-    PersonalFrequency,
-    ItemToItem,
-    Interest,
-    TextNeighbours,
-    Popularity,
-    PeopleAlike,
-)
+# Those that a bundle can hold, by kind.
+KINDS: dict[str, type[CandidateGenerator]] = {
+    kind.name: kind
+    for kind in (
+        PersonalFrequency,
+        ItemToItem,
+        ItemKnn,
+        Ials,
+        Interest,
+        TextNeighbours,
+        Content,
+        Popularity,
+        PeopleAlike,
+        KindDemand,
+        Promotions,
+    )
+}
 
 __all__ = [
-    "GENERATORS",
+    "KINDS",
     "CandidateGenerator",
     "Content",
     "Context",

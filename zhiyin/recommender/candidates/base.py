@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,8 @@ from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+
+T = TypeVar("T")
 
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it
@@ -53,6 +55,7 @@ class Generator(ABC):
 
     name: str
     quota: int  # how many of its best items become candidates
+    new_quota: int | None = None  # of lists of what is new to the user; None: as many
     space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod
@@ -62,7 +65,7 @@ class Generator(ABC):
 
     @abstractmethod
     def score(self, users: Users, items: ItemState) -> Floats:
-        """Float32 [users, items], higher is better, -inf for what is no candidate."""
+        """Float32 [users, pool] of the eligible items, higher is better, -inf for what is no candidate."""
 
 
 class CandidateGenerator(Generator):
@@ -76,6 +79,22 @@ class CandidateGenerator(Generator):
     @abstractmethod
     def load(cls, folder: Path, context: Context) -> Self:
         """Read what ``save`` wrote; ``context`` is the bundle's."""
+
+
+class PoolCache:
+    """Keeps what a generator computes once for the pool of an items' state: the latest state's alone."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[ItemState, Any] | None = None
+
+    def get(self, items: ItemState, make: Callable[[], T]) -> T:
+        """The value made for this very state; of two threads that make it at once, both get a right one."""
+        kept = self._kept
+        if kept is None or kept[0] is not items:
+            kept = (items, make())
+            self._kept = kept
+        value: T = kept[1]
+        return value
 
 
 def top_items(scores: Floats, count: int) -> Integers:

@@ -2,24 +2,26 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
+from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile
 from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+from zhiyin.store import read_json, write_arrays, write_json
 
 WORDS = 1_000  # the most frequent of the documents'; the matrices are dense in words and text dimensions
 
 
-class Content(Generator):
+class Content(CandidateGenerator):
     """A sum of four standardised scores, each by its weight; all read an item by its words and its text vector.
 
     ``own``: a ridge regression per user of what the user has on the items' traits; all users share the left side of the
@@ -75,28 +77,40 @@ class Content(Generator):
         return cls(traits, solver, expected, context.text, model, weights)
 
     def score(self, users: Users, items: ItemState) -> Floats:
-        n_items = len(items.eligible)
+        n_items, pool = len(items.eligible), items.pool
         has = profile(users, np.ones_like(users.repeats.long), n_items)
         parts = {
-            "own": (has @ self.solver) @ self.traits.T,
+            "own": (has @ self.solver) @ self.traits[pool].T,
             "alike": self.factors.score(users, items),
-            "demand": np.broadcast_to(self.expected, (len(users), n_items)),
-            "near": (profile(users, users.repeats.long, n_items) @ self.text) @ self.text.T,
+            "demand": np.broadcast_to(self.expected[pool], (len(users), len(pool))),
+            "near": (profile(users, users.repeats.long, n_items) @ self.text) @ self.text[pool].T,
         }
         known = np.diff(has.indptr) > 0
-        scores = np.full((len(users), n_items), NOT_A_CANDIDATE, np.float32)
+        scores = np.full((len(users), len(pool)), NOT_A_CANDIDATE, np.float32)
         scores[known] = sum(
-            weight * _standardised(parts[name][known], items.eligible)
-            for name, weight in self.weights.items()
-            if weight
+            weight * _standardised(parts[name][known]) for name, weight in self.weights.items() if weight
         )
         return scores
 
+    def save(self, folder: Path) -> None:
+        write_arrays(
+            folder / "content.safetensors", {"traits": self.traits, "solver": self.solver, "expected": self.expected}
+        )
+        write_json(folder / "weights.json", self.weights)
+        (folder / "factors").mkdir()
+        self.factors.save(folder / "factors")
 
-def _standardised(scores: Floats, eligible: npt.NDArray[np.bool_]) -> Floats:
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        parts = load_file(folder / "content.safetensors")
+        factors = Ials.load(folder / "factors", context)
+        learned = parts["traits"], parts["solver"], parts["expected"]
+        return cls(*learned, context.text, factors, read_json(folder / "weights.json"))
+
+
+def _standardised(scores: Floats) -> Floats:
     """Each user's scores in standard deviations from the mean of the items to choose from."""
-    some = scores[:, eligible]
-    return np.asarray((scores - some.mean(axis=1, keepdims=True)) / (some.std(axis=1, keepdims=True) + 1e-9))
+    return np.asarray((scores - scores.mean(axis=1, keepdims=True)) / (scores.std(axis=1, keepdims=True) + 1e-9))
 
 
 def _traits(catalogue: Catalogue, text: Floats) -> Floats:

@@ -1,22 +1,25 @@
 """iALS: matrix factorisation of what users have and have not, by alternating least squares."""
 
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
+from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+from zhiyin.store import read_json, write_arrays, write_json
 
 ENTRIES_AT_ONCE = 100_000  # bounds memory: two gathered rows of factors for each
 STEPS = 3  # of conjugate gradients in training, as in implicit; a user is folded in with more
 FOLD_IN_STEPS = 12
 
 
-class Ials(Generator):
+class Ials(CandidateGenerator):
     """Hu, Koren and Volinsky 2008; solved by a few conjugate gradients for all rows at once (Takacs et al. 2011).
 
     A user's vector is folded in from the profile, so that who came after the fit is scored as well.
@@ -66,9 +69,19 @@ class Ials(Generator):
         weights = np.sqrt(users.repeats.baskets) * recency(users, n_items, self.decay)
         asked = profile(users, self.confidence * weights, n_items)
         start = np.zeros((len(users), self.factors.shape[1]), np.float32)
-        scores = _solve(asked, self.factors, start, self.ridge, FOLD_IN_STEPS) @ self.factors.T
+        scores = _solve(asked, self.factors, start, self.ridge, FOLD_IN_STEPS) @ self.factors[items.pool].T
         scores[np.diff(asked.indptr) == 0] = NOT_A_CANDIDATE
         return scores.astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        write_arrays(folder / "ials.safetensors", {"factors": self.factors})
+        write_json(
+            folder / "parameters.json", {"confidence": self.confidence, "ridge": self.ridge, "decay": self.decay}
+        )
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        return cls(load_file(folder / "ials.safetensors")["factors"], **read_json(folder / "parameters.json"))
 
 
 def _solve(matrix: sp.csr_array, fixed: Floats, start: Floats, ridge: float, steps: int) -> Floats:

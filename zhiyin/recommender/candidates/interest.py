@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache
 from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, pad_sequences
 from zhiyin.recommender.state.catalogue import Floats, ItemState
@@ -27,6 +27,7 @@ class Interest(CandidateGenerator):
     def __init__(self, encoder: InterestEncoder, nearest: NearestItems | None = None) -> None:
         self.encoder = encoder
         self.nearest = nearest  # None: every item is scored
+        self._pool = PoolCache()
         # Scoring in double precision, rounded once, makes a user's scores the same in every batch.
         self._scorer = deepcopy(encoder).double().eval()
         with torch.inference_mode():
@@ -62,11 +63,12 @@ class Interest(CandidateGenerator):
         bias = torch.ones(len(users), 1, dtype=interests.dtype)
         asked = torch.cat([interests, bias], dim=1)
         if self.nearest is None:
-            scores: Floats = (asked @ self._items).float().numpy()
+            pool = self._pool.get(items, lambda: self._items[:, torch.from_numpy(items.pool)].contiguous())
+            scores: Floats = (asked @ pool).float().numpy()
         else:
             found = self.nearest.search(asked.numpy(), REACH)
             near = torch.einsum("ud,duc->uc", asked, self._items[:, torch.from_numpy(found)])
-            scores = spread(found, near.numpy(), self._items.shape[1], NOT_A_CANDIDATE)
+            scores = spread(found, near.numpy(), self._items.shape[1], NOT_A_CANDIDATE)[:, items.pool]
         scores[np.bincount(sequence.user, minlength=len(users)) == 0] = NOT_A_CANDIDATE
         return scores
 

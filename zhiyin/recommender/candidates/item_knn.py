@@ -1,21 +1,32 @@
 """Item-kNN: items whose buyers are the same people, by BM25 or cosine."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
+from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, Context, Generator, profile, recency, top_items
+from zhiyin.recommender.candidates.base import (
+    NOT_A_CANDIDATE,
+    CandidateGenerator,
+    Context,
+    PoolCache,
+    profile,
+    recency,
+    top_items,
+)
 from zhiyin.recommender.candidates.space import Choice, Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+from zhiyin.store import write_arrays
 
 ITEMS_AT_ONCE = 1_024  # dense similarities of so many items: 80 MB for a catalogue of 20,000
 K1 = 1.2
 
 
-class ItemKnn(Generator):
+class ItemKnn(CandidateGenerator):
     """The ``neighbours`` nearest items of each item of the user's recency-weighted profile, similarities added up.
 
     BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): heavy
@@ -35,6 +46,7 @@ class ItemKnn(Generator):
     def __init__(self, similar: sp.csr_array, decay: float) -> None:
         self.similar = similar  # [items, items], row: the item that the user has
         self.decay = decay
+        self._pool = PoolCache()
 
     @classmethod
     def fit(
@@ -73,5 +85,17 @@ class ItemKnn(Generator):
     def score(self, users: Users, items: ItemState) -> Floats:
         n_items = len(items.eligible)
         weights = np.sqrt(users.repeats.long) * recency(users, n_items, self.decay)
-        found = (profile(users, weights, n_items) @ self.similar).toarray()
+        pool = self._pool.get(items, lambda: self.similar[:, items.pool])
+        found = (profile(users, weights, n_items) @ pool).toarray()
         return np.where(found > 0, found, NOT_A_CANDIDATE).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        similar = {"data": self.similar.data, "indices": self.similar.indices, "indptr": self.similar.indptr}
+        write_arrays(folder / "similar.safetensors", similar | {"decay": np.array([self.decay])})
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        parts = load_file(folder / "similar.safetensors")
+        n = len(context.text)
+        similar = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), (n, n))
+        return cls(similar, float(parts["decay"][0]))

@@ -83,10 +83,10 @@ class ItemToItem(CandidateGenerator):
 
     def score(self, users: Users, items: ItemState) -> Floats:
         asked = self._asked(users)
-        scores = np.full((len(users), len(items.eligible)), NOT_A_CANDIDATE, np.float32)
+        scores = np.full((len(users), len(items.pool)), NOT_A_CANDIDATE, np.float32)
         found = self.weights.times(asked)
-        known = np.diff(asked.indptr) > 0
-        scores[np.ix_(known, self.items)] = found[known]
+        known, place = np.diff(asked.indptr) > 0, items.place[self.items]
+        scores[np.ix_(known, place[place >= 0])] = found[np.ix_(known, place >= 0)]
         return scores
 
     def closest(self, users: Users, user: Integers, item: Integers) -> Integers:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Floats, Integers, ItemState, words_of
 from zhiyin.recommender.state.history import History
@@ -34,6 +34,7 @@ class PeopleAlike(CandidateGenerator):
     def __init__(self, values: Mapping[str, list[str]], shares: Floats) -> None:
         self.values = values  # by attribute, those that have a group; groups stand in this order
         self.shares = shares  # [groups, items]
+        self._pool = PoolCache()
 
     @classmethod
     def fit(cls, history: History, context: Context, shrink: float = 50.0, days: int = 90) -> Self:
@@ -58,7 +59,8 @@ class PeopleAlike(CandidateGenerator):
     def score(self, users: Users, items: ItemState) -> Floats:
         member = _membership(users.words, self.values, np.ones(len(users), bool))
         known = np.asarray(member.sum(axis=1))
-        scores = (member @ self.shares) / np.maximum(known, 1)[:, None]
+        pool = self._pool.get(items, lambda: np.ascontiguousarray(self.shares[:, items.pool]))
+        scores = (member @ pool) / np.maximum(known, 1)[:, None]
         return np.where((known > 0)[:, None] & (scores > 0), scores, NOT_A_CANDIDATE).astype(np.float32)
 
     def save(self, folder: Path) -> None:

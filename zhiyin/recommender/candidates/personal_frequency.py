@@ -30,9 +30,10 @@ class PersonalFrequency(CandidateGenerator):
 
     def score(self, users: Users, items: ItemState) -> Floats:
         repeats = users.repeats
-        scores = np.full((len(users), len(items.eligible)), NOT_A_CANDIDATE, np.float32)
+        scores = np.full((len(users), len(items.pool)), NOT_A_CANDIDATE, np.float32)
         short, count = np.float32(self.short_weight), np.float32(self.count_weight)
-        scores[repeats.user, repeats.item] = repeats.long + short * repeats.short + count * repeats.baskets
+        values, place = repeats.long + short * repeats.short + count * repeats.baskets, items.place[repeats.item]
+        scores[repeats.user[place >= 0], place[place >= 0]] = values[place >= 0]
         return scores
 
     def save(self, folder: Path) -> None:

@@ -28,7 +28,7 @@ class Popularity(CandidateGenerator):
 
     def score(self, users: Users, items: ItemState) -> Floats:
         demand = items.column(self.window) + np.float32(self.tie_break) * items.column("events_7d")
-        scores = np.where(demand > 0, demand, NOT_A_CANDIDATE).astype(np.float32)
+        scores = np.where(demand > 0, demand, NOT_A_CANDIDATE).astype(np.float32)[items.pool]
         return np.repeat(scores[None], len(users), axis=0)
 
     def save(self, folder: Path) -> None:

@@ -20,6 +20,7 @@ class Promotions(KindDemand):
     def score(self, users: Users, items: ItemState) -> Floats:
         absent = np.zeros(len(items.eligible), np.float32)
         promoted = np.nan_to_num(items.columns.get("promoted", absent))
-        demand = np.where(users.with_history[:, None], super().score(users, items), items.column("users_28d"))
-        scores = np.maximum(demand, 0) * promoted
+        buyers = items.column("users_28d")[items.pool]
+        demand = np.where(users.with_history[:, None], super().score(users, items), buyers)
+        scores = np.maximum(demand, 0) * promoted[items.pool]
         return np.where(scores > 0, scores, NOT_A_CANDIDATE).astype(np.float32)

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache, profile, recency
 from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
@@ -24,6 +24,7 @@ class TextNeighbours(CandidateGenerator):
     def __init__(self, text: Floats, decay: float = 1.0, nearest: NearestItems | None = None) -> None:
         self.decay = decay  # of an item's weight in the profile with every basket since the latest that held it
         self.nearest = nearest  # None: every item is scored
+        self._pool = PoolCache()
         self.text = text if nearest else text.astype(np.float64)
         self.text = self.text / np.maximum(np.linalg.norm(self.text, axis=1, keepdims=True), 1e-9)
 
@@ -42,11 +43,12 @@ class TextNeighbours(CandidateGenerator):
         taste /= np.maximum(length, 1e-9)
         # In double precision, rounded once: the same for a batch of one and of many.
         if self.nearest is None:
-            cosine = (taste @ self.text.T).astype(np.float32)
+            pool = self._pool.get(items, lambda: np.ascontiguousarray(self.text[items.pool].T))
+            cosine = (taste @ pool).astype(np.float32)
         else:
             found = self.nearest.search(taste, REACH)
             near = np.einsum("ud,ucd->uc", taste, self.text[found].astype(np.float64))
-            cosine = spread(found, near, len(items.eligible), NOT_A_CANDIDATE)
+            cosine = spread(found, near, len(items.eligible), NOT_A_CANDIDATE)[:, items.pool]
         return np.where(length > 0, cosine, NOT_A_CANDIDATE)
 
     def save(self, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The items a bundle can recommend, and what is known of them at one moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ Integers = npt.NDArray[np.int64]
 
 COLUMNS = (ITEM_ID, "title", "brand", "department", "category", "category_path", "price", "document")
 SECONDS_PER_DAY = 86_400.0
+NEW_DAYS = 28  # an item is new for so long: it can be listed before it has the events that others need
 
 
 def epoch_seconds(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float64]:
@@ -144,7 +145,8 @@ class ItemState:
     """What was true of every item of a catalogue at one moment.
 
     ``columns``: name -> float32 [items], NaN where nothing is known. ``eligible``: bool [items], which items may be
-    recommended at that moment: never one that is not ``available``.
+    recommended at that moment: never one that is not ``available``. The eligible items are the ``pool``: generators
+    score these alone, in the order of the catalogue.
     """
 
     at: float
@@ -152,10 +154,8 @@ class ItemState:
     eligible: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(
-        cls, states: pa.Table, catalogue: Catalogue, at: datetime, eligible: npt.NDArray[np.bool_] | None = None
-    ) -> "ItemState":
-        """From the rows of items.parquet at the snapshot ``at``.
+    def of(cls, states: pa.Table, catalogue: Catalogue, at: datetime, least: int = 0) -> "ItemState":
+        """From the rows of items.parquet at the snapshot ``at``; ``least`` as in ``listed``.
 
         Raises:
             ValueError: the table holds no row at that moment.
@@ -167,12 +167,27 @@ class ItemState:
         where = pc.index_in(catalogue._ids, value_set=rows[ITEM_ID].combine_chunks().cast(pa.string()))
         aligned = rows.drop_columns([ITEM_ID]).take(where)
         columns = numeric_columns(aligned, np.full(len(catalogue), moment))
-        mask = np.ones(len(catalogue), bool) if eligible is None else eligible
-        return cls(moment, columns, mask & (columns["available"] != 0) if "available" in columns else mask)
+        return cls(moment, columns, listed(columns, len(catalogue), least))
 
     @property
     def moment(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
+
+    @cached_property
+    def pool(self) -> Integers:
+        """Catalogue indices of the eligible items, ascending [pool]."""
+        return np.flatnonzero(self.eligible)
+
+    @cached_property
+    def place(self) -> Integers:
+        """Where each item stands in the pool, -1 for one that is not eligible [items]."""
+        place = np.full(len(self.eligible), -1)
+        place[self.pool] = np.arange(len(self.pool))
+        return place
+
+    def only(self, allowed: npt.NDArray[np.bool_]) -> "ItemState":
+        """The same state with fewer eligible items: those that are ``allowed`` [items], too."""
+        return ItemState(self.at, self.columns, self.eligible & allowed)
 
     def column(self, name: str) -> Floats:
         """A column with 0 in place of NaN.
@@ -183,6 +198,20 @@ class ItemState:
         if name not in self.columns:
             raise ValueError(f"items.parquet has no column {name!r}; it has {', '.join(self.columns)}")
         return np.nan_to_num(self.columns[name])
+
+
+def listed(columns: Mapping[str, Floats], n_items: int, least: int) -> npt.NDArray[np.bool_]:
+    """Which items may be listed, by their state [items].
+
+    What is available and had ``least`` events so far; and what is new: its first event, or without one its first day in
+    the catalogue, is at most ``NEW_DAYS`` back.
+    """
+    unknown = np.full(n_items, np.nan, np.float32)
+    events = np.nan_to_num(columns.get("events", np.full(n_items, np.inf, np.float32)), posinf=np.inf)
+    appeared = columns.get("first_event_at", unknown)
+    appeared = np.where(np.isnan(appeared), columns.get("valid_from", unknown), appeared)
+    available = columns.get("available", np.ones(n_items, np.float32)) != 0
+    return np.asarray(available & ((events >= least) | (appeared <= NEW_DAYS)))
 
 
 def item_rows(states: pa.Table, catalogue: Catalogue, at: datetime) -> pa.Table:

@@ -1,0 +1,83 @@
+"""The row ``zhiyin``: a bundle made by the code that makes the served one, written, loaded, and asked for lists.
+
+Every protocol is answered by the product's own ways: discoveries by ``new_only``, cold items as the only eligible ones.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.lab.experiment import Experiment, Options
+from training.interest.train_encoder import Start, train_encoder
+from training.train import fit
+from zhiyin.contract import FEATURE_AT, ITEM_ID
+from zhiyin.recommender.bundle import Bundle
+from zhiyin.recommender.candidates.base import Context
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.recipe import Recipe
+from zhiyin.recommender.recommender import Recommender, Request
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState
+from zhiyin.recommender.state.history import History
+
+
+class WarmStart:
+    """Fits the interest encoders of a run, each started from the one before, as the pipeline does."""
+
+    def __init__(self) -> None:
+        self._latest: Start | None = None
+
+    def __call__(self, history: History, context: Context, **settings: Any) -> InterestEncoder:
+        start = self._latest if self._latest and self._latest.cut < history.cut else None
+        encoder = train_encoder(history, context, start=start, **settings)
+        self._latest = Start(encoder, np.arange(history.n_items), history.cut)
+        return encoder
+
+
+def changed(recipe: Recipe, options: Options) -> Recipe:
+    """A recipe with some fields replaced; a dictionary replaces what it names of a dictionary."""
+
+    def merged(one: Any, other: Any) -> Any:
+        if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+            return other
+        return {**one, **{key: merged(one.get(key), value) for key, value in other.items()}}
+
+    return Recipe.model_validate(merged(recipe.model_dump(), dict(options)))
+
+
+def product(experiment: Experiment, options: Options) -> Recommender:
+    """The recommender of an experiment; ``options``: fields of the recipe in place of the dataset's."""
+    recipe = changed(experiment.recipe, options)
+    experiment = replace(experiment, recipe=recipe)
+    context = replace(experiment.context, fit_encoder=WarmStart())
+    split = experiment.split
+    fitted = fit(recipe, split.log, experiment.training_splits(), experiment.states, context)
+    items = experiment.items()
+    parts = Bundle(
+        recipe,
+        context.catalogue,
+        state_table(items, context.catalogue),
+        context.text,
+        split.log.item_counts,
+        fitted.generators,
+        fitted.rankers,
+    )
+    facts = {"as_of": items.moment.isoformat(), "event_types": ["purchase"], "label_days": experiment.label_days}
+    with tempfile.TemporaryDirectory() as place:
+        parts.write(Path(place), facts)
+        return Recommender.load(Path(place)).at(items)
+
+
+def state_table(items: ItemState, catalogue: Catalogue) -> pa.Table:
+    """A state as the rows of items.parquet that a bundle keeps."""
+    moment = pa.array([items.moment] * len(catalogue), pa.timestamp("us", tz="UTC"))
+    return pa.table({ITEM_ID: pa.array(catalogue.item_ids, pa.string()), FEATURE_AT: moment, **items.columns})
+
+
+def request_of(experiment: Experiment) -> Request:
+    """What a caller asks for who wants the lists of the protocol."""
+    return Request(new_only=not experiment.split.repeats)
