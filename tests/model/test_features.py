@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from tests.model.checkerboard import World
-from zhiyin.recommender.candidates import GENERATORS, ItemToItem, PersonalFrequency, Popularity
-from zhiyin.recommender.features import propose
+from zhiyin.recommender.candidates import KINDS, ItemToItem, PersonalFrequency, Popularity
+from zhiyin.recommender.features import Scored, propose
 from zhiyin.recommender.features.registry import (
     ENTRIES,
     EVIDENCE_KINDS,
@@ -24,7 +24,8 @@ def emitted(world: World) -> list[str]:
     """The names of all features that ``propose`` emits, besides those of generators that need an encoder."""
     kinds = (PersonalFrequency, ItemToItem, Popularity)
     models = [kind.fit(world.history, world.context) for kind in kinds]
-    return [*propose(models, world.users, world.catalogue, world.items).columns]
+    scored = Scored.by(models, world.users, world.items)
+    return [*propose(scored, world.users, world.catalogue, world.items).columns]
 
 
 def test_every_computed_feature_has_an_entry_of_its_own(emitted: list[str]) -> None:
@@ -35,7 +36,7 @@ def test_every_computed_feature_has_an_entry_of_its_own(emitted: list[str]) -> N
 
 
 def test_every_generator_has_a_family_of_its_name() -> None:
-    for kind in GENERATORS:
+    for kind in KINDS.values():
         for part in ("score", "rank"):
             assert describe_feature(f"{kind.name}_{part}").family == kind.name
     assert describe_feature("last_item_score").family == "generators"
