@@ -186,6 +186,7 @@ def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: 
     paid, pieces = (
         np.bincount(item[days <= 28], np.nan_to_num(numbers[days <= 28]), n) for numbers in (log.amount, log.value)
     )
+    paid = paid.astype(np.float64)  # of no event: integers
     paid[np.bincount(item[~np.isnan(log.amount)], minlength=n) == 0] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         columns["mean_price_28d"] = np.where(pieces > 0, paid / pieces, np.nan)

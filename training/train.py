@@ -85,16 +85,24 @@ def fit(
     for kind in list(rows):
         name = by_key.ranker_key(kind, keys) if by_key else ""
         found = by_key.ranker(name) if by_key else None
-        rankers[kind] = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        ranker = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        if ranker is None:
+            continue
+        rankers[kind] = ranker
         if by_key and found is None:
-            by_key.keep_ranker(name, rankers[kind])
+            by_key.keep_ranker(name, ranker)
+    if not rankers:
+        raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
     return Fitted({model.name: model for model in served}, rankers)
 
 
-def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker:
+def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
+    """None where nothing was taken of what these lists may hold."""
     training = RankingSet.joined([part.training for part in parts])
     holdout = RankingSet.joined([part.holdout for part in parts])
+    if not training.label.any():
+        return None
     ranker = fit_ranker(
         training,
         context.seed,
