@@ -25,6 +25,7 @@ from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
+from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists
 from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
@@ -210,6 +211,7 @@ class _Run:
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
+            "words": read_words(settings.dataset).model_dump(),
             "marts": self.marts.version,
             "recipe": self.recipe.digest,
             "seed": settings.seed,

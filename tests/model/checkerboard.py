@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from training.interest.train_encoder import train_encoder
+from training.interest.train_encoder import fit_within
 from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
@@ -172,7 +172,7 @@ class World:
             [{key: row[key] for key in ("user_id", "diet", "region")} for row in self.user_rows]
         )
         self.context = Context(
-            self.catalogue, text(), seed=1, threads=1, fit_encoder=train_encoder, users=lambda moment: words
+            self.catalogue, text(), seed=1, threads=1, fit_encoder=fit_within(2.0), users=lambda moment: words
         )
         self.users = Users.of(self.user_rows, self.catalogue, NOW.timestamp())
         self.items = ItemState.of(item_rows(self.events), self.catalogue, NOW)

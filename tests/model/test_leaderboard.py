@@ -27,7 +27,7 @@ def judged(tmp_path_factory):
     """The report, the folder of its files, the log, and the curves that training recorded."""
     home = tmp_path_factory.mktemp("leaderboard")
     rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
-    settings = Settings(home=home, threads=1, encoder_steps=4, label_days=9)
+    settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=9)
     marts = Marts(home / "marts", {"rows": {"interactions": len(rows), "items": 12}, "digest": "d"})
     marts.folder.mkdir()
     pq.write_table(interactions(rows), marts.path("interactions"))
