@@ -15,7 +15,7 @@ import pytest
 
 import zhiyin.warehouse
 from benchmarks.increment import digests
-from tests.data.homes import WITHOUT_TESTS
+from tests.data.homes import BUILD_MODULE, WITHOUT_TESTS
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
@@ -38,8 +38,8 @@ class Shop:
     """Households of the real log, delivered as bad weeks deliver: late, twice, in other days' files, out of order.
 
     Most rows arrive on their day. A few come up to five days late, some of January's on the 6th or the 7th, the whole
-    of the 7th after the 8th; half of the late ones lie in the file of the day on which they came, half in their own day's,
-    which is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January,
+    of the 7th after the 8th; half of the late ones lie in the file of the day on which they came, half in their own
+    day's, which is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January,
     and some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold from the
     9th to the 12th. From the 8th on something is posted to the service daily: see ``post``.
     """
@@ -154,7 +154,7 @@ def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         text = (project / file).read_text()
         assert old in text
         (project / file).write_text(text.replace(old, new))
-        monkeypatch.setattr(zhiyin.warehouse, "DBT_PROJECT", project)
+        monkeypatch.setattr(BUILD_MODULE, "DBT_PROJECT", project)
 
     return edit
 
