@@ -39,9 +39,9 @@ class Shop:
 
     Most rows arrive on their day. A few come up to five days late, some of January's on the 6th or the 7th, the whole
     of the 7th after the 8th; half of the late ones lie in the file of the day on which they came, half in their own
-    day's, which is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of January,
-    and some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold from the
-    9th to the 12th. From the 8th on something is posted to the service daily: see ``post``.
+    day's, which is written again. One row in fifty comes a second time, two days later. From the 9th on some rows of
+    January, and some promotions of one of its weeks, are withdrawn. The catalogue lacks some items that are first sold
+    from the 9th to the 12th. From the 8th on something is posted to the service daily: see ``post``.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
