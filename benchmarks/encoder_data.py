@@ -154,9 +154,9 @@ def _history(
 
     types = np.repeat(event_type_codes(pa.array([kind])), len(rows))
     names = [str(number) for number in range(int(user.max()) + 1)]
-    value = np.ones(len(rows), np.float32)
+    value, amount = np.ones(len(rows), np.float32), np.full(len(rows), np.nan, np.float32)
     cut = float(at[rows].max()) + 1
-    return History(user[rows], item[rows], basket[rows], types, value, at[rows], names, n_items, cut)
+    return History(user[rows], item[rows], basket[rows], types, value, amount, at[rows], names, n_items, cut)
 
 
 def text_vectors(task: Task, settings: Settings) -> Floats:

@@ -1,4 +1,4 @@
-"""``POST /events``: what users do, pseudonymised at the door, on disk before it is acknowledged, then in the session.
+"""``POST /events``: pseudonymise what a user did, write it to disk, acknowledge it, and update the live session.
 
 JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, in the contract's columns and written as
 impressions are.
@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bento.door import refuse, refuse_head, too_large
 from bento.event_schemas import Event, EventsRequest, EventsResponse, events_refusal, future
-from bento.schemas import Problem, Refusal
+from bento.request_validation import refuse_head, too_large
+from bento.schemas import Problem, Refusal, refuse
 from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.pseudonym import pseudonymise
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from bento.event_schemas import EventsRequest, EventsResponse
+from bento.features import FeaturesResponse
 from bento.schemas import RecommendRequest, RecommendResponse, Refusal
 from zhiyin import __version__
 
@@ -31,6 +32,7 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
             (Refusal, "serialization"),
             (EventsRequest, "validation"),
             (EventsResponse, "serialization"),
+            (FeaturesResponse, "serialization"),
         ],
         ref_template=SCHEMAS,
     )
@@ -53,8 +55,18 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
             "503": {"description": "The events could not be written.", **_json("Refusal")},
         },
     }
+    features = {
+        "summary": "features",
+        "description": "Family, label and unit of each feature that contributions may name.",
+        "tags": ["Service APIs"],
+        "responses": {
+            "200": {"description": "The features of the model being served.", **_json("FeaturesResponse")},
+            "503": refusals["503"],
+        },
+    }
     document["tags"] = [{"name": "Service APIs"}, {"name": "Infrastructure"}]
-    document["paths"] = {**document["paths"], "/recommend": {"post": operation}, "/events": {"post": events}}
+    own = {"/events": {"post": events}, "/features": {"get": features}}
+    document["paths"] = {**document["paths"], "/recommend": {"post": operation}, **own}
     return document
 
 

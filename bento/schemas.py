@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.responses import Response
 
 MAX_USER_ID = 256  # characters
 
@@ -92,6 +93,16 @@ class Refusal(BaseModel):
     def of(cls, *problems: Problem) -> Self:
         line = " ".join(f"{p.field}: {p.problem} {p.cure}" for p in problems)
         return cls(error=line, problems=list(problems))
+
+
+def refuse(status: int, refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+    return Response(refusal.model_dump_json(), status, headers, media_type="application/json")
+
+
+def no_model() -> Response:
+    """The answer while no model is promoted."""
+    problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
+    return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
 
 
 def refusal_of(error: ValidationError) -> Refusal:

@@ -10,8 +10,8 @@ import bentoml
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.responses import Response
 
-from bento.door import Door, refuse
-from bento.schemas import Problem, RecommendedItem, RecommendRequest, RecommendResponse, Refusal
+from bento.request_validation import RequestValidation
+from bento.schemas import RecommendedItem, RecommendRequest, RecommendResponse, no_model
 from bento.web import app as page
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import get_settings
@@ -85,8 +85,7 @@ class Recommendations:
         """The best k products for a user, best first, each with its evidence."""
         champion = self.champions.current
         if champion is None:
-            problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
-            return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
+            return no_model()
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
         state, missing = await self.live.follow(state, missing, champion.recommender.manifest["event_types"])
@@ -138,4 +137,4 @@ def _impression(
     }
 
 
-Recommendations.add_asgi_middleware(Door)  # type: ignore[attr-defined]  # the decorator made it a Service
+Recommendations.add_asgi_middleware(RequestValidation)  # type: ignore[attr-defined]  # the decorator made it a Service

@@ -160,6 +160,11 @@ class Settings(BaseSettings):
         return self.data / "encoders"
 
     @cached_property
+    def ranking_sets(self) -> Path:
+        """Rows of label windows and rankers grown on them, from which the next run goes on: ``<digest>/``."""
+        return self.data / "ranking_sets"
+
+    @cached_property
     def bundles(self) -> Path:
         """Immutable model bundles: ``<digest>/``."""
         return self.data / "bundles"

@@ -43,7 +43,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse import Marts
 
-FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
+FACTS = ("discount_share_28d", "promoted")  # of item_activity
 
 
 def make_experiment(

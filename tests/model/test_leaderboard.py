@@ -44,7 +44,11 @@ def judged(tmp_path_factory):
 
 
 def test_training_records_the_loss_of_every_encoder_and_the_ranker_by_tree(judged):
-    for curve in ("teachers 1/encoder loss", "served/encoder loss", "ranker NDCG of its lessons"):
+    for curve in (
+        f"{CLOCK.judged_cuts[-1]:%Y-%m-%d}/encoder loss",
+        "served/encoder loss",
+        "ranker NDCG of its training set",
+    ):
         points = [point[1:] for point in judged[3] if point[0] == curve]
         assert points, curve
         assert all(np.isfinite(value) for _, value in points)

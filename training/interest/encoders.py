@@ -69,16 +69,18 @@ class Encoders:
         self._fitted: dict[str, Kept] = {}
 
     @classmethod
-    def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
+    def after(
+        cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str, judged: str | None = None
+    ) -> Self:
         """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
         From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
         encoders are gone, or its documents went through another text encoder (digest ``text_encoder``). ``vectors``:
-        float32 [items, d], the documents' vectors of now.
+        float32 [items, d], the documents' vectors of now. ``judged``: go on from the encoders of this bundle instead.
         """
         unfinished = _unfinished(settings, clock)
         loop = LoopConfig(minutes=settings.encoder_minutes)
-        start = start_of(settings, clock) if settings.warm_start else None
+        start = judged or (start_of(settings, clock) if settings.warm_start else None)
         if start is None:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         folder = settings.encoders / start
