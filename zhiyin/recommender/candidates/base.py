@@ -24,11 +24,11 @@ Record = Callable[[str, int, float], None]  # a point of a curve: its name, the 
 
 
 def silent(step: str, done: float, note: str) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def unrecorded(name: str, step: int, value: float) -> None:
-    """A curve that nobody keeps."""
+    """A record callback that does nothing."""
 
 
 @dataclass(frozen=True)
