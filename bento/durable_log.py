@@ -1,6 +1,6 @@
 """A durable log, of impressions (which model answered which user with which list) and of events.
 
-JSON lines under a folder of ``feedback/``, by ``day=YYYY-MM-DD/``; DuckDB and Arrow can read the folder. A line is synced
+JSON lines under a folder of ``feedback/``, by ``day=YYYY-MM-DD/``; DuckDB and Arrow read the folder. A line is synced
 to disk before its request is answered (law 9). Lines that arrive during a sync share the next one, so under load the
 cost is one sync per group of requests.
 """
@@ -82,7 +82,7 @@ class DurableLog:
                 future.set_result(None)
 
     def _current_file(self) -> BinaryIO:
-        day = datetime.now(UTC).strftime("%Y-%m-%d")  # the moment of display is recorded, not decided upon, so the wall clock is right (law 1)
+        day = datetime.now(UTC).strftime("%Y-%m-%d")  # the wall clock: recorded only (law 1)
         if self._file is None or day != self._day or self._file.tell() >= self._max_bytes:
             self._end_file()
             folder = self._folder / f"day={day}"

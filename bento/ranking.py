@@ -90,7 +90,7 @@ class Ranking:
 
 
 def _rank(group: list[_Request]) -> list[Outcome]:
-    """Runs in a ranking thread. A row that fails gives its user a list without personal features, and affects no other."""
+    """Runs in a ranking thread. A row that fails gives its user a list that is not personal, and affects no other."""
     first = group[0]
     try:
         slates = first.recommender.recommend([request.state for request in group], *first.arguments)

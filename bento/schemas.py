@@ -70,7 +70,7 @@ class RecommendResponse(BaseModel):
     model_version: str = Field(description="Digest of the bundle that made the list.")
     as_of: datetime = Field(description="The moment up to which the model knows events and items.")
     missing: list[str] = Field(
-        description="What was missing when the list was made, such as unknown_user or user_state_unavailable; empty: nothing."
+        description="What was missing when the list was made, such as unknown_user; empty: nothing."
     )
     items: list[RecommendedItem]
 

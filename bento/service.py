@@ -112,7 +112,7 @@ class Recommendations:
 
 
 def _packaged() -> dict[str, Any] | None:
-    """A pointer to the bundle inside the running bento: served where the registry has no champion, as in a container."""
+    """A pointer to the bundle inside the running bento, for containers, where the registry has no champion."""
     bento = Recommendations.bento  # type: ignore[attr-defined]
     if bento is None:
         return None

@@ -1,7 +1,7 @@
 """Materialization of the online store up to ``as_of``: a whole view the first time, then increments.
 
 Feast's own ``materialize_incremental`` starts at *now* minus the time to live: on a history that ended years ago it
-writes nothing, raises nothing and marks the interval as done. So the watermarks are ours. A mark also holds the token of
+writes nothing, raises nothing and marks the interval as done. So the watermarks are ours. A mark also has the token of
 the store that was written, and a digest of the view's definition and of the history below it; when any of them changed
 (another store, a new feature, a late event) an increment would leave old values online, and the view is written anew.
 Marts of snapshots are always rewritten: their earlier rows differ at each ``as_of``, and writing the latest row of

@@ -59,7 +59,7 @@ class SqliteStore:
     def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
         connection = sqlite3.connect(self._path)
         try:
-            connection.execute("pragma secure_delete = on")  # overwrite freed pages, so that an erased user is not left in them
+            connection.execute("pragma secure_delete = on")  # overwrites freed pages with zeros
             with connection:
                 connection.executemany(
                     f'delete from "{self._table(view)}" where entity_key = ?', ([key] for key in serialized(view, keys))

@@ -33,7 +33,7 @@ table that increments read by another way does. #}
             {%- endfor -%}
             {%- do log("full refresh: " ~ reason, info=true) -%}
         {%- else -%}
-            {%- set since = earliest_judged_anew(since) -%}
+            {%- set since = earliest_changed_fate(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
             {%- do run_query(
                 "create or replace table increment.users_before as"

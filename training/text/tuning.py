@@ -60,8 +60,8 @@ def fine_tune(
         )
         rate = config.lora_learning_rate
     else:
-        # Word embeddings stay fixed: words that the log lacks keep their relation to others, and half of the weights need
-        # no gradient.
+        # Word embeddings stay fixed: words that the log lacks keep their relation to others, and half of the weights
+        # need no gradient.
         model.get_input_embeddings().weight.requires_grad_(False)
     encoder.model.eval()  # without dropout: the sampling of pairs regularises enough
     learned = [weights for weights in encoder.model.parameters() if weights.requires_grad]

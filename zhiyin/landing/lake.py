@@ -123,7 +123,7 @@ def _split(
         check(connection, table)
         source = table.source.relation()
         if table.line:
-            source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread keeps the order of the source
+            source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: in order
         rows = f"({table.rows}) and {not_forgotten(connection, settings, table, source)}"
         try:
             connection.execute(_copy(table, source, rows, clock, known, staging))

@@ -43,10 +43,10 @@ class Slate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of a batch as arrays: the generators' scores, the candidates, their scores, and which were picked.
+    """Lists of a batch as arrays: generators' scores, candidates, their scores, and the picked ones.
 
-    ``lists``: which ranker scored them; ``new_only``: whether items that a user has were left out; ``items``: the state of the
-    items that were eligible.
+    ``lists``: which ranker scored them; ``new_only``: whether items that a user has were left out; ``items``: the state
+    of the items that were eligible.
     """
 
     users: Users

@@ -52,7 +52,7 @@ class Ranker:
     ) -> dict[str, npt.NDArray[np.float64]]:
         """The score drop of the candidates at ``positions`` when some features are unknown.
 
-        ``signals``: by name, which features (places in ``features``). It takes a thirteenth of the time of ``contributions``.
+        ``signals``: by name, which features (places in ``features``). A thirteenth of the time of ``contributions``.
         """
         rows = matrix(candidates, self.features, positions)
         blind = np.tile(rows, (1 + len(signals), 1, 1))  # the first as it is

@@ -17,7 +17,7 @@ One default, which a dataset may replace by a file of its own, ``dbt_project/dat
 
     [encoder]                   # of the interest encoder and of its training
     [ranker]                    # parameters of LightGBM, and trees
-    [slate]                     # rules where a shop has no file of its own: see zhiyin/recommender/slate/rules.py
+    [slate]                     # rules where ZHIYIN_RULES names no file: see zhiyin/recommender/slate/rules.py
 
 ``zhiyin tune`` writes it; training, evaluation, benchmarks and the ablation read it.
 """

@@ -46,14 +46,14 @@ def run_environment(clock: Clock) -> dict[str, str]:
 
 
 def snapshot_days(clock: Clock) -> str:
-    """The days of ``clock.snapshots`` as the dbt macro ``snapshots`` reads them: ``2017-11-13,2017-11-17,2017-12-01``."""
+    """The days of ``clock.snapshots`` for the dbt macro ``snapshots``: ``2017-11-13,2017-11-17,2017-12-01``."""
     return ",".join(moment.strftime("%Y-%m-%d") for moment in clock.snapshots)
 
 
 def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target: Path | None = None) -> str:
     """Run a dbt command on the chosen dataset, and return its output.
 
-    ``target``: the folder of compiled files, by default ``settings.dbt_target``. A command that reads data needs ``clock``.
+    ``target``: folder of compiled files, by default ``settings.dbt_target``. A command that reads data needs ``clock``.
 
     Raises:
         DbtError: it failed.
@@ -74,8 +74,8 @@ def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target:
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
-    The incremental models process what changed in the lake since the last successful build, or are rebuilt when there is
-    none: see ``dbt_project/macros/increments.sql``. The log says which.
+    The incremental models process what changed in the lake since the last successful build, or are rebuilt without
+    one: see ``dbt_project/macros/increments.sql``. The log says which.
 
     Raises:
         DbtError: a model or a test failed.

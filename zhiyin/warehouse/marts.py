@@ -1,4 +1,4 @@
-"""The published marts: immutable folders of Parquet files, named by date and digest, and the pointer to the current one."""
+"""The published marts: immutable folders of Parquet files, named by date and digest, and a pointer to one of them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -133,7 +133,7 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
 
 
 def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """Options of the Parquet writer: small row groups for rows with arrays, since reading one key decodes a row group."""
+    """Options of the Parquet writer: small row groups for rows with arrays, since reading a key decodes a row group."""
     types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
     rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
     return f"(format parquet, compression zstd, row_group_size {rows})"

@@ -25,8 +25,9 @@ class Content(CandidateGenerator):
     """A weighted sum of four standardised scores; an item's traits are its words and its text vector.
 
     ``own``: a ridge regression per user of what the user has on the items' traits; all users share the left side of the
-    normal equations, so a user's coefficients are one product with the profile. ``alike``: the user's iALS factors times
-    the items' factors as regressed on the traits (as in LightFM's aim, Kula 2015, arXiv:1507.08439). ``demand``: the logarithm of an item's buyers, regressed on the traits.
+    normal equations, so a user's coefficients are one product with the profile. ``alike``: the user's iALS factors
+    times the items' factors as regressed on the traits (Gantner et al. 2010, ICDM). ``demand``: the logarithm of an
+    item's buyers, regressed on the traits.
     ``near``: cosine of the text vector and the mean of the user's own.
     """
 

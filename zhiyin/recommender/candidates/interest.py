@@ -1,4 +1,4 @@
-"""Interest: the sequence model's scores for the next basket (its ideas: SASRec, Kang and McAuley 2018, arXiv:1808.09781)."""
+"""Interest: the sequence model's scores for the next basket, after SASRec (Kang and McAuley 2018, arXiv:1808.09781)."""
 
 from copy import deepcopy
 from pathlib import Path

@@ -30,8 +30,8 @@ class ItemKnn(CandidateGenerator):
     """The ``neighbours`` nearest items of each item of the user's recency-weighted profile, similarities added up.
 
     BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): users
-    with many items weigh less, and ``length`` (0 to 1) discounts popular items. ``itself``: an item is its own neighbour, so
-    that lists hold what the user has where they may. Memory grows with items x neighbours.
+    with many items weigh less, and ``length`` (0 to 1) discounts popular items. ``itself``: an item is its own
+    neighbour, so that lists hold what the user has where they may. Memory grows with items x neighbours.
     """
 
     name = "item_knn"

@@ -14,7 +14,7 @@ from zhiyin.store import read_json, write_json
 
 
 class PersonalFrequency(CandidateGenerator):
-    """Baskets with the item, decayed by two half-lives: the personal part of TIFU-KNN (Hu et al. 2020, arXiv:2006.00556)."""
+    """Baskets with the item, decayed by two half-lives: TIFU-KNN's personal part (Hu et al. 2020, arXiv:2006.00556)."""
 
     name = "personal_frequency"
     quota = 150

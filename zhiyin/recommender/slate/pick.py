@@ -27,7 +27,7 @@ class Picked:
 
 
 def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floats, rules: ItemRules, k: int) -> Picked:
-    """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: the vectors whose cosine is the similarity.
+    """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: vectors for similarity.
 
     Equal scores go by item index. Shares of categories and brands, counted in places rounded up, hold while other
     candidates are left; unknown categories and brands are never limited.
