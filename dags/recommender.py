@@ -112,5 +112,12 @@ with DAG(
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
-    evaluate >> gate(AS_OF) >> step("package") >> step("promote") >> step("embed", trigger_rule="none_failed")
+    (
+        evaluate
+        >> gate(AS_OF)
+        >> step("refit")
+        >> step("package")
+        >> step("promote")
+        >> step("embed", trigger_rule="none_failed")
+    )
     evaluate >> step("report")

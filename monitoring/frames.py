@@ -77,7 +77,7 @@ def windows(clock: Clock) -> tuple[tuple[datetime, datetime], tuple[datetime, da
 
 
 def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
-    """The states of ``users.parquet`` or ``items.parquet`` at ``as_of`` against those at the first snapshot.
+    """The states of ``users.parquet`` or ``items.parquet`` at ``as_of`` against those at ``clock.reference_cut``.
 
     Columns are included by their type, so a new feature is compared without an edit: moments by their age in
     days, arrays by their length or (numbers) their mean, names and texts not at all.

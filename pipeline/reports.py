@@ -62,6 +62,10 @@ class RunReports:
         path = self.leaderboard_path(digest)
         return dict(read_json(path)) if path.is_file() else None
 
+    def write_refit(self, facts: dict[str, Any]) -> None:
+        """Keep what the checks of the refitted bundle found."""
+        write_json(self.folder / "refit.json", facts)
+
     def write_decision(self, decision: Decision) -> None:
         write_json(self.decision_path, decision.record())
 

@@ -84,7 +84,7 @@ def encode(settings: Settings, clock: Clock) -> Any:
 
 
 def train(settings: Settings, clock: Clock) -> Any:
-    """Train generators, interest encoder and ranker into an immutable bundle: the challenger of ``as_of``."""
+    """Train generators, encoder and rankers into a bundle: the challenger, which sees nothing of its holdout."""
     from training.tracking import tracked
     from training.train import train
     from zhiyin.registry import nominate
@@ -130,23 +130,38 @@ def gate(settings: Settings, clock: Clock) -> bool:
     return decision.promote
 
 
-def package(settings: Settings, clock: Clock) -> Any:
-    """Put the challenger into the BentoML model store, and build a bento that serves it."""
-    from bento.packaging import package
-    from zhiyin.registry import challenger
+def refit(settings: Settings, clock: Clock) -> Any:
+    """Refit the evaluated recipe up to the last day, the bundle to serve, and compare it with the evaluated bundle."""
+    from pipeline.reports import RunReports
+    from training.evaluation.refit_check import check_refit
+    from training.train import refit
+    from zhiyin.registry import challenger, record_refit
+    from zhiyin.warehouse import current
 
-    return package(settings, challenger(settings, clock))
+    marts, states, judged = current(settings), settings.states / clock.date, challenger(settings, clock)
+    bundle = refit(settings, clock, marts, states, judged, log_progress)
+    RunReports.of(settings, clock).write_refit(check_refit(settings, clock, states, settings.bundles / judged, bundle))
+    record_refit(settings, judged, bundle.name)
+    return bundle
+
+
+def package(settings: Settings, clock: Clock) -> Any:
+    """Put the refitted challenger into the BentoML model store, and build a bento that serves it."""
+    from bento.packaging import package
+    from zhiyin.registry import challenger, refit_of
+
+    return package(settings, refit_of(settings, challenger(settings, clock)))
 
 
 def promote(settings: Settings, clock: Clock) -> Any:
-    """Move the champion pointer to the challenger, which the gate must have let through; the service follows it."""
+    """Move the champion pointer to the refitted challenger, if the gate let it through; the service follows it."""
     from pipeline.reports import RunReports
-    from zhiyin.registry import challenger, promote
+    from zhiyin.registry import challenger, promote, refit_of
 
     ours, decision = challenger(settings, clock), RunReports.of(settings, clock).decision()
     if decision is None:
         raise ValueError(f"the gate has no decision about {ours[:12]}: run the steps evaluate and gate first")
-    return promote(settings, ours, clock, decision)
+    return promote(settings, refit_of(settings, ours), clock, decision, judged=ours)
 
 
 def embed(settings: Settings, clock: Clock) -> Any:
@@ -183,7 +198,7 @@ def report(settings: Settings, clock: Clock) -> Any:
 
 IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
     *(land, build, publish, document, features, encode),
-    *(train, evaluate, gate, package, promote, embed, report),
+    *(train, evaluate, gate, refit, package, promote, embed, report),
 )
 STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
 

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training.log_states import LogStates
 from training.protocols import Split
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEMS, USER_ID
+from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds, word_columns
 from zhiyin.recommender.state.history import History, read_interactions
 from zhiyin.recommender.state.users import Users
@@ -64,6 +66,12 @@ class Data:
     event_types: list[str]
     catalogue: Catalogue
     states: MartStates
+
+    def states_of(self, recipe: Recipe) -> "MartStates | LogStates":
+        """Where a recipe's splits find their states: in the marts, whose snapshots are days, or in the log itself."""
+        if recipe.protocol == "next_days":
+            return self.states
+        return LogStates(self.catalogue, lambda moment: self.states.words_at(self.history.cut))
 
     def over(self, catalogue: Catalogue) -> "Data":
         """The same with the items of another catalogue: that of a bundle, which may be an earlier one's."""

@@ -1,7 +1,12 @@
 """Users' and items' states read off a log, at its end: the columns of the marts for any log, however it was split.
 
 The platform reads states from Feast at the moments of a run. A protocol asks at other moments, of each user at another
-one, or of a log without some items; a test holds the two readings against each other.
+one, or of a log without some items. The two readings are the same numbers (tests/data/test_log_states.py), where
+
+- the log holds every item: of a log of some, sequences and lists of habits count what it holds;
+- no basket goes on at a second moment: ``History`` gives it its first, the marts each event its own.
+
+What a log does not tell (``USER_FACTS``, ``ITEM_FACTS``) is known by other means and given as ``facts``.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +24,12 @@ from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
 
 SHORT, LONG, AFFINITY = 14.0, 90.0, 60.0  # half-lives in days, as in dbt_project/models/marts
 LENGTH = 256  # events of a sequence, the latest
+MOST_ITEMS, MOST_CATEGORIES = 2_000, 50  # of a user's habits and affinities: the latest, and the strongest
 WINDOWS = (7, 28, 90)
+
+# Columns of the marts that a log does not tell.
+USER_FACTS = ("open_offers",)
+ITEM_FACTS = ("available", "discount_share_28d", "price", "promoted")
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ def read_users(
     owner = np.repeat(np.arange(len(user)), counts)
     rows = np.arange(len(owner)) + np.repeat(first - np.r_[0, np.cumsum(counts)[:-1]], counts)
     item, moment, value, kind = log.item[rows], log.at[rows], log.value[rows], log.type[rows]
+    amount = np.nan_to_num(log.amount[rows])
     days = (at[owner] - moment) / SECONDS_PER_DAY
     # The log has baskets together and oldest first.
     opens = np.r_[True, (log.basket[rows][1:] != log.basket[rows][:-1]) | (owner[1:] != owner[:-1])][: len(rows)]
@@ -62,7 +73,7 @@ def read_users(
         [log.user_ids[index] for index in user],
         at,
         np.ones(len(user), bool),
-        _user_columns(owner, item, days, opens, len(user)),
+        _user_columns(owner, item, amount, days, opens, len(user)),
         _repeats(owner, item, basket, value, days, log.n_items),
         _sequence(owner, item, moment, kind, value, basket, counts, length),
         _affinity(owner, item, days, catalogue),
@@ -70,13 +81,19 @@ def read_users(
 
 
 def _user_columns(
-    owner: Integers, item: Integers, days: Floats, opens: npt.NDArray[np.bool_], n: int
+    owner: Integers,
+    item: Integers,
+    amount: Floats,
+    days: npt.NDArray[np.float64],
+    opens: npt.NDArray[np.bool_],
+    n: int,
 ) -> dict[str, Floats]:
     columns: dict[str, npt.NDArray[Any]] = {}
     for window in WINDOWS:
         inside = days <= window
         columns[f"events_{window}d"] = np.bincount(owner[inside], minlength=n)
         columns[f"baskets_{window}d"] = np.bincount(owner[inside & opens], minlength=n)
+    columns["amount_28d"] = np.bincount(owner[days <= 28], amount[days <= 28], n)
     pairs = np.unique(owner[days <= 28] * (int(item.max(initial=0)) + 1) + item[days <= 28])
     columns["distinct_items_28d"] = np.bincount(pairs // (int(item.max(initial=0)) + 1), minlength=n)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -102,8 +119,18 @@ def _repeats(
     short, long = (np.bincount(entry, 0.5 ** (age / half_life), len(pair)) for half_life in (SHORT, LONG))
     gap = np.where(baskets > 1, (oldest - newest) / np.maximum(baskets - 1, 1), np.nan)
     gap = np.where(gap > 0, gap, np.nan)
-    numbers = (values.astype(np.float32) for values in (baskets, quantity, oldest, newest, short, long, gap))
-    return Repeats(pair // n_items, pair % n_items, *numbers)
+    user, item = pair // n_items, pair % n_items
+    kept = _first_of_each(user, np.lexsort((item, newest, user)), MOST_ITEMS)
+    numbers = (values[kept].astype(np.float32) for values in (baskets, quantity, oldest, newest, short, long, gap))
+    return Repeats(user[kept], item[kept], *numbers)
+
+
+def _first_of_each(owner: Integers, order: Integers, most: int) -> npt.NDArray[np.bool_]:
+    """The first ``most`` entries of each owner in an ``order`` that has owners ascending; bool [entries]."""
+    kept = np.zeros(len(owner), bool)
+    place = np.arange(len(owner)) - np.searchsorted(owner[order], owner[order])
+    kept[order[place < most]] = True
+    return kept
 
 
 def _sequence(
@@ -128,40 +155,52 @@ def _affinity(owner: Integers, item: Integers, days: npt.NDArray[np.float64], ca
     category = catalogue.category[item]
     keys, place = np.unique((owner * breadth + category)[category >= 0], return_inverse=True)
     weight = np.bincount(place, (0.5 ** (np.ceil(days) / AFFINITY))[category >= 0], len(keys))
-    user = keys // breadth
-    return Affinity(user, keys % breadth, (weight / np.bincount(user, weight)[user]).astype(np.float32))
+    user, category = keys // breadth, keys % breadth
+    share = (weight / np.bincount(user, weight)[user]).astype(np.float32)
+    kept = _first_of_each(user, np.lexsort((category, -weight, user)), MOST_CATEGORIES)
+    return Affinity(user[kept], category[kept], share[kept])
 
 
 def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: Mapping[str, Floats]) -> ItemState:
-    """States of all items of a log at a moment; ``facts``: columns that a log does not tell, float32 [items]."""
-    n, days = log.n_items, (at - log.at) / SECONDS_PER_DAY
-    columns: dict[str, npt.NDArray[Any]] = {}
+    """States of all items of a log at a moment; ``facts``: columns that a log does not tell, float32 [items].
+
+    An item without an event has no state: NaN.
+    """
+    n, item, days = log.n_items, log.item, (at - log.at) / SECONDS_PER_DAY
+    columns: dict[str, npt.NDArray[Any]] = {"events": log.item_counts}
     for window in WINDOWS:
-        columns[f"events_{window}d"] = np.bincount(log.item[days <= window], minlength=n)
-    columns["events"] = np.bincount(log.item, minlength=n)
-    for name, inside in (("users_28d", days <= 28), ("users_90d", days <= 90), ("users", days < np.inf)):
-        pairs = np.unique((log.user * n + log.item)[inside])
-        columns[name] = np.bincount(pairs % n, minlength=n)
-    day = (log.at // SECONDS_PER_DAY).astype(np.int64)
-    visits = np.unique((log.user * n + log.item) * 100_000 + day) // 100_000
-    pairs, times = np.unique(visits, return_counts=True)
+        columns[f"events_{window}d"] = np.bincount(item[days <= window], minlength=n)
+
+    pair = log.user * n + item
+    for window in (28, 90):
+        columns[f"users_{window}d"] = _users_of(pair[days <= window], n)
+
+    # Visits: the days of a user with an item, in the order of user, item and day.
+    visit, visit_of = np.unique(pair * 100_000 + (log.at // SECONDS_PER_DAY).astype(np.int64), return_inverse=True)
+    day, visited = visit % 100_000, visit // 100_000
+    returns = np.r_[False, visited[1:] == visited[:-1]][: len(visit)]  # the user had the item on an earlier day
+    gap = np.diff(day, prepend=0)[returns]
+    columns["users"] = _users_of(visited, n)
+    returned = _users_of(pair[returns[visit_of] & (days <= 14)], n)
+    columns["rebuy_rate_14d"] = (returned + 0.5) / (columns["users"] + 10)
+    paid, pieces = (
+        np.bincount(item[days <= 28], np.nan_to_num(numbers[days <= 28]), n) for numbers in (log.amount, log.value)
+    )
+    paid = paid.astype(np.float64)  # of no event: integers
+    paid[np.bincount(item[~np.isnan(log.amount)], minlength=n) == 0] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns["repeat_rate"] = np.bincount(pairs % n, times > 1, n) / columns["users"]
-    # Habits that an item makes: who had it before the last 14 days and took it in them; usual days between two baskets.
-    before, lately = (np.unique((log.user * n + log.item)[inside]) for inside in (days > 14, days <= 14))
-    had = np.bincount(before % n, minlength=n)
-    columns["rebuy_rate_14d"] = (np.bincount(np.intersect1d(before, lately) % n, minlength=n) + 0.5) / (had + 10)
-    pairs, place = np.unique(log.user * n + log.item, return_inverse=True)
-    oldest, newest = np.zeros(len(pairs)), np.full(len(pairs), np.inf)
-    np.maximum.at(oldest, place, days)
-    np.minimum.at(newest, place, days)
-    many = times > 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        span = np.bincount((pairs % n)[many], (oldest - newest)[many], n)
-        columns["gap_days"] = span / np.bincount((pairs % n)[many], (times - 1)[many], n)
+        columns["mean_price_28d"] = np.where(pieces > 0, paid / pieces, np.nan)
+        columns["repeat_rate"] = _users_of(visited[returns], n) / columns["users"]
+        columns["gap_days"] = np.bincount(visited[returns] % n, gap, n) / np.bincount(visited[returns] % n, minlength=n)
+
     for name, reduce, start in (("first_event_at", np.maximum, -np.inf), ("last_event_at", np.minimum, np.inf)):
-        age = np.full(n, start)
-        reduce.at(age, log.item, days)
-        columns[name] = np.where(np.isinf(age), np.nan, age)
-    numbers = {name: values.astype(np.float32) for name, values in columns.items()}
+        columns[name] = np.full(n, start)
+        reduce.at(columns[name], item, days)
+    known = log.item_counts > 0
+    numbers = {name: np.where(known, values, np.nan).astype(np.float32) for name, values in columns.items()}
     return ItemState(at, numbers | dict(facts), eligible)
+
+
+def _users_of(pair: Integers, n_items: int) -> Integers:
+    """How many different users each item has among (user, item) pairs [items]."""
+    return np.bincount(np.unique(pair) % n_items, minlength=n_items)

@@ -6,7 +6,7 @@ is before it; ``holdout`` is what a bundle is then evaluated on.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from training.protocols import LeaveOneOut, Split, window
@@ -35,6 +35,7 @@ class TrainingSplit:
 
     name: str
     make: Callable[[], Split]
+    until: float | None = None  # epoch seconds: it follows from the events before this moment; None: from all of them
 
 
 def training_splits(
@@ -56,7 +57,11 @@ def training_splits(
         items = states.items(before, cut.timestamp(), recipe.least)
         return window(log, before, cut, label_days, items.eligible, recipe.repeats, everyone=True)
 
-    return [TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut)) for cut in enough]  # type: ignore[misc]
+    days = timedelta(days=label_days)
+    return [
+        TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut), (cut + days).timestamp())  # type: ignore[misc]
+        for cut in enough
+    ]
 
 
 def holdout(

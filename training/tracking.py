@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.code import code_digest
 from training.evaluation.gate import WHOLE
 from training.ranking.fit_ranker import PARAMETERS, TREES
 from zhiyin.clock import Clock
 from zhiyin.recommender.recipe import read_recipe
 from zhiyin.registry import link_run, run_of
 from zhiyin.settings import PROJECT, Settings
-from zhiyin.store import MANIFEST, file_digest, json_digest, read_json
+from zhiyin.store import MANIFEST, read_json
 from zhiyin.warehouse import Marts
 
 log = logging.getLogger(__name__)
 
-ROOMS = ("zhiyin", "feature_repo", "training")  # the code that a bundle comes from
 SHAPING = (  # settings that shape a bundle
-    *("user_sample", "label_days", "seed", "threads", "warm_start", "encoder_steps"),
+    *("user_sample", "label_days", "seed", "threads", "warm_start", "encoder_minutes"),
     *("text_encoder", "text_precision", "text_tuning", "text_layers"),
 )
 NO_NAME = r"\W+"  # what MLflow may refuse in the name of a figure
@@ -152,12 +152,6 @@ def _log_metrics(client: Any, run_id: str, points: list[tuple[str, int, float]])
     for start in range(0, len(points), METRICS_AT_ONCE):
         some = points[start : start + METRICS_AT_ONCE]
         client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, step, value in some])
-
-
-def code_digest() -> str:
-    """Of every Python file that a bundle comes from."""
-    files = [path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.py"))]
-    return json_digest({str(path.relative_to(PROJECT)): file_digest(path) for path in files})
 
 
 def _commit() -> str | None:

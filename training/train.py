@@ -14,12 +14,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from training.data import Data, read_data
+from training.code import code_digest
+from training.data import Data, MartStates, read_data
 from training.interest.encoders import Encoders
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
+from training.ranking.kept import Kept
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
-from training.splits import States, TrainingSplit, training_splits
+from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
@@ -45,39 +47,68 @@ class Fitted:
     rankers: dict[Lists, CalibratedRanker]
 
 
-def fit(recipe: Recipe, log: History, splits: Sequence[TrainingSplit], states: States, context: Context) -> Fitted:
+def fit(
+    recipe: Recipe,
+    log: History,
+    splits: Sequence[TrainingSplit],
+    states: States,
+    context: Context,
+    kept: Kept | None = None,
+) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
-    Nothing that proposes candidates for a split saw an event at or after its moment.
+    Nothing that proposes candidates for a split saw an event at or after its moment. ``kept``: where rows and rankers
+    of earlier runs lie.
     """
     rows: dict[Lists, list[SplitRows]] = {}
+    keys: list[str] = []
     generators: list[CandidateGenerator] = []
     for number, part in enumerate(splits):
-        split = part.make()
-        if recipe.refit or not generators:
-            generators = fit_generators(recipe, split.log, replace(context, record=_named(context.record, part.name)))
-        moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
-        items = states.items(split.log, moment, recipe.least).only(split.candidates)
-        for kind, made in ranking_rows(
-            split, generators, states, items, context.catalogue, recipe, context.seed
-        ).items():
-            rows.setdefault(kind, []).append(made)
+        key = kept.window(part.name, log, context.catalogue, part.until) if kept and part.until else None
+        made = kept.rows(key) if kept and key else None
+        if made is None:
+            split = part.make()
+            if recipe.refit or not generators:
+                own = replace(context, record=_named(context.record, part.name))
+                generators = fit_generators(recipe, split.log, own)
+            moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
+            items = states.items(split.log, moment, recipe.least).only(split.candidates)
+            made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
+            if kept and key:
+                kept.keep_rows(key, made)
+        keys.append(key or part.name)
+        for kind, some in made.items():
+            rows.setdefault(kind, []).append(some)
         context.progress("ranking set", (number + 1) / len(splits), part.name)
-    rankers = {kind: _fit_ranker(recipe, parts, context, kind) for kind, parts in rows.items()}
-    del rows
+    by_key = kept if kept and all(part.until for part in splits) else None
+    rankers: dict[Lists, CalibratedRanker] = {}
+    for kind in list(rows):
+        name = by_key.ranker_key(kind, keys) if by_key else ""
+        found = by_key.ranker(name) if by_key else None
+        ranker = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        if ranker is None:
+            continue
+        rankers[kind] = ranker
+        if by_key and found is None:
+            by_key.keep_ranker(name, ranker)
+    if not rankers:
+        raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
     return Fitted({model.name: model for model in served}, rankers)
 
 
-def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker:
+def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
+    """None where nothing was taken of what these lists may hold."""
     training = RankingSet.joined([part.training for part in parts])
     holdout = RankingSet.joined([part.holdout for part in parts])
+    if not training.label.any():
+        return None
     ranker = fit_ranker(
         training,
         context.seed,
         context.threads,
         context.progress,
-        record=_named(context.record, kind) if kind == "all" or not recipe.repeats else unrecorded,
+        record=context.record if kind == "all" or not recipe.repeats else unrecorded,
         holdout=holdout if len(holdout.label) else None,
         **recipe.ranker,
     )
@@ -105,54 +136,99 @@ def train(
     progress: Progress = silent,
     record: Record = unrecorded,
 ) -> Path:
-    """The challenger of ``clock``, fitted on what is before ``clock.evaluation_cut``; returns the bundle's folder."""
-    recipe = read_recipe(settings.dataset)
-    data = read_data(marts, states)
-    tower = find_tower(settings, clock)
-    if tower is None:
-        raise ValueError("there is no text tower of these settings yet: run the step encode, or finetune, first")
-    vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
-    encoders = Encoders.after(settings, clock, vectors, text_encoder)
-    text = encoders.basis.standardise(vectors)
-    words = data.states.words_at
-    context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, record, words)
-    log = data.history.before(clock.evaluation_cut)
-    splits = training_splits(recipe, log, data.states, data.catalogue, clock.label_days)
-    fitted = fit(recipe, log, splits, data.states, context)
-    facts = {"encoders_start_from": encoders.origin, "training_splits": [split.name for split in splits]}
-    folder = publish(settings, clock, marts, recipe, data, log, text, fitted, facts)
-    encoders.save(settings, clock, text_encoder, folder.name)
-    return folder
+    """The challenger of ``clock``, fitted on what is before its evaluation; returns the bundle's folder.
+
+    That is before ``clock.evaluation_cut``, or all but each user's last event where the recipe leaves one out.
+    """
+    run = _Run.of(settings, clock, marts, states, progress, record)
+    log = run.data.history.before(clock.evaluation_cut)
+    if run.recipe.protocol == "leave_one_out":
+        log = holdout(run.recipe, run.data.history, run.states, run.data.catalogue, clock)[0].log
+    return run.fit(log, None)
 
 
-def publish(
+def refit(
     settings: Settings,
     clock: Clock,
     marts: Marts,
-    recipe: Recipe,
-    data: Data,
-    log: History,
-    text: Any,
-    fitted: Fitted,
-    facts: dict[str, Any],
+    states: Path,
+    judged: str,
+    progress: Progress = silent,
+    record: Record = unrecorded,
 ) -> Path:
-    """Write a bundle under its digest."""
-    state: pa.Table = item_rows(data.states.item_rows, data.catalogue, clock.as_of)
-    parts = Bundle(recipe, data.catalogue, state, text, log.item_counts, fitted.generators, fitted.rankers)
-    facts = {
-        "as_of": clock.as_of.isoformat(),
-        "fitted_until": datetime.fromtimestamp(log.cut, UTC).isoformat(),
-        "label_days": clock.label_days,
-        "dataset": settings.dataset,
-        "event_types": data.event_types,
-        "words": read_words(settings.dataset).model_dump(),
-        "marts": marts.version,
-        "recipe": recipe.digest,
-        "seed": settings.seed,
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        **facts,
-    }
-    return publish_by_digest(settings.bundles, lambda place: str(parts.write(place, facts)["digest"]))
+    """The same recipe fitted on everything before ``clock.as_of``; returns the bundle's folder.
+
+    The encoders go on from those of the bundle ``judged``, and the rankers learn on the latest splits.
+    """
+    run = _Run.of(settings, clock, marts, states, progress, record, judged)
+    return run.fit(run.data.history, judged)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the two fits of a run share."""
+
+    settings: Settings
+    clock: Clock
+    marts: Marts
+    recipe: Recipe
+    data: Data
+    states: States
+    encoders: Encoders
+    text_encoder: str
+    context: Context
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        clock: Clock,
+        marts: Marts,
+        states: Path,
+        progress: Progress,
+        record: Record,
+        judged: str | None = None,
+    ) -> "_Run":
+        recipe, data, tower = read_recipe(settings.dataset), read_data(marts, states), find_tower(settings, clock)
+        if tower is None:
+            raise ValueError("there is no text tower of these settings yet: run the step encode, or finetune, first")
+        vectors, text_encoder = document_vectors(settings, data.catalogue, tower, progress)
+        encoders = Encoders.after(settings, clock, vectors, text_encoder, judged)
+        text = encoders.basis.standardise(vectors)
+        known = data.states_of(recipe)
+        words = data.states.words_at if isinstance(known, MartStates) else known.words
+        context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, record, words)
+        return cls(settings, clock, marts, recipe, data, known, encoders, text_encoder, context)
+
+    def fit(self, log: History, judged: str | None) -> Path:
+        settings, data, context = self.settings, self.data, self.context
+        splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
+        code = code_digest()
+        kept = Kept.of(settings.ranking_sets, self.recipe, context.text, code, settings.seed, settings.threads)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept)
+        state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
+        models = log.item_counts, fitted.generators, fitted.rankers
+        parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
+        facts = {
+            "as_of": self.clock.as_of.isoformat(),
+            "fitted_until": datetime.fromtimestamp(log.cut, UTC).isoformat(),
+            "judged": judged,
+            "protocol": self.recipe.protocol,
+            "training_splits": [split.name for split in splits],
+            "encoders_start_from": self.encoders.origin,
+            "label_days": self.clock.label_days,
+            "dataset": settings.dataset,
+            "event_types": data.event_types,
+            "words": read_words(settings.dataset).model_dump(),
+            "marts": self.marts.version,
+            "recipe": self.recipe.digest,
+            "seed": settings.seed,
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+        folder = publish_by_digest(settings.bundles, lambda place: str(parts.write(place, facts)["digest"]))
+        if judged is None:
+            self.encoders.save(settings, self.clock, self.text_encoder, folder.name)
+        return folder
 
 
 def _named(record: Record, models: str) -> Record:

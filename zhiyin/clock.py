@@ -15,8 +15,8 @@ class Clock:
     ``as_of`` is midnight UTC: events at or after it do not exist for the run. The models are judged on the
     ``label_days`` from ``evaluation_cut`` to ``as_of``, and those that are judged saw nothing of them.
 
-    The ranker learns from ``windows`` windows of ``label_days``. They start on a grid, the Mondays at 00:00 UTC, so that
-    the windows of one day are those of the next, but for one new a week; windows may overlap. Of the judged ranker
+    The ranker learns from ``windows`` windows of ``label_days``. They start on a grid, the Mondays at 00:00 UTC, so
+    that the windows of one day are those of the next, but for one new a week; windows may overlap. Of the judged ranker
     they start at ``judged_cuts`` and end by ``evaluation_cut``; of one that is fitted to the last day they start at
     ``served_cuts`` and end by ``as_of``.
     """
@@ -47,7 +47,7 @@ class Clock:
 
     def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
         """Where the latest ``windows`` label windows of the grid start that end at or before ``end``, oldest first."""
-        latest = end - timedelta(days=self.label_days)
+        latest = (end - timedelta(days=self.label_days)).astimezone(UTC)
         monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
         return tuple(monday - number * WEEK for number in reversed(range(self.windows)))
 

@@ -30,8 +30,11 @@ class Settings(BaseSettings):
         True,
         description="Start the interest encoder from the champion's; off: learn from nothing each time.",
     )
-    encoder_steps: int = Field(
-        500, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
+    encoder_minutes: float = Field(
+        2.0,
+        gt=0,
+        description="CPU minutes that an interest encoder may learn, by a count of its operations; it stops earlier "
+        "once it learns nothing new. One that goes on from the run before takes a part of them, by what is new.",
     )
     gate_margin: float = Field(
         0.02,
@@ -155,6 +158,11 @@ class Settings(BaseSettings):
     def encoders(self) -> Path:
         """Interest encoders of each bundle, the starting point of later runs once it is promoted: ``<digest>/``."""
         return self.data / "encoders"
+
+    @cached_property
+    def ranking_sets(self) -> Path:
+        """Rows of label windows and rankers grown on them, from which the next run goes on: ``<digest>/``."""
+        return self.data / "ranking_sets"
 
     @cached_property
     def bundles(self) -> Path:

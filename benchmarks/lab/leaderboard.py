@@ -26,7 +26,7 @@ from training.evaluation.gate import WHOLE
 from training.evaluation.leaderboard import score_batches
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.slices import find_slices, score_slices
-from training.interest.train_encoder import train_encoder
+from training.interest.train_encoder import fit_within
 from training.log_states import LogStates
 from training.protocols import NextDays, Protocol, Split
 from training.splits import States, training_splits
@@ -43,7 +43,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import atomic_file
 from zhiyin.warehouse import Marts
 
-FACTS = ("mean_price_28d", "discount_share_28d", "promoted")  # of item_activity
+FACTS = ("discount_share_28d", "promoted")  # of item_activity
 
 
 def make_experiment(
@@ -77,7 +77,8 @@ def make_experiment(
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=words)
+    fit_encoder = fit_within(settings.encoder_minutes)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, fit_encoder, users=words)
     return Experiment(protocol, split, context, states, recipe, settings.label_days)
 
 

@@ -8,25 +8,11 @@
     timestamp '{{ as_of_date() }}'
 {%- endmacro %}
 
-{% macro label_days() -%}
-    {%- if execute -%}{{ var("label_days", none) or env_var("ZHIYIN_LABEL_DAYS", "14") }}{%- endif -%}
-{%- endmacro %}
-
-{% macro ranking_windows() -%}
-    {%- if execute -%}{{ var("ranking_windows", none) or env_var("ZHIYIN_RANKING_WINDOWS") }}{%- endif -%}
-{%- endmacro %}
-
-{# The moments at which user states are taken, oldest first: as_of, and the starts of the label window on which models are
-   judged and of those on which the ranker learns; none while dbt parses. #}
+{# The moments at which user states are taken, oldest first, each a midnight as YYYY-MM-DD; none while dbt parses. `Clock`
+   (zhiyin/clock.py) says which they are, and they come by the environment as as_of does: 2017-11-13,2017-11-17,… #}
 {% macro snapshot_moments() -%}
     {%- if not execute -%}{%- do return([]) -%}{%- endif -%}
-    {%- set end = modules.datetime.datetime.fromisoformat(as_of_date()) -%}
-    {%- set label = modules.datetime.timedelta(days=label_days() | int) -%}
-    {%- set moments = [] -%}
-    {%- for number in range(ranking_windows() | int + 1, -1, -1) -%}
-        {%- do moments.append(end - number * label) -%}
-    {%- endfor -%}
-    {%- do return(var("snapshots", none) or moments) -%}
+    {%- do return(var("snapshots", none) or env_var("ZHIYIN_SNAPSHOTS").split(",")) -%}
 {%- endmacro %}
 
 {# They, as a list of timestamps. #}

@@ -5,7 +5,9 @@
     lake     the files as they are now
     changed  those that are new, gone or others than landed: the raw table and the earliest moment of each
     reached  the latest as_of of all whole builds
-    users_before  in an increment, users of whom the last build held events that happened since `since`
+    users_before  users of whom the last build held events that happened since `since`, and when the first of these did;
+             empty where there is nothing to build on
+    snapshots  the moments of the build's user states, and from which of the last build's they start: snapshots.sql
     current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
              were; and whether the last build `went_back` behind an earlier one
     since()  the moment again, as a constant: so that files and row groups before it are never read
@@ -22,7 +24,8 @@ table that increments read by another way does. #}
             "create schema if not exists increment;"
             ~ "create table if not exists increment.landed (path varchar, sha256 varchar, starts_at timestamp);"
             ~ "create table if not exists increment.built (as_of timestamp, signature varchar);"
-            ~ "create table if not exists increment.reached (as_of timestamp)"
+            ~ "create table if not exists increment.reached (as_of timestamp);"
+            ~ "create or replace table increment.users_before (user_id varchar, first_at timestamp)"
         ) -%}
         {%- do list_lake() -%}
         {%- set since, reason = last_unchanged_moment() -%}
@@ -36,10 +39,12 @@ table that increments read by another way does. #}
             {%- set since = earliest_changed_fate(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
             {%- do run_query(
-                "create or replace table increment.users_before as"
-                ~ " select distinct user_id from interactions where occurred_at >= timestamp '" ~ since ~ "'"
+                "insert into increment.users_before"
+                ~ " select user_id, min(occurred_at) from interactions"
+                ~ " where occurred_at >= timestamp '" ~ since ~ "' group by user_id"
             ) -%}
         {%- endif -%}
+        {%- do list_snapshots(anew=reason is not none) -%}
         {%- do run_query(
             "create or replace table increment.current as select "
             ~ as_of() ~ " as as_of, timestamp '" ~ since ~ "' as since, coalesce("
@@ -174,7 +179,7 @@ table that increments read by another way does. #}
     )
 {%- endmacro %}
 
-{# What the tables follow from beside the lake's files: where it lies, SQL, macros, label window, pseudonym key, DuckDB. #}
+{# What the tables follow from beside the lake's files: where it lies, SQL, macros, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
     {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
@@ -184,7 +189,7 @@ table that increments read by another way does. #}
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), label_days(), ranking_windows(), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the

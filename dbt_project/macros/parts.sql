@@ -6,17 +6,25 @@
     hash({{ column }}) % 1 = 0
 {%- endmacro %}
 
-{# In how many parts, so that as many as are made at once fit: an event takes some 700 bytes. An increment is one, but for
-   one that makes the states of all users anew. #}
+{# In how many parts, so that as many as are made at once fit: an event takes some 700 bytes, and some 175 for each state
+   that follows from it. An increment is one part, but for one that makes many states. #}
 {% macro count_parts(compiled_code) %}
-    {%- set of_few = is_incremental() and (config.get("incremental_strategy") != "move" or snapshots_move() is not none) -%}
-    {%- if "% 1 = 0" not in compiled_code or of_few -%}{%- do return(1) -%}{%- endif -%}
+    {%- set makes_states = config.get("incremental_strategy") == "carry_over" -%}
+    {%- if "% 1 = 0" not in compiled_code or is_incremental() and not makes_states -%}{%- do return(1) -%}{%- endif -%}
+    {%- set needed = "select count(*) * 700 from int_events" -%}
+    {%- if makes_states -%}
+        {%- set needed = "
+            select count(*) * 175
+            from interactions
+            inner join (" ~ states_to_make() ~ ") as made
+                on interactions.user_id = made.user_id and interactions.occurred_at < made.feature_at
+        " -%}
+    {%- endif -%}
     {%- do return(run_query("
         select ceil(
-            greatest(count(*), 1) * 700 * current_setting('threads')
+            greatest((" ~ needed ~ "), 1) * current_setting('threads')
             / parse_formatted_bytes(current_setting('memory_limit'))
         )::integer
-        from int_events
     ").rows[0][0]) -%}
 {% endmacro %}
 

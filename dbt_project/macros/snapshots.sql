@@ -1,73 +1,71 @@
-{# How a mart of user states at the snapshots goes on from the last build.
+{# How the marts of user states go on from the last build.
 
-   A state follows from the user's events before its moment. So when the snapshots move on with as_of, the state of a
-   user of whom nothing came, changed or went in between stays as it is and only its moment moves; the others are made
-   anew. `increment.users_before` names the users of whom the last build held events since `since`. #}
+   A state follows from the user's events before its moment and from nothing else. So the state at a moment starts from
+   the latest snapshot, at that moment or before it, that the last build holds: a user of whom nothing came in between,
+   and nothing late, changed or withdrawn before, is copied with the new moment. int_states_to_make names the others,
+   whose states are made anew. Snapshots that are no longer wanted leave; one that stays costs nothing.
 
-{# Users and moments whose states a build makes: in an increment those that may differ from the last build's. #}
+   What of a state changes as time passes is therefore not kept in these tables: weights that fade are kept as of the
+   user's latest event (user_item_repeats fades them to the snapshot), and shares are the same at any moment. #}
+
+{# on-run-start: increment.snapshots says from which snapshot of the last build the states at each moment start; from none
+   (null) where all is made `anew`, and at moments before the last build's first. #}
+{% macro list_snapshots(anew) %}
+    {%- do run_query("
+        create table if not exists increment.snapshots (feature_at timestamp, starts_from timestamp);
+        create or replace table increment.snapshots as
+        with wanted as (
+
+            select unnest(" ~ snapshots() ~ ") as feature_at
+
+        ),
+
+        held as (
+
+            select feature_at from increment.snapshots
+            where not " ~ (anew | lower) ~ "
+
+        )
+
+        select
+            wanted.feature_at,
+            held.feature_at as starts_from
+        from wanted
+        asof left join held on wanted.feature_at >= held.feature_at
+    ") -%}
+{% endmacro %}
+
+{# The users and moments whose states a build of this model makes: all, where it reads categories and an item has another
+   one now. #}
 {% macro states_to_make() -%}
-    {%- set move = snapshots_move() -%}
-    {%- if move is none %}
+    {%- if execute and is_incremental() and reads_categories() and categories_moved() -%}
     select
         users.user_id,
-        moments.feature_at
-    from (
-        select distinct interactions.user_id from {{ ref('interactions') }} as interactions
-        where {{ in_part("interactions.user_id") }}
-    ) as users
-    cross join (select unnest({{ snapshots() }}) as feature_at) as moments
+        snapshots.feature_at
+    from {{ ref('users') }} as users
+    cross join increment.snapshots as snapshots
+    where {{ in_part("users.user_id") }}
     {%- else -%}
-        {%- for moment in snapshot_moments() %}
     select
-        interactions.user_id,
-        timestamp '{{ moment }}' as feature_at
-    from {{ ref('interactions') }} as interactions
-    where
-        interactions.occurred_at >= least(increment.since(), timestamp '{{ moment }}' - {{ move }})
-        and interactions.occurred_at < timestamp '{{ moment }}'
-
-    union
-
-    select
-        users_before.user_id,
-        timestamp '{{ moment }}' as feature_at
-    from increment.users_before
-    where increment.since() < timestamp '{{ moment }}' - {{ move }}
-            {%- if not loop.last %}
-
-    union
-            {% endif -%}
-        {%- endfor -%}
+        user_id,
+        feature_at
+    from {{ ref('int_states_to_make') }}
+    where {{ in_part("user_id") }}
     {%- endif -%}
 {%- endmacro %}
 
-{# The events that those states follow from: all of their users, a part of the users at a time. `states`: a CTE of them. #}
-{% macro interactions_to_read() -%}
-    select * from {{ ref('interactions') }}
-    where
-        {{ in_part("user_id") }}
-        {%- if is_incremental() %}
-        and user_id in (select states.user_id from states)
-        {%- endif %}
-{%- endmacro %}
+{% macro reads_categories() %}
+    {%- do return("model." ~ project_name ~ ".items" in model.depends_on.nodes) -%}
+{% endmacro %}
 
-{# How far the snapshots of {{ this }} move in this build, as an interval; none where all states are made anew: in a full
-   refresh, and where the mart reads categories and an item has another one now. #}
-{% macro snapshots_move() -%}
-    {%- if not execute or not is_incremental() -%}{%- do return(none) -%}{%- endif -%}
-    {%- set last = run_query("select max(feature_at)::varchar, date_diff('day', max(feature_at), " ~ as_of() ~ ") from " ~ this).rows[0] -%}
-    {%- set reads_categories = "model." ~ project_name ~ ".items" in model.depends_on.nodes -%}
-    {%- if last[0] is none or reads_categories and categories_moved(last[0], last[1] == 0) -%}{%- do return(none) -%}{%- endif -%}
-    {%- do return("interval " ~ last[1] ~ " day") -%}
-{%- endmacro %}
-
-{# Whether an item is in another category than in the build as of `last`. #}
-{% macro categories_moved(last, same_day) -%}
+{# Whether an item is in another category than in the last build. #}
+{% macro categories_moved() %}
+    {%- set last = run_query("select max(starts_from)::varchar, max(starts_from) = " ~ as_of() ~ " from increment.snapshots").rows[0] -%}
     {%- set run = run_query("
         with versions as (
 
             select
-                greatest(valid_from, recorded_at) > timestamp '" ~ last ~ "' as is_new,
+                greatest(valid_from, recorded_at) > timestamp '" ~ last[0] ~ "' as is_new,
                 lag(item_id) over past is not null and category is distinct from lag(category) over past as differs
             from int_item_history
             where valid_from <= " ~ as_of() ~ "
@@ -80,24 +78,29 @@
             exists (from versions where is_new and differs) as differs
     ").rows[0] -%}
     {%- do return(
-        run["went_back"] or run["differs"] or (same_day and delivered_anew("model." ~ project_name ~ ".contract_items"))
+        run["went_back"] or run["differs"] or (last[1] and delivered_anew("model." ~ project_name ~ ".contract_items"))
     ) -%}
-{%- endmacro %}
+{% endmacro %}
 
-{# Incremental strategy `move`: the states that are made anew make way, the moments of the others move. #}
-{% macro get_incremental_move_sql(arguments) %}
-    {%- set target, move = arguments["target_relation"], snapshots_move() -%}
+{# Incremental strategy `carry_over`. dbt's own replace rows by their key or their period; here most of the new rows are
+   rows that the table holds, at another moment. #}
+{% macro get_incremental_carry_over_sql(arguments) %}
+    {%- set target = arguments["target_relation"] -%}
     {%- set columns = get_quoted_csv(arguments["dest_columns"] | map(attribute="name")) -%}
-    {%- if move is none %}
-    truncate {{ target }};
-    {%- else %}
-    delete from {{ target }}
-    where (user_id, feature_at + {{ move }}) in (
-        select (made.user_id, made.feature_at) from ({{ states_to_make() }}) as made
-    );
+    create or replace temporary table made as {{ states_to_make() }};
 
-    update {{ target }} set feature_at = feature_at + {{ move }};
-    {%- endif %}
+    insert into {{ target }} by name
+    select held.* replace (snapshots.feature_at as feature_at)
+    from {{ target }} as held
+    inner join increment.snapshots as snapshots on held.feature_at = snapshots.starts_from
+    where
+        snapshots.feature_at != snapshots.starts_from
+        and (held.user_id, snapshots.feature_at) not in (select (made.user_id, made.feature_at) from made);
+
+    delete from {{ target }}
+    where
+        feature_at not in (select snapshots.feature_at from increment.snapshots as snapshots)
+        or (user_id, feature_at) in (select (made.user_id, made.feature_at) from made);
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ arguments["temp_relation"] }}

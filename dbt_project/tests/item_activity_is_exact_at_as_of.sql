@@ -24,6 +24,32 @@ recent as (
 
 ),
 
+days as (
+
+    select
+        item_id,
+        user_id,
+        occurred_at::date as day,
+        lag(occurred_at::date) over (partition by item_id, user_id order by occurred_at::date) as previous_day
+    from {{ ref('interactions') }}
+    group by item_id, user_id, occurred_at::date
+
+),
+
+visits as (
+
+    select
+        item_id,
+        count(distinct user_id) as users,
+        avg(day - previous_day) as gap_days,
+        count(distinct user_id) filter (
+            where previous_day is not null and day >= {{ as_of() }} - interval 14 day
+        ) as returned_14d
+    from days
+    group by item_id
+
+),
+
 counted as (
 
     select
@@ -32,16 +58,22 @@ counted as (
         coalesce(recent.events_90d, 0) as events_90d,
         coalesce(recent.users_28d, 0) as users_28d,
         coalesce(recent.users_90d, 0) as users_90d,
+        ever.events,
+        visits.users,
+        visits.gap_days,
+        (visits.returned_14d + 0.5) / (visits.users + 10) as rebuy_rate_14d,
         ever.first_event_at,
         ever.last_event_at
     from (
         select
             item_id,
+            count(*) as events,
             min(occurred_at) as first_event_at,
             max(occurred_at) as last_event_at
         from {{ ref('interactions') }}
         group by item_id
     ) as ever
+    inner join visits on ever.item_id = visits.item_id
     left join recent on ever.item_id = recent.item_id
 
 )
@@ -53,9 +85,9 @@ from counted
 full join latest on counted.item_id = latest.item_id
 where
     (
-        latest.events_7d, latest.events_90d, latest.users_28d, latest.users_90d, latest.first_event_at,
-        latest.last_event_at
+        latest.events_7d, latest.events_90d, latest.users_28d, latest.users_90d, latest.events, latest.users,
+        round(latest.gap_days, 6), round(latest.rebuy_rate_14d, 6), latest.first_event_at, latest.last_event_at
     ) is distinct from (
-        counted.events_7d, counted.events_90d, counted.users_28d, counted.users_90d, counted.first_event_at,
-        counted.last_event_at
+        counted.events_7d, counted.events_90d, counted.users_28d, counted.users_90d, counted.events, counted.users,
+        round(counted.gap_days, 6), round(counted.rebuy_rate_14d, 6), counted.first_event_at, counted.last_event_at
     )

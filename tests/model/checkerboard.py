@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from training.interest.train_encoder import train_encoder
+from benchmarks.lab.experiment import Experiment
+from training.interest.train_encoder import fit_within
+from training.log_states import LogStates
 from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -74,6 +77,7 @@ def interactions(rows: list[tuple[str, str, str, datetime]]) -> pa.Table:
             "item_id": pa.array(items),
             "event_type": pa.array(["purchase"] * len(rows)),
             "value": pa.array([1.0] * len(rows)),
+            "amount": pa.array([3.0] * len(rows)),
             "basket_id": pa.array(baskets),
             "occurred_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
         }
@@ -152,11 +156,18 @@ def item_rows(rows: list[tuple[str, str, str, datetime]], n_items: int = N_ITEMS
                 "events_28d": sum(age < 28 for age in ages),
                 "events_90d": sum(age < 90 for age in ages),
                 "users_28d": len({row[0] for row, age in zip(mine, ages, strict=True) if age < 28}),
+                "users_90d": len({row[0] for row, age in zip(mine, ages, strict=True) if age < 90}),
                 "promoted": 0.5 if item == 3 else 0.0,
                 "last_event_at": max((row[3] for row in mine), default=None),
             }
         )
     return pa.Table.from_pylist(states)
+
+
+def experiment_of(world: "World", protocol, split, recipe: Recipe | None = None) -> Experiment:
+    """An experiment of the lab on the checkerboard, with states read off the log."""
+    states = LogStates(world.catalogue, world.context.users)
+    return Experiment(protocol, split, world.context, states, recipe or Recipe())
 
 
 class World:
@@ -171,7 +182,7 @@ class World:
             [{key: row[key] for key in ("user_id", "diet", "region")} for row in self.user_rows]
         )
         self.context = Context(
-            self.catalogue, text(), seed=1, threads=1, fit_encoder=train_encoder, users=lambda moment: words
+            self.catalogue, text(), seed=1, threads=1, fit_encoder=fit_within(2.0), users=lambda moment: words
         )
         self.users = Users.of(self.user_rows, self.catalogue, NOW.timestamp())
         self.items = ItemState.of(item_rows(self.events), self.catalogue, NOW)

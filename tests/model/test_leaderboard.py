@@ -27,7 +27,7 @@ def judged(tmp_path_factory):
     """The report, the folder of its files, the log, and the curves that training recorded."""
     home = tmp_path_factory.mktemp("leaderboard")
     rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
-    settings = Settings(home=home, threads=1, encoder_steps=4, label_days=9)
+    settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=9)
     marts = Marts(home / "marts", {"rows": {"interactions": len(rows), "items": 12}, "digest": "d"})
     marts.folder.mkdir()
     pq.write_table(interactions(rows), marts.path("interactions"))
@@ -44,7 +44,11 @@ def judged(tmp_path_factory):
 
 
 def test_training_records_the_loss_of_every_encoder_and_the_ranker_by_tree(judged):
-    for curve in ("teachers 1/encoder loss", "served/encoder loss", "ranker NDCG of its lessons"):
+    for curve in (
+        f"{CLOCK.judged_cuts[-1]:%Y-%m-%d}/encoder loss",
+        "served/encoder loss",
+        "ranker NDCG of its training set",
+    ):
         points = [point[1:] for point in judged[3] if point[0] == curve]
         assert points, curve
         assert all(np.isfinite(value) for _, value in points)

@@ -83,7 +83,7 @@ def test_reliability_of_a_case_by_hand() -> None:
 def test_contributions_sum_to_the_score_and_name_what_moved_it(ranker: Ranker) -> None:
     rows, _ = lessons(4)
     columns = dict(zip(NAMES, rows.features.T, strict=True)) | {"not a feature": rows.features[:, 0]}
-    candidates = Candidates(np.zeros(len(rows.label), np.int64), np.arange(len(rows.label)), columns, {})
+    candidates = Candidates(np.zeros(len(rows.label), np.int64), np.arange(len(rows.label)), columns)
     positions = np.array([5, 0, 77])
     shares = ranker.contributions(candidates, positions)
     np.testing.assert_allclose(

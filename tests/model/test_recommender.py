@@ -17,17 +17,19 @@ from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.language.words import read_words
 from zhiyin.recommender.features.registry import OTHER, describe_feature, group_by_evidence
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.slate.rules import SlateRules
+from zhiyin.settings import Settings
 from zhiyin.store import read_json
 from zhiyin.warehouse import Marts, current
 
-CLOCK = Clock.parse(AS_OF)
+CLOCK = run_clock(Settings(), AS_OF)
 
 
 @pytest.fixture(scope="module")
 def bundle(slice_home):
-    return slice_home.settings.bundles / registry.champion(slice_home.settings)["digest"]
+    return slice_home.settings.bundles / registry.champion(slice_home.settings)["judged"]
 
 
 @pytest.fixture(scope="module")
@@ -209,5 +211,5 @@ def test_a_planted_future_changes_nothing_that_was_learned_and_a_planted_past_do
 def test_a_model_is_not_judged_on_days_it_has_seen(slice_home, bundle):
     earlier = Clock(CLOCK.as_of - timedelta(days=1))
     settings = slice_home.settings
-    with pytest.raises(ValueError, match="no judge"):
+    with pytest.raises(ValueError, match="cannot evaluate"):
         evaluate(settings, earlier, current(settings), settings.states / AS_OF, bundle)

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.lab.experiment import Experiment
-from benchmarks.peers.environment import PeersMissingError, peer_python
+from benchmarks.peers import rectools
+from benchmarks.peers.environment import PeersMissingError, peer_python, peers_folder
 from benchmarks.peers.rectools import fit_rectools
 from cli.main import app
-from training.evaluation import rectools
+from tests.model.checkerboard import experiment_of
 from training.log_states import read_users
 from training.protocols import LeaveOneOut
 
@@ -56,7 +56,7 @@ def peers(tmp_path, monkeypatch):
 @pytest.fixture
 def experiment(world):
     protocol = LeaveOneOut(repeats=True)
-    return Experiment(protocol, protocol.split(world.history, world.catalogue), world.context, lambda at: {})
+    return experiment_of(world, protocol, protocol.split(world.history, world.catalogue))
 
 
 def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(experiment, peers):
@@ -109,7 +109,7 @@ def test_without_the_peers_one_line_says_what_to_do(tmp_path, monkeypatch):
     assert isinstance(answer.exception, PeersMissingError)
 
 
-INSTALLED = [*rectools.peers_folder().glob("lib/python*/site-packages/rectools-*.dist-info")]
+INSTALLED = [*peers_folder().glob("lib/python*/site-packages/rectools-*.dist-info")]
 
 
 @pytest.mark.parametrize("name", ["sasrec", "hstu"])

@@ -6,11 +6,9 @@ last weeks. Both are judged anew on the challenger's window, by bundles that wer
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from training.evaluation.answer import Answer, Gap
 from training.evaluation.gate_rules import GateRules
-from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
-from zhiyin.contract import USER_ID
+from training.evaluation.guardrails import check_calibration, check_coverage, check_slices, check_users
 from zhiyin.registry import Check, Decision
 
 WHOLE = "zhiyin"
@@ -34,7 +32,7 @@ def gate(
         held: why the challenger's lineage is on hold, None where it is not.
 
     Raises:
-        ValueError: the evaluations are of different windows or users, or an earlier version wrote one.
+        ValueError: the evaluations are of different windows, or an earlier version wrote one.
     """
     rules = rules or GateRules()
     if "slices_file" not in challenger:
@@ -85,22 +83,9 @@ def _holds_against(name: str, challenger: dict[str, Any], other: dict[str, Any],
 
 
 def paired_difference(challenger: dict[str, Any], other: dict[str, Any]) -> Gap:
-    """Mean over users of the NDCG@10 of one less the other's, with its 95 % interval (bootstrap over users).
+    """Mean over users of one's NDCG@10 less the other's on one answer, with its 95 % interval (bootstrap over users).
 
     Raises:
-        ValueError: they were judged on different windows or users.
+        ValueError: they were evaluated on different windows.
     """
-    if other["window"] != challenger["window"]:
-        raise ValueError(
-            f"challenger was judged on {challenger['window']}, {other['bundle'][:12]} on {other['window']}: "
-            "evaluate both on the challenger's window first"
-        )
-    ours, theirs = (
-        pq.read_table(evaluation["users_file"], columns=[USER_ID, WHOLE]).sort_by(USER_ID)
-        for evaluation in (challenger, other)
-    )
-    if not ours[USER_ID].equals(theirs[USER_ID]):
-        raise ValueError(
-            f"challenger and {other['bundle'][:12]} were judged on different users: evaluate both on the same marts"
-        )
-    return Gap.of(ours[WHOLE].to_numpy(), theirs[WHOLE].to_numpy())
+    return Gap.of(*Answer.of(challenger, other).ndcg())

@@ -62,7 +62,10 @@ def evaluate(
     """
     rules = read_rules(settings.rules) if settings.rules else None
     recommender = Recommender.load(bundle, rules)
-    if recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat():
+    if (
+        recommender.recipe.protocol == "next_days"
+        and recommender.manifest["fitted_until"] > clock.evaluation_cut.isoformat()
+    ):
         raise ValueError(
             f"{bundle.name[:12]} was fitted on events before {recommender.manifest['fitted_until']}; "
             f"a window from {clock.evaluation_cut.isoformat()} cannot evaluate it"
@@ -71,10 +74,11 @@ def evaluate(
     recipe = recommender.recipe
     # The bundle's own catalogue may be an earlier one's: indices are its own.
     data = data.over(recommender.catalogue)
-    everyone, items = holdout(recipe, data.history, data.states, data.catalogue, clock)
+    known = data.states_of(recipe)
+    everyone, items = holdout(recipe, data.history, known, data.catalogue, clock)
     recommender = recommender.at(items)
     split = everyone.only(everyone.relevant > 0)
-    found = score(recommender, split, data.states, alone=alone, progress=progress)
+    found = score(recommender, split, known, alone=alone, progress=progress)
     ndcg = {model: figures.values["ndcg@10"] for model, figures in found.models.items()}
     slices = _slices(recommender, split)
     ndcg_and_lists = {name: (figures.values["ndcg@10"], figures.lists) for name, figures in found.models.items()}
@@ -93,7 +97,7 @@ def evaluate(
         },
         "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
         "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
-        "reliability": measure_reliability(recommender, everyone, data.states, K),
+        "reliability": measure_reliability(recommender, everyone, known, K),
     }
     users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
     truth = {

@@ -8,10 +8,11 @@ teaches nobody.
 
 import logging
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 BASIS = "basis.safetensors"
 ITEMS = "items.arrow"
-FORMAT = 2  # of the network's parameters: encoders of another one are not gone on from
+FORMAT = 3  # of the network's parameters: encoders of another one are not gone on from
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,18 @@ class Encoders:
         self._fitted: dict[str, Kept] = {}
 
     @classmethod
-    def after(cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str) -> Self:
+    def after(
+        cls, settings: Settings, clock: Clock, vectors: Floats, text_encoder: str, judged: str | None = None
+    ) -> Self:
         """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
         From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
-        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had
-        another shape. ``vectors``: float32 [items, d], the documents' vectors of now.
+        encoders are gone, or its documents went through another text encoder (digest ``text_encoder``). ``vectors``:
+        float32 [items, d], the documents' vectors of now. ``judged``: go on from the encoders of this bundle instead.
         """
         unfinished = _unfinished(settings, clock)
-        loop = LoopConfig(least_steps=settings.encoder_steps)
-        start = start_of(settings, clock) if settings.warm_start else None
+        loop = LoopConfig(minutes=settings.encoder_minutes)
+        start = judged or (start_of(settings, clock) if settings.warm_start else None)
         if start is None:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         folder = settings.encoders / start
@@ -88,21 +91,22 @@ class Encoders:
         if manifest.get("format") != FORMAT:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         basis = TextBasis.load(folder / BASIS)
-        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
-        same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
-        if manifest["text_encoder"] != text_encoder or not same_shape:
+        if manifest["text_encoder"] != text_encoder:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         return cls(basis, loop, start, earlier, unfinished)
 
-    def fit(self, history: History, context: Context) -> InterestEncoder:
-        """An encoder of the log, started from the latest that saw nothing at or after its cut."""
+    def fit(
+        self, history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]
+    ) -> InterestEncoder:
+        """An encoder of the log, started from the latest of its shape that saw nothing at or after its cut."""
         cut, known = _day(history.cut), self._earlier | self._fitted
         start = None
-        if earlier := [day for day in known if day < cut]:
+        if earlier := [day for day, kept in known.items() if day < cut and kept.encoder.config == config]:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
         checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
-        encoder = train_encoder(history, context, loop=self.loop, start=start, checkpoint=checkpoint)
+        encoder = train_encoder(history, context, config, replace(self.loop, **learning), start, checkpoint)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 

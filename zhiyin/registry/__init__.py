@@ -3,7 +3,16 @@
 ``champion.json`` is a flat pointer for whoever serves; ``history.jsonl`` holds every move; all else follows from it.
 """
 
-from zhiyin.registry.challengers import challenger, last_decision, link_run, nominate, record_decision, run_of
+from zhiyin.registry.challengers import (
+    challenger,
+    last_decision,
+    link_run,
+    nominate,
+    record_decision,
+    record_refit,
+    refit_of,
+    run_of,
+)
 from zhiyin.registry.champion import champion, promote, release, rollback
 from zhiyin.registry.decision import Check, Decision
 from zhiyin.registry.history import read_history
@@ -22,7 +31,9 @@ __all__ = [
     "promote",
     "read_history",
     "record_decision",
+    "record_refit",
     "reference",
+    "refit_of",
     "release",
     "rollback",
     "run_of",

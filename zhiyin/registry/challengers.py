@@ -10,6 +10,7 @@ from zhiyin.store import read_json, write_json
 
 CHALLENGERS = "challengers"
 RUNS = "runs"
+REFITS = "refits"
 LAST_DECISION = "last_decision.json"
 
 
@@ -27,6 +28,23 @@ def challenger(settings: Settings, clock: Clock) -> str:
     path = settings.registry / CHALLENGERS / f"{clock.date}.json"
     if not path.is_file():
         raise FileNotFoundError(f"no bundle was trained as of {clock.date}: run the step train first")
+    return str(read_json(path)["digest"])
+
+
+def record_refit(settings: Settings, judged: str, served: str) -> None:
+    """Record the bundle that was fitted to the last day by the recipe of a judged one."""
+    write_json(settings.registry / REFITS / f"{judged}.json", {"digest": served})
+
+
+def refit_of(settings: Settings, judged: str) -> str:
+    """Digest of the bundle that is served where ``judged`` was judged.
+
+    Raises:
+        FileNotFoundError: it was not refitted yet.
+    """
+    path = settings.registry / REFITS / f"{judged}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{judged[:12]} was not fitted to the last day yet: run the step refit first")
     return str(read_json(path)["digest"])
 
 

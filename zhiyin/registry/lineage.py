@@ -102,4 +102,7 @@ def _may_be_judged(settings: Settings, judged: str, clock: Clock) -> bool:
     manifest = settings.bundles / judged / MANIFEST
     if not manifest.is_file():
         return False
-    return str(read_json(manifest).get("evaluation_cut", "")) <= clock.evaluation_cut.isoformat()
+    facts = read_json(manifest)
+    # A bundle that left one event of each user out never sees a later one.
+    before = str(facts.get("fitted_until", "")) <= clock.evaluation_cut.isoformat()
+    return before or facts.get("protocol") == "leave_one_out"

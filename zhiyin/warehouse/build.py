@@ -46,7 +46,7 @@ def run_environment(clock: Clock) -> dict[str, str]:
 
 
 def snapshot_days(clock: Clock) -> str:
-    """The days of ``clock.snapshots`` for the dbt macro ``snapshots``: ``2017-11-13,2017-11-17,2017-12-01``."""
+    """The days of ``clock.snapshots`` as the dbt macro ``snapshots`` reads them: ``2017-11-13,2017-11-17``."""
     return ",".join(moment.strftime("%Y-%m-%d") for moment in clock.snapshots)
 
 

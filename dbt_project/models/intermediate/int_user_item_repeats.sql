@@ -1,4 +1,4 @@
-{{ config(materialized="incremental", incremental_strategy="move") }}
+{{ config(materialized="incremental", incremental_strategy="carry_over") }}
 -- Weights are taken at the user's latest basket, so that they do not change as time passes: see snapshots.sql.
 {% set lists = {
     "item_ids": "item_id",
@@ -18,7 +18,8 @@ with states as (
 
 interactions as (
 
-    {{ interactions_to_read() }}
+    select * from {{ ref('interactions') }}
+    where user_id in (select states.user_id from states)
 
 ),
 

@@ -40,8 +40,17 @@ days as (
         )::integer as users_gained_{{ window }}d,
         count(*) filter (where next_day is null or next_day - day > {{ window }})::integer as users_lost_{{ window }}d,
         {%- endfor %}
-        count(*) filter (where nth_day = 1)::integer as buyers,
-        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
+        count(*) filter (where nth_day = 1)::integer as users,
+        count(*) filter (where nth_day = 2)::integer as repeat_users,
+        -- a return is a day on which a user comes back to the item
+        count(*) filter (where nth_day > 1)::integer as returns,
+        coalesce(sum(day - previous_day), 0)::integer as gap_days,
+        count(*) filter (
+            where nth_day = 2 or nth_day > 2 and day - previous_day > 14
+        )::integer as returned_gained_14d,
+        count(*) filter (
+            where nth_day > 1 and (next_day is null or next_day - day > 14)
+        )::integer as returned_lost_14d,
         max(last_event_at) as last_event_at
     from item_days
     {%- if opened_at %}
@@ -64,11 +73,15 @@ changes as (
         quantity as quantity_28d,
         cents as cents_28d,
         discounted_events as discounted_events_28d,
-        buyers,
-        repeat_buyers,
+        events,
+        users,
+        repeat_users,
+        returns,
+        gap_days,
+        returned_gained_14d as returned_14d,
         last_event_at
     from days
-    {%- for leaving in windows %}
+    {%- for leaving in [7, 14, 28, 90] %}
 
     union all
 
@@ -83,10 +96,17 @@ changes as (
         {{ "-quantity" if leaving == 28 else 0 }} as quantity_28d,
         {{ "-cents" if leaving == 28 else 0 }} as cents_28d,
         {{ "-discounted_events" if leaving == 28 else 0 }} as discounted_events_28d,
-        0 as buyers,
-        0 as repeat_buyers,
+        0 as events,
+        0 as users,
+        0 as repeat_users,
+        0 as returns,
+        0 as gap_days,
+        {{ "-returned_lost_14d" if leaving == 14 else 0 }} as returned_14d,
         null as last_event_at
     from days
+    {%- if leaving == 14 %}
+    where returned_lost_14d > 0
+    {%- endif %}
     {%- endfor %}
 
 ),
@@ -96,8 +116,11 @@ ever as (
 
     select
         item_id,
-        count(*) filter (where nth_day = 1)::integer as buyers,
-        count(*) filter (where nth_day = 2)::integer as repeat_buyers,
+        sum(events)::integer as events,
+        count(*) filter (where nth_day = 1)::integer as users,
+        count(*) filter (where nth_day = 2)::integer as repeat_users,
+        count(*) filter (where nth_day > 1)::integer as returns,
+        coalesce(sum(day - previous_day), 0)::integer as gap_days,
         -- a window counts a user on the last day that it holds of the user
         count(*) filter (
             where day >= {{ opened_at }}::date - 28 and (next_day is null or next_day >= {{ opened_at }})
@@ -105,6 +128,9 @@ ever as (
         count(*) filter (
             where day >= {{ opened_at }}::date - 90 and (next_day is null or next_day >= {{ opened_at }})
         )::integer as users_90d,
+        count(*) filter (
+            where nth_day > 1 and day >= {{ opened_at }}::date - 14 and (next_day is null or next_day >= {{ opened_at }})
+        )::integer as returned_14d,
         if(count(amount) > 0, 0, null) as no_cents,
         max(last_event_at) as last_event_at
     from item_days
@@ -133,8 +159,12 @@ opening as (
         coalesce(
             sum(days.discounted_events) filter (where days.day >= {{ opened_at }}::date - 28), 0
         )::integer as discounted_events_28d,
-        any_value(ever.buyers) as buyers,
-        any_value(ever.repeat_buyers) as repeat_buyers,
+        any_value(ever.events) as events,
+        any_value(ever.users) as users,
+        any_value(ever.repeat_users) as repeat_users,
+        any_value(ever.returns) as returns,
+        any_value(ever.gap_days) as gap_days,
+        any_value(ever.returned_14d) as returned_14d,
         any_value(ever.last_event_at) as last_event_at
     from ever
     left join days on ever.item_id = days.item_id and days.day < {{ opened_at }}
@@ -156,8 +186,12 @@ midnights as (
         sum(quantity_28d)::integer as quantity_28d,
         sum(cents_28d)::integer as cents_28d,
         sum(discounted_events_28d)::integer as discounted_events_28d,
-        sum(buyers)::integer as buyers,
-        sum(repeat_buyers)::integer as repeat_buyers,
+        sum(events)::integer as events,
+        sum(users)::integer as users,
+        sum(repeat_users)::integer as repeat_users,
+        sum(returns)::integer as returns,
+        sum(gap_days)::integer as gap_days,
+        sum(returned_14d)::integer as returned_14d,
         max(last_event_at) as last_event_at
     from changes
     where
@@ -257,8 +291,12 @@ history as (
         sum(quantity_28d) over past as quantity_28d,
         sum(cents_28d) over past as cents_28d,
         sum(discounted_events_28d) over past as discounted_events_28d,
-        sum(buyers) over past as buyers,
-        sum(repeat_buyers) over past as repeat_buyers,
+        sum(events) over past as events,
+        sum(users) over past as users,
+        sum(repeat_users) over past as repeat_users,
+        sum(returns) over past as returns,
+        sum(gap_days) over past as gap_days,
+        sum(returned_14d) over past as returned_14d,
         last_value(promoted ignore nulls) over past as promoted,
         last_value(last_event_at ignore nulls) over past as last_event_at
     from merged
@@ -276,10 +314,15 @@ select
     history.events_90d::integer as events_90d,
     history.users_28d::integer as users_28d,
     history.users_90d::integer as users_90d,
+    history.events::integer as events,
+    history.users::integer as users,
     history.cents_28d / 100 / nullif(history.quantity_28d, 0) as mean_price_28d,
     history.discounted_events_28d / nullif(history.events_28d, 0) as discount_share_28d,
     coalesce(history.promoted, 0)::double as promoted,
-    history.repeat_buyers / history.buyers as repeat_rate,
+    history.repeat_users / history.users as repeat_rate,
+    history.gap_days / nullif(history.returns, 0) as gap_days,
+    -- smoothed towards 1 in 20: of an item that few had, a single return says little
+    (history.returned_14d + 0.5) / (history.users + 10) as rebuy_rate_14d,
 
     -- timestamps
     first_events.first_event_at,

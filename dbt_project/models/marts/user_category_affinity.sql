@@ -1,4 +1,4 @@
-{{ config(materialized="incremental", incremental_strategy="move") }}
+{{ config(materialized="incremental", incremental_strategy="carry_over") }}
 with states as (
 
     {{ states_to_make() }}
@@ -7,7 +7,8 @@ with states as (
 
 interactions as (
 
-    {{ interactions_to_read() }}
+    select * from {{ ref('interactions') }}
+    where user_id in (select states.user_id from states)
 
 ),
 

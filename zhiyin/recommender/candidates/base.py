@@ -1,7 +1,7 @@
 """The interface of every candidate generator."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -11,7 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.space import Space
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -21,6 +21,10 @@ T = TypeVar("T")
 NOT_A_CANDIDATE = np.float32(-np.inf)
 Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word on it
 Record = Callable[[str, int, float], None]  # a point of a curve: its name, the step, the value
+
+
+# Fits an interest encoder of a shape; the mapping holds settings of the loop that are not its defaults.
+FitEncoder = Callable[[History, "Context", EncoderConfig, Mapping[str, Any]], InterestEncoder]
 
 
 def silent(step: str, done: float, note: str) -> None:
@@ -40,7 +44,7 @@ class Context:
     seed: int = 0
     threads: int = 1
     progress: Progress = silent
-    fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
+    fit_encoder: "FitEncoder | None" = None  # the loop lives with the training
     record: Record = unrecorded
     users: "Callable[[float], pa.Table] | None" = None  # user_id and words as known at a moment (epoch seconds)
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
 
-COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "basket_id", OCCURRED_AT]
+COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "amount", "basket_id", OCCURRED_AT]
 
 
 def read_interactions(path: Path) -> pa.Table:
@@ -33,7 +33,7 @@ class History:
     """Interactions with items of one catalogue, ordered by user, time, basket and item.
 
     ``user``, ``item``, ``basket`` are indices; ``user_ids`` names the users; ``at`` is in epoch seconds; every event
-    lies before ``cut``.
+    lies before ``cut``. A basket has one moment, its first.
     """
 
     user: Integers
@@ -41,6 +41,7 @@ class History:
     basket: Integers
     type: Integers  # as in ``Users``
     value: Floats
+    amount: Floats  # money paid, NaN where unknown
     at: npt.NDArray[np.float64]
     user_ids: list[str]
     n_items: int
@@ -53,12 +54,16 @@ class History:
         user = np.asarray(users.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
         items = interactions[ITEM_ID].cast(pa.string()).combine_chunks().dictionary_encode()
         item = catalogue.index_of(items.dictionary)[items.indices.to_numpy(zero_copy_only=False)]
-        # An event without a basket is a basket of its own.
+        # Baskets in the order of their names, as in the marts; an event without a basket is a basket of its own.
         baskets = interactions["basket_id"].cast(pa.string()).combine_chunks().dictionary_encode()
+        place = pc.rank(baskets.dictionary).to_numpy().astype(np.int64) - 1
         basket = np.asarray(pc.fill_null(baskets.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+        basket = np.where(basket < 0, -1, place[basket]) if len(place) else basket
         basket = np.where(basket < 0, len(baskets.dictionary) + np.arange(len(basket)), basket)
         event_type = event_type_codes(interactions["event_type"])
-        value = pc.cast(interactions["value"], pa.float32()).to_numpy(zero_copy_only=False)
+        value, amount = (
+            pc.cast(interactions[name], pa.float32()).to_numpy(zero_copy_only=False) for name in ("value", "amount")
+        )
         at = epoch_seconds(interactions[OCCURRED_AT])
         keep = np.flatnonzero((item >= 0) & (at < cut.timestamp()))
         # All items of a basket get its first moment: their order inside it carries no information.
@@ -71,6 +76,7 @@ class History:
             basket[keep],
             event_type[keep],
             value[keep],
+            amount[keep],
             opened[basket[keep]],
             [str(name) for name in users.dictionary.to_pylist()],
             len(catalogue),
@@ -93,7 +99,9 @@ class History:
 
     def where(self, kept: npt.NDArray[np.bool_]) -> "History":
         """The events for which ``kept`` [events] is true, in the same order."""
-        columns = {name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "at")}
+        columns = {
+            name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "amount", "at")
+        }
         return replace(self, **columns)
 
     @cached_property

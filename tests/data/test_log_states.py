@@ -1,0 +1,78 @@
+"""The states that are read off a log are those of the marts, in every column and every row."""
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import feature_repo
+from tests.data.homes import LATE, Warehouse
+from training.log_states import ITEM_FACTS, USER_FACTS, read_items, read_users
+from zhiyin.contract import USER_ID
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds
+from zhiyin.recommender.state.history import History, read_interactions
+from zhiyin.recommender.state.users import Users
+
+MOMENTS = (LATE.as_of, LATE.served_cuts[0])  # the second lies on the grid, and an increment has made its states
+
+
+@pytest.fixture(scope="module")
+def states(warehouse: Warehouse) -> dict[str, pa.Table]:
+    """What Feast reads of the marts at the snapshots, of users and items."""
+    feature_repo.apply(warehouse.settings)
+    folder = feature_repo.read_offline(warehouse.settings, LATE)
+    return {name: pq.read_table(folder / f"{name}.parquet") for name in ("users", "items")}
+
+
+@pytest.fixture(scope="module")
+def catalogue(warehouse: Warehouse) -> Catalogue:
+    """Every item, however rare."""
+    items = pq.read_table(warehouse.marts.path("items"))
+    return Catalogue.of(items, items["item_id"].to_pylist())
+
+
+def log_before(warehouse: Warehouse, catalogue: Catalogue, moment: datetime) -> History:
+    return History.of(read_interactions(warehouse.marts.path("interactions")), catalogue, moment)
+
+
+def same(found: np.ndarray, expected: np.ndarray, name: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_users(warehouse: Warehouse, states: dict[str, pa.Table], catalogue: Catalogue, moment: datetime) -> None:
+    log = log_before(warehouse, catalogue, moment)
+    table = states["users"].filter(pa.array(epoch_seconds(states["users"]["feature_at"]) == moment.timestamp()))
+    active = np.unique(log.user)
+    assert 0 < len(active) <= table.num_rows
+    ids = pa.array([log.user_ids[user] for user in active])
+    rows = table.take(pc.index_in(ids, value_set=table[USER_ID].combine_chunks().cast(pa.string())))
+    marts = Users.of(rows, catalogue, moment.timestamp())
+    mine = read_users(log, active, np.full(len(active), moment.timestamp()), catalogue)
+
+    assert mine.ids == marts.ids
+    assert marts.columns.keys() - mine.columns.keys() == set(USER_FACTS)
+    for name, values in mine.columns.items():
+        same(values, marts.columns[name], name)
+    assert len(log) > len(mine.sequence.item)  # some histories exceed a sequence
+    for name, numbers in vars(mine.sequence).items():
+        np.testing.assert_array_equal(numbers, getattr(marts.sequence, name), err_msg=name)
+    # Lists of habits and affinities say nothing by their order.
+    for part, key in (("repeats", "item"), ("affinity", "category")):
+        one, two = getattr(mine, part), getattr(marts, part)
+        first, second = (np.lexsort((getattr(each, key), each.user)) for each in (one, two))
+        for name, numbers in vars(one).items():
+            same(numbers[first], getattr(two, name)[second], name)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_items(warehouse: Warehouse, states: dict[str, pa.Table], catalogue: Catalogue, moment: datetime) -> None:
+    marts = ItemState.of(states["items"], catalogue, moment)
+    mine = read_items(log_before(warehouse, catalogue, moment), moment.timestamp(), marts.eligible, {})
+    assert marts.columns.keys() - mine.columns.keys() == set(ITEM_FACTS)
+    for name, values in mine.columns.items():
+        assert np.isfinite(values).any()
+        same(values, marts.columns[name], name)
