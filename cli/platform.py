@@ -214,7 +214,7 @@ class Platform:
         try:
             succeeded = follow(self.api, DAG_ID, run_id, self.console)
         except KeyboardInterrupt:
-            self.console.print(f"\nThe run {run_id} goes on while Airflow is up; `zhiyin status` says how it stands.")
+            self.console.print(f"\nThe run {run_id} goes on while Airflow is up; `zhiyin status` shows its state.")
             raise
         if not succeeded:
             airflow, *_ = servers.airflow_servers(self.settings)
@@ -225,11 +225,11 @@ class Platform:
     def _say_scores(self, clock: Clock) -> None:
         """Print the evaluation's main figures, and why the gate refused the challenger, if it did."""
         reports = RunReports.of(self.settings, clock)
-        judged, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
-        if judged is None or decision is None:
+        evaluation, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
+        if evaluation is None or decision is None:
             return
-        table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
-        for name, row in judged["models"].items():
+        table = Table("", "NDCG@10", "95 %", title=f"evaluated on the {clock.label_days} days before {clock.date}")
+        for name, row in evaluation["models"].items():
             ndcg = row["ndcg@10"]
             table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
@@ -240,7 +240,7 @@ class Platform:
     # How it stands
 
     def status(self) -> dict[str, Any]:
-        """Servers, champion, lineages on hold, the gate's last decision, Airflow's last run, ages of online features."""
+        """Servers, champion, lineages on hold, the gate's decision, Airflow's last run, ages of online features."""
         facts: dict[str, Any] = {}
         for server in servers.all_servers(self.settings):
             alive = servers.running(self.settings, server.name) is not None

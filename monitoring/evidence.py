@@ -158,5 +158,5 @@ def ranking_figures(snapshot: Snapshot) -> dict[str, float]:
 
 
 def evaluated_users(truth: Path) -> int:
-    """How many users the ranking report speaks of."""
+    """How many users the ranking report covers."""
     return min(LIST_USERS, int(pc.count_distinct(pq.read_table(truth, columns=[USER_ID])[USER_ID]).as_py()))

@@ -109,8 +109,8 @@ def evaluate(settings: Settings, clock: Clock) -> None:
 
     marts, states = current(settings), settings.states / clock.date
     ours, reports = challenger(settings, clock), RunReports.of(settings, clock)
-    judged = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
-    track_evaluation(settings, ours, reports.write_leaderboard(judged))
+    evaluation = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
+    track_evaluation(settings, ours, reports.write_leaderboard(evaluation))
     for rival in find_rivals(settings, clock, ours).digests:
         theirs = settings.bundles / rival
         # The gate needs no more than the whole.

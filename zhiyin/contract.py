@@ -42,5 +42,5 @@ OCCURRED_AT: Final = "occurred_at"
 # An item can be a candidate once the log holds this many interactions with it.
 MIN_ITEM_INTERACTIONS: Final = 10
 
-# The ranker is trained on this many label windows (docs/benchmarks.md says why); they start a week apart.
+# The ranker is trained on this many label windows (docs/lab/ranker.md says why); they start a week apart.
 LABEL_WINDOWS: Final = 3

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     home: Path = Field(PROJECT / "var", description="Folder that holds every file the platform writes.")
     dataset: str = Field("complete_journey", description="Which dataset the DAG, the service and the CLI work on.")
     user_sample: int | None = Field(None, ge=10, description="Land only this many users (by hash): a small real slice.")
-    label_days: int = Field(14, ge=1, description="Length in days of the window of future events a model is judged on.")
+    label_days: int = Field(14, ge=1, description="Length in days of the label window: a model is evaluated on it.")
     seed: int = Field(0, description="Seed of every random choice.")
     threads: int = Field(2, ge=1, description="Threads of DuckDB, torch and LightGBM.")
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")

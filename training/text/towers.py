@@ -121,5 +121,5 @@ def _recipe(settings: Settings) -> dict[str, Any]:
 
 
 def _may_read(facts: dict[str, Any], clock: Clock) -> bool:
-    taught = facts.get("trained_before")
-    return taught is None or bool(taught <= clock.ranking_cut.isoformat())
+    trained = facts.get("trained_before")
+    return trained is None or bool(trained <= clock.ranking_cut.isoformat())

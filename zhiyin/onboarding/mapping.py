@@ -206,7 +206,7 @@ def _event_types(
                 "events.event_type: no column tells what users did; say --map events.event_type=COLUMN, or one type "
                 f"for all: --map events.event_type={'|'.join(EVENT_TYPES)}"
             )
-        reasons["events.event_type"] = "what the other columns speak of"
+        reasons["events.event_type"] = "the other columns imply it"
         return implied, {}
     with connect(profile.source) as connection:
         rows = connection.execute(

@@ -21,9 +21,9 @@ class NearestItems:
     """Items of the largest inner products with a query: faiss' inverted file (IVF) of half-precision vectors.
 
     IVF: Jegou et al. 2011 (TPAMI); faiss: Johnson et al. 2017 (arXiv:1702.08734). One more dimension turns inner
-    products into distances (Bachrach et al. 2014, RecSys). The number of lists that a search reads is doubled until the
-    recall is ``RECALL`` on means of random items, which are harder queries than users' means. The same vectors, seed and
-    threads give the same index.
+    products into distances (Bachrach et al. 2014, RecSys). The number of lists per search is doubled until the
+    recall is ``RECALL`` on means of random items, which are harder queries than users' means. The same vectors, seed
+    and threads give the same index.
     """
 
     def __init__(self, index: Any) -> None:

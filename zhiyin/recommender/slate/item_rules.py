@@ -70,7 +70,7 @@ class ItemRules:
         return np.flatnonzero(self.holds[rows].any(axis=0) & ~self.excluded)
 
     def facts(self, item: int, pin: int, by_score: int) -> Iterable[dict[str, Any]]:
-        """Evidence of the rules on a listed item: ``pin`` is the row of its pin or -1, ``by_score`` its place without."""
+        """Evidence of the rules on an item: ``pin`` is the row of its pin or -1, ``by_score`` its rank without."""
         for row, rule in enumerate(self.rules.rule):
             if row == pin or (rule.action in ("boost", "bury") and pin < 0 and self.holds[row, item]):
                 yield {"kind": "rule", "rule": rule.name, "action": rule.action, "rank_by_score": by_score}
