@@ -28,7 +28,8 @@ def judged(tmp_path_factory):
     home = tmp_path_factory.mktemp("leaderboard")
     rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
     settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=9)
-    marts = Marts(home / "marts", {"rows": {"interactions": len(rows), "items": 12}, "digest": "d"})
+    counts = {"interactions": len(rows), "items": 12}
+    marts = Marts(home / "marts", {"rows": counts, "as_of": NOW.isoformat(), "digest": "d"})
     marts.folder.mkdir()
     pq.write_table(interactions(rows), marts.path("interactions"))
     pq.write_table(items_table(), marts.path("items"))
