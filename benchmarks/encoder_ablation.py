@@ -1,9 +1,9 @@
-"""The interest encoder alone: what its text, its softmax and its size are worth.
+"""Ablation of the interest encoder: its text, its softmax and its size.
 
     python -m benchmarks.encoder_ablation [--dataset NAME | --folder FOLDER] [--seeds 1] [--minutes 2] [--ways WAY ...]
 
 Scored on the validation part: each user's last event but one, fitted on what is before it (MovieLens 100K, a folder),
-or the 14 days from 2017-11-17 (Complete Journey). ``--test`` judges the default alone, on the last event or the days
+or the 14 days from 2017-11-17 (Complete Journey). ``--test`` evaluates the default alone, on the last event or the days
 from 2017-12-01. NDCG@10 with its 95 % bootstrap interval; the ratio is that to the default, of the same run.
 """
 
@@ -62,7 +62,7 @@ def main() -> None:
         task = complete_journey("2017-12-01" if arguments.test else "2017-11-17")
     text = text_vectors(task, settings)
     nothing: Any = None
-    catalogue: Catalogue = nothing  # the loop does not ask for it
+    catalogue: Catalogue = nothing  # unused by the loop
     rows: dict[str, dict[str, Any]] = {}
     for way, (config, loop) in WAYS.items():
         if way != DEFAULT and (arguments.test or way not in arguments.ways):

@@ -1,4 +1,4 @@
-"""Logs as arrays: what the benchmarks of the interest encoder are fitted and judged on.
+"""Logs as arrays: training data and holdouts for the benchmarks of the interest encoder.
 
 They take the protocols of docs/benchmarks.md straight from the packages, so that no store has to be built first.
 """
@@ -32,7 +32,7 @@ NOT_GOODS = """
 
 @dataclass(frozen=True)
 class Task:
-    """A log to fit on and the items that each of its judged users took next.
+    """A log to fit on, and the items that each evaluated user took next.
 
     ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``asked``: when each user is
     asked, epoch seconds [users]; ``new``: whether items of the user's history leave the list; ``documents`` [items].
@@ -197,10 +197,10 @@ def score_text(task: Task, text: Floats) -> npt.NDArray[np.float64]:
 
 def ndcg(task: Task, score: Callable[[Integers], Floats]) -> npt.NDArray[np.float64]:
     """NDCG@10 [users with a truth]; ``score``: of some users [users, items]."""
-    history, judged = task.history, np.unique(task.user)
+    history, evaluated = task.history, np.unique(task.user)
     known = np.bincount(history.user, minlength=history.n_users) > 0
     values = []
-    for rows in np.array_split(judged, -(-len(judged) // 64)):
+    for rows in np.array_split(evaluated, -(-len(evaluated) // 64)):
         scores = score(rows)
         scores[~known[rows]] = -np.inf
         truth = np.zeros(scores.shape, bool)

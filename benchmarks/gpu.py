@@ -1,4 +1,4 @@
-"""What a GPU makes of the two towers, against its own limits: needs torch, numpy, safetensors (and transformers).
+"""Speed of the two towers on a GPU, against its own limits: needs torch, numpy, safetensors (and transformers).
 
     python -m benchmarks.gpu [--small]
 

@@ -1,4 +1,4 @@
-"""What goes over HTTP at ``POST /events``."""
+"""Request and answer of ``POST /events``."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +14,7 @@ ItemId = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) 
 
 
 class Event(BaseModel):
-    """Something that a user did."""
+    """One event of a user."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 

@@ -1,7 +1,7 @@
 """``POST /events``: pseudonymise what a user did, write it to disk, acknowledge it, and update the live session.
 
-JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, in the contract's columns and written as
-impressions are.
+JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, with the contract's columns, written like
+impressions.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.pseudonym import pseudonymise
 
 MAX_BODY = 256 * 1024  # bytes
-SLOW_CLOCK = timedelta(minutes=5)  # what a caller's clock may be ahead
+SLOW_CLOCK = timedelta(minutes=5)  # how far a caller's clock may be ahead
 
 
 async def post(request: Request) -> Response:
-    """Keep the events and let the session follow them."""
+    """Write the events to the log and to the live session."""
     service = request.app.state.service
     if refused := refuse_head(request.scope, MAX_BODY):
         return refused
@@ -60,7 +60,7 @@ async def post(request: Request) -> Response:
 
 
 def _record(user_id: str, event: Event, received: datetime) -> dict[str, Any]:
-    """A line of the log: the contract's columns, and the list that the event goes back to."""
+    """A line of the log: the contract's columns, and the request whose list led to the event."""
     moment = event.occurred_at or received
     return {
         "event_id": event.event_id or uuid4().hex,
@@ -80,7 +80,7 @@ def _record(user_id: str, event: Event, received: datetime) -> dict[str, Any]:
 
 
 def _of_session(records: list[dict[str, Any]], champion: Any) -> list[dict[str, Any]]:
-    """What the sessions' states are made from; the category of an item is the champion's."""
+    """The records as input of the session states; an item's category comes from the champion's catalogue."""
     items = [record[ITEM_ID] for record in records]
     categories = champion.recommender.catalogue.categories_of(items) if champion and items else [None] * len(items)
     return [

@@ -1,4 +1,4 @@
-"""``GET /features``: what each feature of the champion's ranker is called, for callers who show contributions."""
+"""``GET /features``: family, label and unit of each feature of the champion's ranker."""
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service: BentoML's, with our title, our refusals and our own words."""
+"""The OpenAPI document of the service: BentoML's, with our title, errors and descriptions."""
 
 from inspect import cleandoc
 from typing import Any
@@ -22,7 +22,7 @@ REFUSALS = {
 
 
 def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, Any]:
-    """BentoML's document with the parts replaced that speak of BentoML instead of this service."""
+    """BentoML's document with its generic parts replaced by those of this service."""
     document = dict(bentoml_document)
     document["info"] = {"title": "Zhiyin", "version": __version__, "description": cleandoc(description)}
     _, definitions = models_json_schema(
@@ -46,7 +46,7 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
     }
     events = {
         "summary": "events",
-        "description": "What a user did: kept for the next run, and followed by the user's next list.",
+        "description": "Events of a user: stored for the next run, and used by the user's next list.",
         "tags": ["Service APIs"],
         "requestBody": {"required": True, **_json("EventsRequest")},
         "responses": {

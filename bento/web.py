@@ -28,14 +28,14 @@ FOLDER = Path(__file__).parent / "page"
 # Everything comes from this server and nothing is sent elsewhere (law 11).
 CSP = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"}
 
-# Those that are not POST are refused where the events are read, with the cure.
+# bento/events.py refuses methods other than POST with an error that names the cure.
 METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _service(request: Request) -> Any:
-    """The running service (bento.service), which sets itself here when it starts."""
+    """The running service (bento.service), which sets this state when it starts."""
     return request.app.state.service
 
 
@@ -46,7 +46,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _docs(_: Request) -> Response:
-    """BentoML's Swagger UI in a page of our own: theirs reports every visit to Google."""
+    """BentoML's Swagger UI in our own page, because BentoML's page reports every visit to Google."""
     return FileResponse(FOLDER / "docs.html", headers=CSP)
 
 

@@ -1,4 +1,4 @@
-"""``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
+"""``zhiyin benchmark``: baselines, peers and our models on one split of a protocol, in one table."""
 
 import json
 from datetime import UTC, datetime

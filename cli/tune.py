@@ -1,4 +1,4 @@
-"""``zhiyin tune``: search for settings of one model on a protocol's validation question."""
+"""``zhiyin tune``: search for settings of one model on a protocol's validation split."""
 
 from typing import Annotated
 
@@ -37,7 +37,7 @@ def tune(
         typer.Option(help="Write figures to benchmarks/lab/studies/, and what is found into the recipe."),
     ] = True,
 ) -> None:
-    """Search for a model's settings on the validation split, never the test's; a search that was cut off goes on."""
+    """Search for a model's settings on the validation split, never on the test split; an interrupted search resumes."""
     settings = chosen_settings(dataset)
 
     # Heavy imports only now: `zhiyin --help` needs none of them.

@@ -1,6 +1,6 @@
 """Live sessions in the online store: brought up to date by events, and read at a request.
 
-The row of a session holds its events, so a push needs the new ones only; whoever pushes keeps nothing. One writer per
+The row of a session holds its events, so a push needs the new ones only, and the caller keeps no state. One writer per
 store at a time: of two that push for the same user at once, the later row holds.
 """
 

@@ -1,4 +1,4 @@
-"""What is registered in Feast: entities, views and services, from the dbt manifest and from what is not made by dbt."""
+"""Registration in Feast: entities, views and services of the dbt manifest, and the views that dbt does not make."""
 
 import warnings
 from pathlib import Path
@@ -27,8 +27,8 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     """Register the entities, views and services that the dbt manifest declares over the published marts.
 
     Sources point at the published version itself, which never changes, so a later publication cannot mix versions
-    within a run. Views that left the manifest are removed; earlier versions of the services stay, as far as their
-    features are still there. The views that are not made by dbt (embeddings, session) are registered beside them.
+    within a run. Views that left the manifest are removed; earlier versions of the services stay, without
+    features that are gone. The views that are not made by dbt (embeddings, session) are registered beside them.
 
     Returns:
         The names of the marts' views.

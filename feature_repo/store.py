@@ -1,4 +1,4 @@
-"""The Feast store of one dataset: where its registry lies, and how it is opened."""
+"""The Feast store of one dataset: its registry, and how it is opened."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ def watermark_path(settings: Settings) -> Path:
 
 def open_store(settings: Settings) -> FeatureStore:
     """Feast's store. The registry is read once: a process that must see a later ``apply`` opens the store again."""
-    logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it reports every look at the registry
+    logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it logs every read of the registry
     return FeatureStore(
         config=RepoConfig(
             project=project_name(settings),

@@ -1,4 +1,4 @@
-"""The review of one run: its reports as HTML and in the workspace, a summary as JSON, and the page that leads there."""
+"""The review of one run: its reports as HTML and in the workspace, a summary as JSON, and the page with links."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ INDEX = "index.html"
 def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None = None) -> dict[str, Path]:
     """Write the reports of ``clock.as_of`` into ``settings.reports/<date>`` and the Evidently workspace.
 
-    The 28 days before ``as_of`` stand against the 28 before those: interactions as they are, users and items by their
-    states. Made again, the reports of a date take the place of the earlier ones.
+    The 28 days before ``as_of`` are compared with the 28 before those: interactions directly, users and items by their
+    states. Reports of the same date are replaced.
 
     Args:
-        evaluation: what the leaderboard of the run's challenger says, if there is one. Its
+        evaluation: the leaderboard of the run's challenger, if there is one. Its
             ``lists_file`` (user_id, item_id, rank, score) and ``truth_file`` (user_id, item_id), both Parquet, make the
             ranking report.
 

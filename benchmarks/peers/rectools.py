@@ -20,7 +20,7 @@ from zhiyin.recommender.state.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.state.users import Users
 
 WORKER = Path(__file__).with_name("rectools_worker.py")
-# As in docs/benchmarks.md: the size of our own training-speed benchmark, epochs chosen on a validation question.
+# As in docs/benchmarks.md: the size of our own training-speed benchmark, epochs chosen on a validation split.
 SIZE: dict[str, Any] = {
     "n_blocks": 2,
     "n_factors": 64,
@@ -36,7 +36,7 @@ RECTOOLS: dict[str, dict[str, Any]] = {"sasrec": {"epochs": 30}, "hstu": {"epoch
 
 @dataclass(frozen=True)
 class Scored:
-    """What the peer gave: ``scores`` float32 [users asked for, items], -inf for an item it never saw."""
+    """The peer's result: ``scores`` float32 [users, items], -inf for an item it never saw."""
 
     place: dict[str, int]
     scores: Floats
@@ -49,7 +49,7 @@ class Scored:
 
 
 def fit_rectools(name: str, experiment: Experiment, options: Options) -> Scored:
-    """Fit on the log of a question and score everyone it asks for, as they stand at the end of the log.
+    """Fit on the log of a split and score its users, in their state at the end of the log.
 
     Items of one basket have no order, so each user's are shuffled: learning a file's order inside baskets costs much.
 

@@ -4,7 +4,7 @@
 
 FOLDER holds ``options.json`` (``model``: sasrec or hstu, ``seed``, ``threads``, ``epochs`` and arguments of the model),
 ``log.parquet`` (user, item, at; a user's events in order) and ``asked.parquet`` (user, at: whom to score, and when). It
-gets ``scores.parquet`` (user, item, score: every item of the log for every user asked for). A JSON line on stdout tells
+gets ``scores.parquet`` (user, item, score: all items of the log, users of the split). A JSON line on stdout reports
 each epoch and each batch of scores.
 """
 

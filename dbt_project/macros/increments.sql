@@ -36,7 +36,7 @@ table that increments read by another way does. #}
             {%- endfor -%}
             {%- do log("full refresh: " ~ reason, info=true) -%}
         {%- else -%}
-            {%- set since = earliest_judged_anew(since) -%}
+            {%- set since = earliest_changed_fate(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
             {%- do run_query(
                 "insert into increment.users_before"

@@ -1,4 +1,4 @@
-"""From lists to the figures of a leaderboard: of each user, then their mean with its 95 % interval."""
+"""Figures of a leaderboard from lists: per user, and their mean with its 95 % interval."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -35,7 +35,7 @@ def find_slices(
     catalogue: Catalogue,
     true_item: Integers,
 ) -> Slices:
-    """The slices of a question.
+    """The slices of a split.
 
     ``user`` [users]: indices of ``log.user_ids``, -1 for somebody the log does not hold; ``at`` [users] and ``moment``:
     when users and items are looked at, in epoch seconds; ``true_item`` [pairs]: the answer.

@@ -113,7 +113,7 @@ class _Normaliser(torch.autograd.Function):
     """Weighted sum of log-sum-exp over the catalogue; gradients are made with the value, while a chunk is in cache.
 
     Products and chances are of type ``low``: in bfloat16 a CPU that has it is thrice as fast, and the weights learn as
-    well (docs/benchmarks.md).
+    well (docs/lab/encoder_inputs.md).
     """
 
     @staticmethod

@@ -26,9 +26,9 @@ class SourceClock:
     """
 
     time_format: str | None = None  # of strptime
-    time_zone: str = "UTC"  # of moments that carry none
-    epoch: str = "2000-01-01"  # where positions begin
-    step: str = "1 day"  # from one position to the next
+    time_zone: str = "UTC"  # of moments without a time zone
+    epoch: str = "2000-01-01"  # of position 0
+    step: str = "1 day"  # between two positions
 
     def __post_init__(self) -> None:
         for flag, value, sql, cure in (
@@ -99,7 +99,7 @@ def write_dataset(
     """Write the folder of the dataset, whole; return its files' texts by name.
 
     Raises:
-        FileExistsError: the folder is there; what an engineer edited is not overwritten.
+        FileExistsError: the folder is there; files that an engineer edited are not overwritten.
         UnclearError: moments cannot be read.
     """
     if folder.exists():
@@ -187,7 +187,7 @@ def _model_yaml(name: str, part: str, grain: str) -> str:
 
 
 def _select(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:
-    """A select list in the house's groups: ``expression as name``, or the name alone where they are the same."""
+    """A select list in groups of columns: ``expression as name``, or the name alone where they are the same."""
     lines = []
     for title, columns in groups:
         lines.append(f"    -- {title}")

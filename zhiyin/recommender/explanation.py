@@ -33,7 +33,7 @@ def weigh_evidence(ranker: Ranker, candidates: Candidates, chosen: Integers) -> 
     """The score drop of each chosen candidate when the features behind each kind of fact are unknown.
 
     Sums of exact contributions (TreeSHAP) name the same first fact in 99 % of planted cases and cost as much time as
-    the whole list (docs/benchmarks.md).
+    the list itself (docs/lab/explanations.md).
     """
     return ranker.score_drop(candidates, chosen, _columns(tuple(ranker.features)))
 

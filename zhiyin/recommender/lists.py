@@ -1,4 +1,4 @@
-"""What a recommender hands out: lists for callers, and the arrays that they were made from for whoever judges them."""
+"""A recommender's results: lists for callers, and the arrays behind them for evaluation."""
 
 from dataclasses import dataclass
 
@@ -43,10 +43,10 @@ class Slate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of a batch as arrays: what the generators say, the candidates, their scores, and which were picked.
+    """Lists of a batch as arrays: generators' scores, candidates, their scores, and the picked ones.
 
-    ``lists``: which ranker scored them; ``new_only``: whether what a user has was left out; ``items``: the state of the
-    items that were eligible.
+    ``lists``: which ranker scored them; ``new_only``: whether items that a user has were left out; ``items``: the state
+    of the items that were eligible.
     """
 
     users: Users

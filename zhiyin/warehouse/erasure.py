@@ -1,4 +1,4 @@
-"""Erasing a user from the warehouse: the one write that is not dbt's, made while no other process has the file."""
+"""Erasing a user from the warehouse: the only write besides dbt's, made while no other process has the file."""
 
 import shutil
 
@@ -10,10 +10,10 @@ from zhiyin.store import atomic_file
 
 
 class BusyError(RuntimeError):
-    """A process is at work on the warehouse; what was asked for needs it alone."""
+    """Another process uses the warehouse, and the operation needs exclusive access."""
 
 
-# Tables that a full refresh keeps, and the condition on the rows that outlive a user.
+# Tables that a full refresh keeps, and the condition on the rows that remain after the erasure of a user.
 HISTORIES = {
     "main.int_item_history": "true",
     "main.int_user_history": f"{USER_ID} != $pseudonym",
@@ -28,10 +28,10 @@ def check_idle(settings: Settings) -> None:
 
 
 def erase_user(settings: Settings, pseudonym: str) -> None:
-    """Write the warehouse anew, holding its lock, with nothing but the histories of all but one user.
+    """Rewrite the warehouse, under its lock, with only the history tables, without the rows of one user.
 
-    What follows from the lake is left out: the next build makes it. What was true when follows from nothing that is
-    kept elsewhere. A file of its own, because DuckDB leaves deleted rows in free blocks.
+    The next build makes all other tables from the lake. The history tables cannot be rebuilt, so they are copied. The
+    result is a new file, because DuckDB leaves deleted rows in free blocks.
 
     Raises:
         BusyError: a process reads or writes it.

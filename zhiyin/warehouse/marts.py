@@ -1,4 +1,4 @@
-"""The published marts: folders of Parquet files that never change, named by date and digest, and the pointer to one."""
+"""The published marts: immutable folders of Parquet files, named by date and digest, and a pointer to one of them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -75,14 +75,14 @@ class Marts:
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """DuckDB in memory, with our threads and memory limit, for reading files; timestamps are UTC."""
+    """An in-memory DuckDB connection with the threads and memory limit of the settings; timestamps are UTC."""
     connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
     connection.execute("set timezone = 'UTC'")
     return connection
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
-    """Export every mart, whole, to a new version under ``settings.marts`` and point ``CURRENT`` at it.
+    """Export every mart to a new version under ``settings.marts`` and point ``CURRENT`` at it.
 
     The version is named by date and content, so publishing the same marts twice gives the same folder.
 
@@ -119,7 +119,7 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
         built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
         if built is None:
-            raise ValueError(f"{settings.warehouse}: the last dbt build did not end well; run it again")
+            raise ValueError(f"{settings.warehouse}: the last dbt build failed; run it again")
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
@@ -133,7 +133,7 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
 
 
 def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """How a relation is written: a reader of one key decodes a whole row group, and rows that hold arrays are long."""
+    """Options of the Parquet writer: small row groups for rows with arrays, since reading a key decodes a row group."""
     types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
     rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
     return f"(format parquet, compression zstd, row_group_size {rows})"

@@ -28,11 +28,11 @@ FitEncoder = Callable[[History, "Context", EncoderConfig, Mapping[str, Any]], In
 
 
 def silent(step: str, done: float, note: str) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def unrecorded(name: str, step: int, value: float) -> None:
-    """A curve that nobody keeps."""
+    """A record callback that does nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Interest: what the sequence model expects in the next basket."""
+"""Interest: the sequence model's scores for the next basket, after SASRec (Kang and McAuley 2018, arXiv:1808.09781)."""
 
 from copy import deepcopy
 from pathlib import Path

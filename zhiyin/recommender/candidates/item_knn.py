@@ -1,4 +1,4 @@
-"""Item-kNN: items whose buyers are the same people, by BM25 or cosine."""
+"""Item-kNN: items with the same buyers, by BM25 or cosine (Sarwar et al. 2001, WWW)."""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -30,9 +30,9 @@ K1 = 1.2
 class ItemKnn(CandidateGenerator):
     """The ``neighbours`` nearest items of each item of the user's recency-weighted profile, similarities added up.
 
-    BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): heavy
-    buyers say little, and ``length`` (0 to 1) takes off what sells anyway. ``itself``: an item is its own neighbour, so
-    that lists hold what the user has where they may. Memory grows with items x neighbours.
+    BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): users
+    with many items weigh less, and ``length`` (0 to 1) discounts popular items. ``itself``: an item is its own
+    neighbour, so that lists hold what the user has where they may. Memory grows with items x neighbours.
     """
 
     name = "item_knn"
