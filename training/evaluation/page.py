@@ -81,8 +81,8 @@ def _lag(report: dict[str, Any]) -> str:
     gap = lag["fresh_less_stale"]
     days, stale, fresh = f"{lag['days']} days", lag["stale"]["mean"], lag["fresh"]["mean"]
     return (
-        f"<h2>Fresh against {days} stale</h2><p>The same rankers over generators that end {days} before the window: NDCG"
-        f" at {report['k']} {stale:.4f} instead of {fresh:.4f}; paired {gap['mean']:+.4f} ({gap['low']:+.4f} to"
+        f"<h2>Fresh against {days} stale</h2><p>The same rankers over generators that end {days} before the window:"
+        f" NDCG at {report['k']} {stale:.4f} instead of {fresh:.4f}; paired {gap['mean']:+.4f} ({gap['low']:+.4f} to"
         f" {gap['high']:+.4f}).</p>"
     )
 
