@@ -9,7 +9,6 @@ Deterministic for a seed, a machine and a number of threads, whatever else the m
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -253,11 +252,3 @@ def fit(
         if at.step % 10:  # else it stands on the curve already
             context.record("encoder loss", at.step, at.loss)
         keep()
-
-
-def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
-    """Factor of the learning rate once a ``share`` of the steps is done: up to 1, then down, by half cosines."""
-    climb, fall = share / rise, (share - rise) / (1 - rise)
-    if share < rise:
-        return low + (1 - low) * (1 - math.cos(math.pi * climb)) / 2
-    return (1 + math.cos(math.pi * min(fall, 1.0))) / 2
