@@ -103,7 +103,7 @@ class ChampionWatch:
             recommender = Recommender.load(bundle, rules)  # checks every file against the manifest
             if recommender.version != digest:
                 raise ValueError(f"{bundle} holds {recommender.version}, not {digest}")
-            # The first list pays for lazy work (thread pools, page faults): not the first shopper.
+            # The first list pays for lazy work (thread pools, page faults): not the first user.
             recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
         except Exception as error:
             logger.exception(
