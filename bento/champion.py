@@ -33,7 +33,7 @@ class Champion:
 class ChampionWatch:
     """Keeps ``current`` the bundle that the registry points at.
 
-    A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving. So are
+    A bundle that does not verify, load or answer is refused with a log line, and the one before stays. So are
     slate rules; until there are valid ones nothing is served, since they may keep items out of every list.
     """
 
