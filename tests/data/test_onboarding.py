@@ -201,7 +201,7 @@ ITEMS = "select i as sku, 'Lamp ' || i as title from range(20) as numbers (i)"
     [
         (
             "select 1 as a, 2 as sku, timestamp '2024-01-01' as ts",
-            r"events\.user_id: no column is clearly it.*a, sku, ts",
+            r"events\.user_id: no column matches clearly.*a, sku, ts",
         ),
         (
             "select 1 as customer, 2 as visitor, 3 as sku, timestamp '2024-01-01' as ts",
