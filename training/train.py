@@ -45,6 +45,7 @@ class Fitted:
 
     generators: dict[str, CandidateGenerator]
     rankers: dict[Lists, CalibratedRanker]
+    stale: str | None = None  # what is kept of the latest split's generators
 
 
 def fit(
@@ -76,6 +77,8 @@ def fit(
             made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
             if kept and key:
                 kept.keep_rows(key, made)
+                if number == len(splits) - 1:
+                    kept.keep_generators(key, {model.name: model for model in generators})
         keys.append(key or part.name)
         for kind, some in made.items():
             rows.setdefault(kind, []).append(some)
@@ -94,7 +97,8 @@ def fit(
     if not rankers:
         raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
-    return Fitted({model.name: model for model in served}, rankers)
+    stale = f"{keys[-1]}-generators" if kept and splits[-1].until else None
+    return Fitted({model.name: model for model in served}, rankers, stale)
 
 
 def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
@@ -216,6 +220,7 @@ class _Run:
             "protocol": self.recipe.protocol,
             "training_splits": [split.name for split in splits],
             "encoders_start_from": self.encoders.origin,
+            "stale_generators": fitted.stale,
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,

@@ -7,7 +7,7 @@
     reached  the latest as_of of all whole builds
     users_before  users of whom the last build held events that happened since `since`, and when the first of these did;
              empty where there is nothing to build on
-    snapshots  the moments of the build's user states, and from which of the last build's they start: snapshots.sql
+    snapshots  the moments of the build's user states, and from which of the last build's each starts: snapshots.sql
     current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
              were; and whether the last build `went_back` behind an earlier one
     since()  the moment again, as a constant: so that files and row groups before it are never read

@@ -40,7 +40,7 @@ visits as (
 
     select
         item_id,
-        count(distinct user_id) as users,
+        count(*) filter (where previous_day is null) as users,
         avg(day - previous_day) as gap_days,
         count(distinct user_id) filter (
             where previous_day is not null and day >= {{ as_of() }} - interval 14 day

@@ -11,6 +11,7 @@ import yaml
 import feature_repo
 from feature_repo import OnlineStates
 from monitoring import frames
+from tests.data.homes import BUILD_MODULE
 from training.data import read_data
 from training.splits import training_splits
 from training.train import fit
@@ -47,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     edit(project)
     settings = Settings(home=tmp_path_factory.mktemp("home"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warehouse, "DBT_PROJECT", project)
+        patch.setattr(BUILD_MODULE, "DBT_PROJECT", project)
         land(settings, CLOCK)
         warehouse.build(settings, CLOCK, "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
     warehouse.publish(settings, CLOCK)

@@ -90,11 +90,11 @@ def test_discoveries_hold_nothing_that_the_user_has_and_cold_items_are_ordered_b
     cold = ColdItems(share=0.3, late=0.5)
     split = cold.split(world.history, world.catalogue)
     generators = {"content": {}, "popularity": {}}
-    recipe = Recipe(protocol="leave_one_out", repeats=False, least=0, windows=1, generators=generators)
+    recipe = Recipe(protocol="leave_one_out", repeats=True, least=0, windows=1, generators=generators)
     experiment = experiment_of(world, cold, split, recipe)
     recommender = product(experiment, {"ranker": {"trees": 5, "min_data_in_leaf": 5}})
     users = experiment.users(0, len(split))
-    ranked = recommender.rank_users(users, 3)
+    ranked = recommender.rank_users(users, 3, Request(new_only=True))
     assert set(ranked.candidates.item) <= set(np.flatnonzero(split.candidates))
     content = recommender.generators["content"].score(users, ranked.items)
     best = ranked.items.pool[content.argmax(axis=1)]

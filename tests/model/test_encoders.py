@@ -1,6 +1,7 @@
 """An encoder goes on from what was promoted: it keeps what was learned, sees nothing early, and repeats exactly."""
 
 import shutil
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.interest.train_encoder import LoopConfig, Start, train_encoder
 from training.text.encode_items import TextBasis
 from zhiyin import registry
 from zhiyin.clock import Clock
-from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.candidates import Context, Interest
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
@@ -177,3 +178,22 @@ def test_the_basis_is_standard_and_the_next_run_reads_the_same(tmp_path):
     assert np.allclose(np.cov(standard.T, bias=True), np.eye(8), atol=1e-2)
     basis.save(tmp_path / "basis.safetensors")
     assert np.array_equal(TextBasis.load(tmp_path / "basis.safetensors").standardise(vectors), standard)
+
+
+def test_the_generator_hands_its_settings_to_network_and_loop(world):
+    asked = []
+
+    def fit_encoder(history, context, config, learning):
+        asked.append((config, LoopConfig(**learning)))  # raises for what is no setting of the loop
+        return InterestEncoder(config, context.text, history.item_counts > 0)
+
+    context = replace(world.context, fit_encoder=fit_encoder)
+    Interest.fit(world.history, context)
+    Interest.fit(world.history, context, width=32, layers=1, length=64, dropout=0.2, learning_rate=2e-3, least_events=1)
+    default, other = asked
+    assert default == (EncoderConfig(), LoopConfig())
+    assert other[0] == EncoderConfig(width=32, layers=1, hidden=64, length=64)
+    assert other[1] == LoopConfig(dropout=0.2, learning_rate=2e-3, least_events=1)
+    network = {"width", "layers", "length"}
+    loop = {field.name for field in fields(LoopConfig)}
+    assert Interest.space.keys() - network <= loop  # what is tuned can be set

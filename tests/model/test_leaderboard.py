@@ -12,9 +12,9 @@ from pipeline.reports import RunReports
 from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
 from training.evaluation import evaluate
 from training.evaluation.guardrails import slice_values
-from training.ranking.fit_ranker import TREES
 from training.train import train
 from zhiyin.clock import Clock
+from zhiyin.recommender.recipe import read_recipe
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
 
@@ -53,7 +53,7 @@ def test_training_records_the_loss_of_every_encoder_and_the_ranker_by_tree(judge
         points = [point[1:] for point in judged[3] if point[0] == curve]
         assert points, curve
         assert all(np.isfinite(value) for _, value in points)
-    assert points[-1][0] == TREES
+    assert points[-1][0] == read_recipe("complete_journey").ranker["trees"]
 
 
 def test_figures_at_every_cutoff_are_those_of_the_lists_that_were_written(judged):

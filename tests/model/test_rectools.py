@@ -63,7 +63,7 @@ def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(exp
     model = fit_rectools("sasrec", experiment, {"epochs": 2, "n_factors": 8})
     split = experiment.split
     users = read_users(split.log, split.user[::-1][:3][::-1], split.at[-3:], experiment.context.catalogue)
-    scores = model.score(users, experiment.items(split))
+    scores = model.score(users, experiment.items())
     for row, user in enumerate(split.user[-3:-1]):
         counts = np.bincount(split.log.item[split.log.user == user], minlength=split.log.n_items)
         seen = np.bincount(split.log.item, minlength=split.log.n_items) > 0
@@ -120,6 +120,6 @@ def test_the_real_models_find_the_own_colour(experiment, name):
     model = fit_rectools(name, experiment, {"epochs": 40, "n_factors": 16, "session_max_len": 24, "lr": 5e-3})
     split = experiment.split
     users = read_users(split.log, split.user, split.at, experiment.context.catalogue)
-    scores = model.score(users, experiment.items(split))
+    scores = model.score(users, experiment.items())
     own = np.arange(split.log.n_items) % 2 == split.user[:, None] % 2
     assert (np.where(own, scores, -np.inf).max(axis=1) > np.where(own, -np.inf, scores).max(axis=1)).mean() > 0.9

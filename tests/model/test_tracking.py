@@ -7,7 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from training import tracking
+from training import code
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet
 from training.tracking import track_evaluation, tracked
@@ -141,9 +141,9 @@ def test_a_broken_tracker_is_a_warning_and_the_training_stands(tmp_path, caplog)
 
 
 def test_the_digest_of_the_code_follows_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "PROJECT", tmp_path)
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "one.py").write_text("x = 1\n")
-    before = tracking.code_digest()
+    before = code.code_digest.__wrapped__()
     (tmp_path / "training" / "one.py").write_text("x = 2\n")
-    assert tracking.code_digest() != before
+    assert code.code_digest.__wrapped__() != before
