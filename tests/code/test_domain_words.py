@@ -24,7 +24,6 @@ GENERIC = {
 EXCEPT = {
     "zhiyin/onboarding/mapping.py",
     "zhiyin/language/words.py",
-    "zhiyin/recommender/encoder/interest_encoder.py",
     "dbt_project/macros/text.sql",
 }
 

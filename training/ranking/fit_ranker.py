@@ -1,4 +1,4 @@
-"""Fit the ranker: LambdaMART (Burges 2010) on the ranking set."""
+"""Fit the ranker: LambdaMART (Burges 2010, MSR-TR-2010-82) on the ranking set."""
 
 from typing import Any, cast
 
