@@ -9,7 +9,6 @@ Deterministic for a seed, a machine and a number of threads, whatever else the m
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -55,6 +54,7 @@ class LoopConfig:
 
     minutes: float = 2.0  # of a CPU, at most (see ``budget``)
     most_passes: float = 60  # over the log, whatever the budget
+    warm_passes: float = 1.0  # of an encoder that goes on: over the windows that hold events since
     patience: int = 4  # passes without a better loss on held-out baskets before the learning rate falls
     held_out: float = 0.05  # share of the rows whose last basket is kept back until then
     decay: float = 0.3
@@ -120,7 +120,7 @@ def train_encoder(
     made_by: list[object] = [asdict(config), asdict(loop), context.seed, history.cut, history.user, history.item]
     made_by += [history.basket, history.type, history.at, context.text]
     if start is not None:
-        # As many passes as the whole log would get, over what is new: a day costs a small part of the budget.
+        passes = min(passes, loop.warm_passes)
         model.adopt(start.encoder, torch.from_numpy(start.items))
         sequences, rate = training_sequences(history, config.length, start.cut), loop.warm_learning_rate
         work = Work(sequences, model, n_scored, loop.tokens, context.seed)
@@ -253,11 +253,3 @@ def fit(
         if at.step % 10:  # else it stands on the curve already
             context.record("encoder loss", at.step, at.loss)
         keep()
-
-
-def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
-    """Factor of the learning rate once a ``share`` of the steps is done: up to 1, then down, by half cosines."""
-    climb, fall = share / rise, (share - rise) / (1 - rise)
-    if share < rise:
-        return low + (1 - low) * (1 - math.cos(math.pi * climb)) / 2
-    return (1 + math.cos(math.pi * min(fall, 1.0))) / 2

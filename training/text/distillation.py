@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.interest.train_encoder import one_cycle
+from training.text.schedule import one_cycle
 from training.text.tuning import autocast, make_deterministic, mean_of_late
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.encoder.text_encoder import TextEncoder

@@ -16,8 +16,8 @@ import torch
 import torch.utils.deterministic
 from torch.nn import functional
 
-from training.interest.train_encoder import one_cycle
 from training.text.pairs import Pairs
+from training.text.schedule import one_cycle
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.encoder.hardware import fast_bfloat16
 from zhiyin.recommender.encoder.text_encoder import TextEncoder

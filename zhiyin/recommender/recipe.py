@@ -15,7 +15,8 @@ One default, which a dataset may replace by a file of its own, ``dbt_project/dat
     new_quota = 150             # the same for lists of what is new to the user; else quota
     # kind = "item_to_item"     # where the name is another one: two generators of one kind
 
-    [encoder]                   # of the interest encoder and of its training
+    [generators.interest]       # the interest encoder: width, layers, length, minutes of training, ...
+    width = 64
     [ranker]                    # parameters of LightGBM, and trees
     [slate]                     # rules where ZHIYIN_RULES names no file: see zhiyin/recommender/slate/rules.py
 
@@ -67,7 +68,6 @@ class Recipe(BaseModel):
     refit: bool = True
     negatives: float = Field(default=0.4, gt=0, le=1)
     generators: dict[str, GeneratorRecipe] = Field(default_factory=lambda: _by_default())
-    encoder: dict[str, Any] = Field(default_factory=dict)
     ranker: dict[str, Any] = Field(default_factory=dict)
     slate: SlateRules = SlateRules()
 
