@@ -25,7 +25,8 @@ class Split:
 
     ``log``: all that a model may know. ``user`` [users]: who gets a list, indices of ``log.user_ids``, ascending;
     ``at`` [users]: at which moment, in epoch seconds. ``true_user`` (a place in ``user``) and ``true_item``: the
-    distinct pairs of the answer, ascending. ``candidates``: bool [items]. ``repeats``: whether a list may hold what its user already has.
+    distinct pairs of the answer, ascending. ``candidates``: bool [items]. ``repeats``: whether a list may hold what its
+    user already has.
     """
 
     log: History
