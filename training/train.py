@@ -9,6 +9,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,12 @@ def fit(
     states: States,
     context: Context,
     kept: Kept | None = None,
+    encoders: Encoders | None = None,
 ) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
     Nothing that proposes candidates for a split saw an event at or after its moment. ``kept``: where rows and rankers
-    of earlier runs lie.
+    of earlier runs lie; with ``encoders``, which then go on from those of the label windows that need no fit.
     """
     rows: dict[Lists, list[SplitRows]] = {}
     keys: list[str] = []
@@ -67,6 +69,8 @@ def fit(
     for number, part in enumerate(splits):
         key = kept.window(part.name, log, context.catalogue, part.until) if kept and part.until else None
         made = kept.rows(key) if kept and key else None
+        if made is not None and kept and encoders and part.cut:
+            encoders.read(part.cut, kept.encoder(str(key)))
         if made is None:
             split = part.make()
             if recipe.refit or not generators:
@@ -76,7 +80,7 @@ def fit(
             items = states.items(split.log, moment, recipe.least).only(split.candidates)
             made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
             if kept and key:
-                kept.keep_rows(key, made)
+                kept.keep_rows(key, made, partial(_write_encoder, encoders, part.cut))
                 if number == len(splits) - 1:
                     kept.keep_generators(key, {model.name: model for model in generators})
         keys.append(key or part.name)
@@ -99,6 +103,11 @@ def fit(
     served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
     stale = f"{keys[-1]}-generators" if kept and splits[-1].until else None
     return Fitted({model.name: model for model in served}, rankers, stale)
+
+
+def _write_encoder(encoders: Encoders | None, cut: float | None, folder: Path) -> None:
+    if encoders and cut:
+        encoders.write(cut, folder)
 
 
 def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
@@ -209,7 +218,7 @@ class _Run:
         splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
         code = code_digest()
         kept = Kept.of(settings.ranking_sets, self.recipe, context.text, code, settings.seed, settings.threads)
-        fitted = fit(self.recipe, log, splits, self.states, context, kept)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept, self.encoders)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)

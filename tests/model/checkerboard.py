@@ -1,21 +1,27 @@
 """A small world in which the right recommendation can be proved: a checkerboard of users and items."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.lab.experiment import Experiment
 from training.interest.train_encoder import fit_within
 from training.log_states import LogStates
+from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+from zhiyin.settings import Settings
+from zhiyin.warehouse import Marts
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
 DAY = 86_400
+CLOCK = Clock(NOW, label_days=9)
 N_USERS, N_ITEMS = 24, 12
 
 
@@ -168,6 +174,22 @@ def experiment_of(world: "World", protocol, split, recipe: Recipe | None = None)
     """An experiment of the lab on the checkerboard, with states read off the log."""
     states = LogStates(world.catalogue, world.context.users)
     return Experiment(protocol, split, world.context, states, recipe or Recipe())
+
+
+def home_of(home: Path, rows: list[tuple[str, str, str, datetime]]) -> tuple[Settings, Marts, Path]:
+    """Marts and states of a log as of ``NOW``, on disk: what a run of training reads."""
+    settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=CLOCK.label_days)  # type: ignore[call-arg]
+    counts = {"interactions": len(rows), "items": N_ITEMS}
+    marts = Marts(home / "marts", {"rows": counts, "as_of": NOW.isoformat(), "digest": "d"})
+    marts.folder.mkdir()
+    pq.write_table(interactions(rows), marts.path("interactions"))
+    pq.write_table(items_table(), marts.path("items"))
+    states = home / "states"
+    states.mkdir()
+    users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]
+    pq.write_table(pa.Table.from_pylist(users), states / "users.parquet")
+    pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
+    return settings, marts, states
 
 
 class World:

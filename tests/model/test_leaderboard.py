@@ -9,35 +9,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.reports import RunReports
-from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
+from tests.model.checkerboard import CLOCK, NOW, events, home_of
 from training.evaluation import evaluate
 from training.evaluation.guardrails import slice_values
 from training.train import train
-from zhiyin.clock import Clock
 from zhiyin.recommender.recipe import read_recipe
-from zhiyin.settings import Settings
-from zhiyin.warehouse import Marts
 
-CLOCK = Clock(NOW, label_days=9)
 LATE = NOW - timedelta(days=12)  # before it nobody has item 4, and user 7 does nothing
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    """The report, the folder of its files, the log, and the curves that training recorded."""
-    home = tmp_path_factory.mktemp("leaderboard")
+def small_home(tmp_path_factory):
+    """Marts and states of the checkerboard."""
     rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
-    settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=9)
-    counts = {"interactions": len(rows), "items": 12}
-    marts = Marts(home / "marts", {"rows": counts, "as_of": NOW.isoformat(), "digest": "d"})
-    marts.folder.mkdir()
-    pq.write_table(interactions(rows), marts.path("interactions"))
-    pq.write_table(items_table(), marts.path("items"))
-    states = home / "states"
-    states.mkdir()
-    users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]
-    pq.write_table(pa.Table.from_pylist(users), states / "users.parquet")
-    pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
+    return home_of(tmp_path_factory.mktemp("leaderboard"), rows), rows
+
+
+@pytest.fixture(scope="module")
+def judged(small_home):
+    """The report, the folder of its files, the log, and the curves that training recorded."""
+    (settings, marts, states), rows = small_home
     curves = []
     bundle = train(settings, CLOCK, marts, states, record=lambda *point: curves.append(point))
     report = RunReports.of(settings, CLOCK).write_leaderboard(evaluate(settings, CLOCK, marts, states, bundle))

@@ -115,12 +115,26 @@ class Encoders:
         with atomic_folder(settings.encoders / bundle, replace=True) as folder:
             self.basis.save(folder / BASIS)
             for cut, kept in self._fitted.items():
-                (folder / cut).mkdir()
-                kept.encoder.save(folder / cut)
-                write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
+                _save(kept, folder / cut)
             facts = {"cuts": list(self._fitted), "text_encoder": text_encoder, "origin": self.origin}
             write_manifest(folder, format=FORMAT, **facts)
         shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
+
+    def write(self, moment: float, folder: Path) -> None:
+        """Keep the encoder of one cut (epoch seconds), where this run has fitted one."""
+        if kept := self._fitted.get(_day(moment)):
+            _save(kept, folder)
+
+    def read(self, moment: float, folder: Path) -> None:
+        """Take an encoder that an earlier run has fitted up to a cut for one of this run."""
+        if folder.is_dir():
+            self._fitted[_day(moment)] = _load(folder, self.basis)
+
+
+def _save(kept: Kept, folder: Path) -> None:
+    folder.mkdir()
+    kept.encoder.save(folder)
+    write_table(folder / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
 
 
 def _unfinished(settings: Settings, clock: Clock) -> Path:

@@ -8,7 +8,7 @@ is made anew; what was not used for the longest time is removed.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,13 @@ class Kept:
                 found[kind] = SplitRows(*parts)
         return found
 
-    def keep_rows(self, key: str, rows: dict[Lists, SplitRows]) -> None:
+    def encoder(self, key: str) -> Path:
+        """Where the interest encoder of a label window lies, from which that of the next one goes on."""
+        return self.folder / key / "encoder"
+
+    def keep_rows(self, key: str, rows: dict[Lists, SplitRows], write_encoder: Callable[[Path], None]) -> None:
         with atomic_folder(self.folder / key) as place:
+            write_encoder(place / "encoder")
             for kind, made in rows.items():
                 _write(place / f"{kind}-training.parquet", made.training)
                 _write(place / f"{kind}-holdout.parquet", made.holdout)
