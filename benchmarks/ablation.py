@@ -44,7 +44,7 @@ READS_TEXT = ("text_neighbours", "content")
 
 @dataclass(frozen=True)
 class Table:
-    """Candidates of one or more questions: ``query`` numbers the lists, ascending; ``taken``: whether it was right."""
+    """Candidates of one or more splits: ``query`` numbers the lists, ascending; ``taken``: whether it was right."""
 
     names: list[str]
     features: Floats

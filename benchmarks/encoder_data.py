@@ -34,15 +34,15 @@ NOT_GOODS = """
 class Task:
     """A log to fit on, and the items that each evaluated user took next.
 
-    ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``asked``: when each user is
-    asked, epoch seconds [users]; ``new``: whether items of the user's history leave the list; ``documents`` [items].
+    ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``list_at`` [users]: when
+    each gets a list, epoch seconds; ``new``: whether items of the user's history leave the list; ``documents`` [items].
     """
 
     name: str
     history: History
     user: Integers
     item: Integers
-    asked: npt.NDArray[np.float64]
+    list_at: npt.NDArray[np.float64]
     new: bool
     documents: list[str]
 
@@ -92,10 +92,10 @@ def _leave_one_out(
     place = np.arange(len(user)) - np.searchsorted(user, user)
     left = np.bincount(user)[user] - 1 - place
     target = left == held_out - 1
-    asked = np.zeros(user.max() + 1)
-    asked[user[target]] = at[target]
+    list_at = np.zeros(user.max() + 1)
+    list_at[user[target]] = at[target]
     history = _history(user, item, np.arange(len(user)), at, kind, left >= held_out, len(documents))
-    return Task(name, history, user[target], item[target], asked, True, documents)
+    return Task(name, history, user[target], item[target], list_at, True, documents)
 
 
 def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False) -> Task:
@@ -127,8 +127,8 @@ def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False)
         bought = np.unique(history.user * len(index) + history.item)
         pairs = pairs[~np.isin(pairs[:, 0] * len(index) + pairs[:, 1], bought)]
     documents = log.drop_duplicates("item").set_index("item").document.loc[index].tolist()
-    asked = np.full(history.n_users, (moment - pd.Timestamp(0)).total_seconds())
-    return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], asked, new, documents)
+    list_at = np.full(history.n_users, (moment - pd.Timestamp(0)).total_seconds())
+    return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], list_at, new, documents)
 
 
 def package_data(name: str) -> Path:
@@ -171,7 +171,7 @@ def evaluate_model(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float
 
     history = task.history
     sequences = lay_sequences(
-        history.user, history.item, history.type, history.basket, history.at, encoder.config.length, task.asked
+        history.user, history.item, history.type, history.basket, history.at, encoder.config.length, task.list_at
     )
     with torch.inference_mode():
         items = encoder.item_vectors(torch.arange(history.n_items))

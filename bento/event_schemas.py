@@ -86,7 +86,7 @@ def future(events: list[Event], now: datetime) -> Refusal | None:
     problems = [
         Problem(
             field=f"events.{place}.occurred_at",
-            problem=f"{event.occurred_at.isoformat()} lies in the future.",
+            problem=f"{event.occurred_at.isoformat()} is in the future.",
             cure=f"It is {now.isoformat(timespec='seconds')}: send the moment of the event.",
         )
         for place, event in enumerate(events)

@@ -1,11 +1,12 @@
 """``GET /features``: family, label and unit of each feature of the champion's ranker."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bento.schemas import no_model
-from zhiyin.recommender.features.registry import FAMILIES, Unit, describe_feature
 
 
 class FeatureEntry(BaseModel):
@@ -14,7 +15,9 @@ class FeatureEntry(BaseModel):
     name: str = Field(description="The key in an item's contributions.")
     family: str = Field(description="The name of its family.")
     label: str = Field(description="What it is, for people.")
-    unit: Unit | None = Field(description="The unit of its value; null where its name does not tell.")
+    unit: Literal["count", "days", "money", "rank", "ratio", "score", "share"] | None = Field(
+        description="The unit of its value; null where its name does not tell."
+    )
 
 
 class FamilyEntry(BaseModel):
@@ -33,6 +36,9 @@ class FeaturesResponse(BaseModel):
 
     @classmethod
     def of(cls, model_version: str, names: list[str]) -> "FeaturesResponse":
+        # Imported here: the supervising process imports this module without needing numpy and torch.
+        from zhiyin.recommender.features.registry import FAMILIES, describe_feature
+
         found = [describe_feature(name) for name in names]
         used = {feature.family for feature in found}
         families = [FamilyEntry(name=name, label=FAMILIES[name].label) for name in FAMILIES if name in used]

@@ -60,7 +60,7 @@ class LiveSessions:
         self, row: dict[str, Any], missing: list[str], types: Collection[str]
     ) -> tuple[dict[str, Any], list[str]]:
         """The user's row with the live session's events, and what was missing; ``types`` as in ``with_session``."""
-        if UNAVAILABLE in missing:  # the session lies in the same store
+        if UNAVAILABLE in missing:  # the session is in the same store
             return row, missing
         reading = asyncio.get_running_loop().run_in_executor(self._reader, self._latest, row["user_id"])
         try:
@@ -91,7 +91,7 @@ class LiveSessions:
         self._busy = False
         error = call.exception()
         for done in waiting:
-            if done.done():  # nobody waits any more
+            if done.done():  # the caller is gone
                 continue
             if error is None:
                 done.set_result(None)

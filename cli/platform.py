@@ -54,7 +54,7 @@ class Platform:
         try:
             self.start_airflow()
             if registry.champion(self.settings):
-                servers.start(self.settings, servers.service_server(self.settings))  # serves while the run goes on
+                servers.start(self.settings, servers.service_server(self.settings))  # serves during the run
             if clock is not None:
                 self._run_unless_done(clock)
             if registry.champion(self.settings) is None:
@@ -205,7 +205,7 @@ class Platform:
         if done and any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
         elif unfinished:
-            self.console.print("An earlier run was interrupted; it goes on.")
+            self.console.print("An earlier run was interrupted; it resumes.")
             self._follow(clock, unfinished[0])
         else:
             self.run(clock)
@@ -214,7 +214,7 @@ class Platform:
         try:
             succeeded = follow(self.api, DAG_ID, run_id, self.console)
         except KeyboardInterrupt:
-            self.console.print(f"\nThe run {run_id} goes on while Airflow is up; `zhiyin status` shows its state.")
+            self.console.print(f"\nThe run {run_id} continues while Airflow is up; `zhiyin status` shows its state.")
             raise
         if not succeeded:
             airflow, *_ = servers.airflow_servers(self.settings)
@@ -303,7 +303,7 @@ class Platform:
         """A sample user id, as the page offers them."""
         from bento.page_data import sample_users
 
-        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "somebody new")
+        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "a new user")
 
     def _ask(self, address: str, user: str) -> None:
         """Call the service once and print the list, as a check of the running service."""

@@ -150,7 +150,7 @@ def forget(settings: Settings, name: str) -> None:
 
 
 def check_port(settings: Settings, server: Server) -> None:
-    """Raise a one-line ServerError when somebody else holds the server's port."""
+    """Raise a one-line ServerError when another process has the server's port."""
     if server.port is None:
         return
     with socket.socket() as probe:

@@ -49,7 +49,7 @@ class Sessions:
 
     @property
     def _store(self) -> FeatureStore:
-        """The store as it is now: opened anew after it was lost and made again."""
+        """The store as it is now: reopened after it was lost and rebuilt."""
         token = online_store(self._settings).token()
         if token is None:
             raise LookupError(f"no online store of {self._settings.dataset}; materialize the features")
@@ -75,7 +75,7 @@ class Sessions:
         assert answer is not None  # only a statement without rows has none
         latest = answer.to_arrow_table()
         self._connection.unregister("delivered")
-        # A session that goes on began where it began, also when its first events are kept no more.
+        # A continued session keeps its start, also when its first events are no longer kept.
         users, started = (latest[name].to_pylist() for name in (USER_ID, STARTED))
         began = [
             old[STARTED] if old and moment <= old["session_last_event_at"] else moment

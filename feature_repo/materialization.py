@@ -44,7 +44,7 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
         What was done, by view: ``full``, ``increment`` or ``current`` (nothing to do).
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
+        ValueError: the published marts have another ``as_of`` than the clock, or were not applied.
     """
     store, _ = open_run(settings, clock)
     online = online_store(settings)

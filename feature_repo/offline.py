@@ -29,7 +29,7 @@ def read_offline(settings: Settings, clock: Clock) -> Path:
         versions of the feature services that were read.
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
+        ValueError: the published marts have another ``as_of`` than the clock, or were not applied.
     """
     store, marts = open_run(settings, clock)
     folder = settings.states / clock.date

@@ -110,7 +110,7 @@ def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
 
 
 def _scalar(column: pa.Field) -> tuple[str, str]:
-    """The name and the SQL of the scalar that stands for a column."""
+    """The name and the SQL of the scalar that represents a column."""
     name, kind = column.name, column.type
     if pa.types.is_timestamp(kind):
         return f"{name}_age_days", f"date_diff('second', \"{name}\", {FEATURE_AT}) / 86400.0"

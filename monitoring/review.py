@@ -33,11 +33,11 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
 
     Raises:
         FileNotFoundError: no marts are published, or no states were read for ``as_of``.
-        ValueError: the published marts stand at another moment, or a lists file lacks a column.
+        ValueError: the published marts have another ``as_of``, or a lists file lacks a column.
     """
     marts = current(settings)
     if marts.as_of != clock.as_of:
-        raise ValueError(f"{marts.folder} stands at {marts.as_of:%Y-%m-%d}, the review at {clock.date}; publish it")
+        raise ValueError(f"{marts.folder} is as of {marts.as_of:%Y-%m-%d}, the review as of {clock.date}; publish it")
     states = settings.states / clock.date
     if not states.is_dir():
         raise FileNotFoundError(f"{states}: no states; read the features as of {clock.date} first")

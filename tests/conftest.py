@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a real slice of the data, run through the whole platform once per session."""
+"""Fixtures of several folders: a real slice of the data, run through the whole platform once per session."""
 
 import os
 import socket

@@ -33,8 +33,8 @@ class Settings(BaseSettings):
     encoder_minutes: float = Field(
         2.0,
         gt=0,
-        description="CPU minutes that an interest encoder may learn, by a count of its operations; it stops earlier "
-        "once it learns nothing new. One that goes on from the run before takes a part of them, by what is new.",
+        description="CPU minutes of training an interest encoder, by a count of its operations; it stops earlier "
+        "once it no longer improves. One that continues an earlier encoder takes a part, by how much is new.",
     )
     gate_margin: float = Field(
         0.02,

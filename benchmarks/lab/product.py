@@ -1,6 +1,6 @@
-"""The row ``zhiyin``: a bundle made by the code that makes the served one, written, loaded, and asked for lists.
+"""The row ``zhiyin``: a bundle made by the code that makes the served one, written, loaded, and used for lists.
 
-Every protocol is answered by the product's own ways: discoveries by ``new_only``, cold items as the only eligible ones.
+Every protocol uses the product's own options: ``new_only`` for discoveries, cold items as the only eligible items.
 """
 
 import tempfile

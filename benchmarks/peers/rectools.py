@@ -66,7 +66,7 @@ def fit_rectools(name: str, experiment: Experiment, options: Options) -> Scored:
         folder = Path(place)
         columns = {"user": log.user[order], "item": log.item[order], "at": log.at[order]}
         pq.write_table(pa.table(columns), folder / "log.parquet")
-        pq.write_table(pa.table({"user": split.user, "at": split.at}), folder / "asked.parquet")
+        pq.write_table(pa.table({"user": split.user, "at": split.at}), folder / "users.parquet")
         (folder / "options.json").write_text(json.dumps(settings))
         _work(python, folder, experiment)
         scores = _read(folder / "scores.parquet", split.user, log.n_items)
@@ -95,6 +95,6 @@ def _work(python: str, folder: Path, experiment: Experiment) -> None:
 def _read(path: Path, user: Integers, n_items: int) -> Floats:
     scores = np.full((len(user), n_items), NOT_A_CANDIDATE, np.float32)
     for batch in pq.ParquetFile(path).iter_batches():
-        asked, item, score = (batch[name].to_numpy() for name in ("user", "item", "score"))
-        scores[np.searchsorted(user, asked), item] = score
+        users, item, score = (batch[name].to_numpy() for name in ("user", "item", "score"))
+        scores[np.searchsorted(user, users), item] = score
     return scores

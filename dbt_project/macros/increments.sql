@@ -152,7 +152,7 @@ table that increments read by another way does. #}
             when {{ asked | lower }} then 'asked for'
             when last_build.as_of is null then 'no whole build to add to'
             when last_build.signature != '{{ signature }}' then 'the project, a setting or a version changed'
-            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build stands at a later as_of'
+            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build has a later as_of'
             when undated.tables is not null then 'undated tables changed: ' || undated.tables
         end as reason,
         if(

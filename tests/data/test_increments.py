@@ -283,7 +283,7 @@ def word_of(settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture) 
 
 def test_a_build_of_some_models_is_none_to_add_to(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
     assert f"increment: what happened since {LAST.date}" in word_of(spoilt, LAST, caplog)
-    with pytest.raises(ValueError, match="the last dbt build did not end well"):
+    with pytest.raises(ValueError, match="the last dbt build failed"):
         publish(spoilt, LAST)
 
 

@@ -80,15 +80,15 @@ def test_someone_new_is_proposed_what_people_alike_take(world, fitted):
 
 
 def test_what_is_known_of_people_is_asked_for_as_of_the_end_of_the_log(world):
-    asked = []
+    moments = []
 
     def users(moment):
-        asked.append(moment)
+        moments.append(moment)
         return world.context.users(moment)
 
     cut = NOW - timedelta(days=9)
     PeopleAlike.fit(world.history.before(cut), replace(world.context, users=users))
-    assert asked == [cut.timestamp()]
+    assert moments == [cut.timestamp()]
 
 
 def test_a_small_group_leans_on_everybody(world):
@@ -99,8 +99,8 @@ def test_a_small_group_leans_on_everybody(world):
     words = pa.table({"user_id": [f"u{n:02d}" for n in range(10)], "region": ["north"] * 8 + ["south"] * 2})
     context = replace(world.context, users=lambda moment: words)
     model = PeopleAlike.fit(History.of(interactions(rows), world.catalogue, NOW), context, shrink=10.0)
-    asked = Users.of([{"user_id": "x", "region": "south"}], world.catalogue, NOW.timestamp())
-    shares = model.score(asked, world.items)[0]
+    users = Users.of([{"user_id": "x", "region": "south"}], world.catalogue, NOW.timestamp())
+    shares = model.score(users, world.items)[0]
     np.testing.assert_allclose(shares[:2], [(1 + 10 * 0.9) / 12, (1 + 10 * 0.1) / 12], rtol=1e-6)
 
 

@@ -92,7 +92,7 @@ def test_without_warm_start_or_with_another_text_encoder_it_learns_from_nothing(
 
 
 def test_an_encoder_never_starts_from_one_that_saw_later_events(settings, world):
-    """Law 4: two days back, neither yesterday's encoder nor one of its own run with a later cut may teach."""
+    """Law 4: two days back, training starts neither from yesterday's encoder nor from one with a later cut."""
     run(settings, world, YESTERDAY)
     before = world.history.before(YESTERDAY.as_of - CUT - timedelta(days=1))
     encoders = Encoders.after(settings, TODAY, text(), "minilm")

@@ -65,7 +65,7 @@ def test_labels_are_unique(emitted: list[str]) -> None:
         ("item_discount_share_28d", "item_state", "Item: discount share, last 28 days", "share"),
         ("item_users_7d", "item_demand", "Item: users, last 7 days", "count"),
         ("user_last_event_at", "user_state", "User: days since last event", "days"),
-        ("item_gap_days", "item_state", "Item: gap", "days"),
+        ("item_gap_days", "item_state", "Item: gap in days", "days"),
         ("user_credit_score", "user_state", "User: credit score", None),
     ],
 )

@@ -136,7 +136,7 @@ def test_what_a_bundle_does_not_know_it_misses(tmp_path):
         newest = table.slice(USERS - 100).set_column(1, "item_id", pa.array(["newest"] * 100))
         newest = newest.set_column(2, "rank", pa.array([1] * 100)) if kind == "lists" else newest
         pq.write_table(pa.concat_tables([table.slice(0, USERS - 100), newest]), new[f"{kind}_file"])
-        known = pq.read_table(old[f"{kind}_file"]).slice(0, USERS - 100)  # nobody else is asked for what it lists
+        known = pq.read_table(old[f"{kind}_file"]).slice(0, USERS - 100)  # its lists cover no other user
         pq.write_table(known, old[f"{kind}_file"])
     gap = paired_difference(new, old)
     assert gap.users == USERS

@@ -69,8 +69,8 @@ def test_slices_hold_who_and_what_was_new_at_the_start_of_the_window(judged):
     truth = pq.read_table(report["truth_file"])
     slices = report["slices"]
     known = {row[0] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
-    asked = set(pc.unique(truth["user_id"]).to_pylist())
-    assert slices["new users"]["users"] == len(asked - known)
+    answered = set(pc.unique(truth["user_id"]).to_pylist())
+    assert slices["new users"]["users"] == len(answered - known)
     late = {row[1] for row in rows} - {row[1] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
     assert slices["new items"]["answer_share"] == pytest.approx(
         pc.sum(pc.is_in(truth["item_id"], value_set=pa.array(sorted(late)))).as_py() / truth.num_rows

@@ -27,11 +27,11 @@ options = json.loads((folder / "options.json").read_text())
 if options["epochs"] == 0:
     print("no epochs, no model"); sys.exit(3)
 log = pq.read_table(folder / "log.parquet").to_pylist()
-asked = pq.read_table(folder / "asked.parquet").to_pylist()
+users = pq.read_table(folder / "users.parquet").to_pylist()
 print("a library's own words")
 print(json.dumps(["epochs", 1.0, json.dumps(options)]))
 counts, items = Counter((row["user"], row["item"]) for row in log), {row["item"] for row in log}
-rows = [{"user": a["user"], "item": i, "score": float(counts[a["user"], i])} for a in asked[:-1] for i in items]
+rows = [{"user": a["user"], "item": i, "score": float(counts[a["user"], i])} for a in users[:-1] for i in items]
 schema = pa.schema([("user", pa.int64()), ("item", pa.int64()), ("score", pa.float32())])
 pq.write_table(pa.Table.from_pylist(rows, schema), folder / "scores.parquet")
 """

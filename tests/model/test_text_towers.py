@@ -125,8 +125,8 @@ def test_a_run_reads_the_latest_tower_of_its_settings_and_none_that_has_seen_too
     assert TextEncoder(str(small)).model.config.num_hidden_layers == 1
 
 
-def test_a_benchmark_teaches_the_encoder_only_what_its_question_leaves(settings, tmp_path, world):
-    """Law 4: another answer is planted; it must teach nothing."""
+def test_a_benchmark_trains_the_encoder_on_its_splits_log_alone(settings, tmp_path, world):
+    """Law 4: another answer is planted; training must not use it."""
     last = {row[0]: row for row in sorted(world.events, key=lambda row: (row[3], row[2], row[1]))}
     moved = [
         (user, f"i{int(item[1:]) + 1:03d}", basket, at)

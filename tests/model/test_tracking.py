@@ -105,11 +105,11 @@ def test_a_run_keeps_how_the_ranker_learned_tree_by_tree(tmp_path):
     # Held against the lists themselves: of users who took nothing no list is good or bad.
     scores = watched.booster.predict(holdout.features).reshape(-1, 20)
     gains = np.take_along_axis(holdout.label.reshape(-1, 20), np.argsort(-scores, kind="stable"), 1)[:, :10]
-    asked = holdout.label.reshape(-1, 20).sum(axis=1)
-    assert (asked == 0).sum() > 10
+    relevant = holdout.label.reshape(-1, 20).sum(axis=1)
+    assert (relevant == 0).sum() > 10
     discount = 1 / np.log2(np.arange(2, 12))
-    best = np.array([discount[: min(count, 10)].sum() for count in asked[asked > 0]])
-    assert held_out[-1][1] == pytest.approx(((gains @ discount)[asked > 0] / best).mean(), abs=1e-6)
+    best = np.array([discount[: min(count, 10)].sum() for count in relevant[relevant > 0]])
+    assert held_out[-1][1] == pytest.approx(((gains @ discount)[relevant > 0] / best).mean(), abs=1e-6)
 
     # Nobody who watches changes what grows.
     alone = fit_ranker(training, 0, 1, silent, 25, bagging_freq=0, feature_fraction=1.0)

@@ -228,7 +228,7 @@ def test_what_a_user_has_is_no_answer_where_nothing_is_taken_twice(world):
     assert train_encoder(once, world.context, SMALL, SHORT).popularity.isfinite().all()
 
 
-def test_the_moment_of_the_question_is_read(world):
+def test_the_moment_of_the_list_is_an_input(world):
     """A user who comes back after a day and one who comes back after a month may be told different things."""
     encoder = InterestEncoder(SMALL, world.context.text, np.ones(12, bool)).eval()
     torch.nn.init.normal_(encoder.waits.weight)

@@ -30,7 +30,7 @@ def experiment(world):
 def whole(experiment, tmp_path_factory):
     """Eight trials in one go."""
     storage = tmp_path_factory.mktemp("study") / "studies.db"
-    return tune(experiment, "item_to_item", TODAY, 8, storage, "question", silent), storage
+    return tune(experiment, "item_to_item", TODAY, 8, storage, "split", silent), storage
 
 
 def test_it_begins_with_what_holds_and_ends_no_worse(whole):
@@ -51,17 +51,17 @@ def test_a_search_that_is_called_again_goes_on_and_a_finished_one_only_answers(e
     fitted = []
     fit = search.fit_model
     monkeypatch.setattr(search, "fit_model", lambda *arguments: fitted.append(0) or fit(*arguments))
-    assert tune(experiment, "item_to_item", TODAY, 8, storage, "question", silent) == figures
+    assert tune(experiment, "item_to_item", TODAY, 8, storage, "split", silent) == figures
     assert len(fitted) == 2  # the best and what holds, for the paired difference
-    more = tune(experiment, "item_to_item", TODAY, 10, storage, "question", silent)
+    more = tune(experiment, "item_to_item", TODAY, 10, storage, "split", silent)
     assert more["trials"] == 10
     assert len(fitted) == 2 + 2 + 2
-    other = tune(experiment, "item_to_item", TODAY, 1, storage, "another question", silent)
+    other = tune(experiment, "item_to_item", TODAY, 1, storage, "another split", silent)
     assert other["trials"] == 1
 
 
 def test_the_same_seed_searches_the_same(experiment, whole, tmp_path):
-    assert tune(experiment, "item_to_item", TODAY, 8, tmp_path / "studies.db", "question", silent) == whole[0]
+    assert tune(experiment, "item_to_item", TODAY, 8, tmp_path / "studies.db", "split", silent) == whole[0]
 
 
 def test_what_a_study_found_is_what_holds_from_then_on(whole, tmp_path, monkeypatch):
@@ -85,9 +85,9 @@ def test_what_is_found_reaches_the_recipe_that_bundles_are_made_by(tmp_path, mon
 
 
 def test_settings_of_a_part_are_set_without_touching_the_others():
-    options = {"ranker": {"trees": 200, "num_leaves": 15}, "questions": 3}
-    merged = merge(options, {"ranker.trees": 90, "questions": 2})
-    assert merged == {"ranker": {"trees": 90, "num_leaves": 15}, "questions": 2}
+    options = {"ranker": {"trees": 200, "num_leaves": 15}, "windows": 3}
+    merged = merge(options, {"ranker.trees": 90, "windows": 2})
+    assert merged == {"ranker": {"trees": 90, "num_leaves": 15}, "windows": 2}
     assert options["ranker"]["trees"] == 200
 
 
@@ -106,7 +106,7 @@ def test_every_search_space_names_settings_of_its_model_and_holds_their_defaults
 @pytest.mark.parametrize("path", sorted(settings_in_use.STUDIES.glob("*/*/*.json")), ids=lambda path: path.stem)
 def test_a_committed_study_was_made_on_validation_and_its_settings_can_be_fitted(path, world):
     study = read_json(path)
-    assert "validation" in study["question"]
+    assert "validation" in study["split"]
     MODELS[path.stem].fit(world.history, world.context, **study["settings"])
 
 

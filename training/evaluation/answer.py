@@ -118,7 +118,7 @@ def _ids(path: str, *more: str) -> pa.Table:
 
 
 def _places(values: pa.ChunkedArray, known: pa.Array) -> Integers:
-    """Where each value stands in ``known``, -1 where it does not."""
+    """The index of each value in ``known``, -1 where it is missing."""
     return np.asarray(pc.fill_null(pc.index_in(values, value_set=known), -1).to_numpy(), np.int64)
 
 

@@ -1,7 +1,7 @@
 """The gate: a challenger is promoted when it beats the baselines, has lost no more than a margin, and harms nothing.
 
 Two comparisons keep small losses from adding up: with the champion, and with a reference, the best promotion of the
-last weeks. Both are judged anew on the challenger's window, by bundles that were fitted before it.
+last weeks. Both are evaluated on the challenger's window, by bundles that were fitted before it.
 """
 
 from typing import Any
@@ -26,9 +26,9 @@ def gate(
     """Decide from evaluations (what ``evaluate`` returns) on the same window.
 
     Args:
-        champion: of the champion's judged bundle; None where there is no other champion.
-        reference: of the reference's judged bundle; None where that is the champion, or there is none.
-        promoted_on: users on whom the champion was judged when it was promoted.
+        champion: of the champion's evaluated bundle; None where there is no other champion.
+        reference: of the reference's evaluated bundle; None where that is the champion, or there is none.
+        promoted_on: users on whom the champion was evaluated when it was promoted.
         held: why the challenger's lineage is on hold, None where it is not.
 
     Raises:

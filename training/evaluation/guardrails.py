@@ -91,8 +91,8 @@ def check_coverage(challenger: dict[str, Any], champion: dict[str, Any], model: 
 def check_users(users: int, promoted_on: int | None, first: bool, rules: GateRules) -> Check:
     """Whether so many users can tell two models apart, and are as many as one may expect.
 
-    ``promoted_on``: users on whom the champion was judged when it was promoted, None where unknown; ``first``: there is
-    no champion, and a list that was proved on few users is better than none.
+    ``promoted_on``: users on whom the champion was evaluated when it was promoted, None where unknown; ``first``: there
+    is no champion, and a bundle evaluated on few users is better than none.
     """
     figures = {"users": float(users)}
     if users < rules.least_users:
@@ -102,8 +102,8 @@ def check_users(users: int, promoted_on: int | None, first: bool, rules: GateRul
         return Check("users", first, words, figures)
     if promoted_on and users < rules.users_share * promoted_on:
         words = (
-            f"judged on {users:,} users, the champion on {promoted_on:,} when it was promoted: over half are missing; "
-            "look whether all data has landed"
+            f"evaluated on {users:,} users, the champion on {promoted_on:,} when it was promoted: over half are "
+            "missing; check that all data has landed"
         )
         return Check("users", False, words, figures)
-    return Check("users", True, f"judged on {users:,} users", figures)
+    return Check("users", True, f"evaluated on {users:,} users", figures)

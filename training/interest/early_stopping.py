@@ -1,4 +1,4 @@
-"""Early stopping: some rows keep their last basket back, and every pass is judged on those."""
+"""Early stopping: some rows keep their last basket back, and every pass is evaluated on those."""
 
 import numpy as np
 import torch

@@ -1,9 +1,9 @@
 """The interest encoders of a run, each started from the latest one that was fitted strictly before it.
 
-Kept by the bundle that they were trained for, so that a later run need not learn again:
+Kept by the bundle that they were trained for, so that a later run need not train again:
 ``<bundle>/basis.safetensors`` (of the text vectors), ``<bundle>/<cut>/`` (the encoder, and the items of its catalogue)
-and ``<bundle>/manifest.json``. A run goes on from what was promoted: what the gate refused, or a rollback took back,
-teaches nobody.
+and ``<bundle>/manifest.json``. A run starts from what was promoted, never from what the gate refused or a rollback took
+back.
 """
 
 import logging

@@ -28,13 +28,13 @@ class Meter:
         self._events += events
         self._flops += flops
 
-    def report(self, share: float, loss: float, judged: float = math.inf) -> None:
+    def report(self, share: float, loss: float, held_out_loss: float = math.inf) -> None:
         if rank():
             return
         seconds = time.perf_counter() - self._started
         note = f"loss {loss:.3f}, {self._rows / seconds:,.0f} sequences/s, {self._events / seconds:,.0f} tokens/s"
         if self._peak:
             note += f", MFU {self._flops / seconds / self._peak:.1%}"
-        if judged < math.inf:
-            note += f", held out {judged:.3f}"
+        if held_out_loss < math.inf:
+            note += f", held out {held_out_loss:.3f}"
         self._progress("encoder", share, note)

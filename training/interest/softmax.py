@@ -88,7 +88,7 @@ def sampled_softmax(
     """Sum of the pairs' losses over the items ``sample`` [s]; ``log_q`` [items]: log expected draws.
 
     The normaliser is the target, exactly, plus an unbiased estimate of all other items: each draw counts one over its
-    expected draws, and a draw of the target counts nothing (Khrylchenko et al. 2025, arXiv 2507.09331). The usual
+    expected draws, and a draw of the target counts nothing (Khrylchenko et al. 2025, arXiv:2507.09331). The usual
     correction divides the target, too, by its expected draws, so that rare items stop learning.
     """
     asking, basket = torch.unique(basket, return_inverse=True)

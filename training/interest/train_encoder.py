@@ -45,11 +45,11 @@ DROPOUT = {True: 0.1, False: 0.3}  # of a log with repeats: they are learned by 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How it learns.
+    """Settings of the training loop.
 
     The learning rate rises over the first steps, stays, and falls to 0 in the last ``decay`` of them: when the budget
-    is nearly spent, or earlier, when held-out baskets say that more passes teach nothing. While it falls the held-out
-    baskets are learned as well, so none is lost.
+    is nearly spent, or earlier, when the loss of held-out baskets no longer falls. While the rate falls the held-out
+    baskets are trained on as well, so none is lost.
     """
 
     minutes: float = 2.0  # of a CPU, at most (see ``budget``)
@@ -126,8 +126,8 @@ def train_encoder(
         work = Work(sequences, model, n_scored, loop.tokens, context.seed)
         made_by += [start.cut, *(value.numpy() for value in model.state_dict().values())]
     if len(sequences) and learned.any():
-        lesson = Lesson(sequences, counts, work, passes, rate, without_owned=not repeats)
-        fit(model, lesson, context, loop, checkpoint, fingerprint(*made_by))
+        plan = TrainingPlan(sequences, counts, work, passes, rate, without_owned=not repeats)
+        fit(model, plan, context, loop, checkpoint, fingerprint(*made_by))
     return model.cpu().eval()
 
 
@@ -147,10 +147,10 @@ def repeat_share(history: History) -> float:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is learned. ``counts`` [learned]: events of each item; ``rate``: the highest learning rate.
+class TrainingPlan:
+    """Data and plan of a training. ``counts`` [trained items]: events of each item; ``rate``: the top learning rate.
 
-    ``without_owned``: where users take an item only once, what a user has is no answer, neither right nor wrong.
+    ``without_owned``: where users take an item only once, an item that the user has is neither positive nor negative.
     """
 
     sequences: FlatSequences
@@ -163,7 +163,7 @@ class Lesson:
 
 def fit(
     model: InterestEncoder,
-    lesson: Lesson,
+    plan: TrainingPlan,
     context: Context,
     loop: LoopConfig,
     checkpoint: Path | None = None,
@@ -173,23 +173,25 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     random = torch.Generator(device).manual_seed(context.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lesson.rate, weight_decay=loop.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=loop.weight_decay, fused=True)
     read = torch.compile(model, dynamic=True) if loop.compiled else model
     precision = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
     kind = loop.softmax
     if kind == "auto":
         kind = "bfloat16" if device.type == "cpu" and fast_bfloat16() else loop.precision
     low = torch.bfloat16 if kind == "bfloat16" else torch.float32
-    counts = lesson.counts.to(device)
+    counts = plan.counts.to(device)
     softmax = Softmax(counts, 0 if len(counts) <= loop.whole_catalogue else loop.negatives, low)
-    lengths, sequences = lesson.work.lengths, lesson.sequences.to(device)
-    steps = max(round(lesson.passes * len(pack(lengths, loop.tokens, context.seed, 0))), 1)
+    lengths, sequences = plan.work.lengths, plan.sequences.to(device)
+    steps = max(round(plan.passes * len(pack(lengths, loop.tokens, context.seed, 0))), 1)
     rise = min(steps // 10 + 1, MOST_RISE)
-    # A plan that ends before its passes could be found to teach nothing keeps nothing back.
-    watched = lesson.passes * (1 - loop.decay) > loop.patience > 0
-    judge = EarlyStopping(sequences, loop.held_out if watched else 0.0, loop.tokens, context.seed, lesson.without_owned)
+    # A plan too short for early stopping holds nothing out.
+    watched = plan.passes * (1 - loop.decay) > loop.patience > 0
+    stopping = EarlyStopping(
+        sequences, loop.held_out if watched else 0.0, loop.tokens, context.seed, plan.without_owned
+    )
     meter = Meter(device, loop.precision, context.progress)
-    meter.opens(len(lengths), int(lengths.sum()), lesson.passes)
+    meter.opens(len(lengths), int(lengths.sum()), plan.passes)
 
     at, best = Position(decay_from=steps - round(loop.decay * steps), last=steps), dict[str, Tensor]()
     if checkpoint is not None and (found := load_checkpoint(checkpoint, made_by, model, optimizer, random)):
@@ -204,18 +206,18 @@ def fit(
         batches = pack(lengths, loop.tokens, context.seed, at.epoch)
         for rows in batches[at.batch :]:
             falling = (at.last - at.step) / max(at.last - at.decay_from, 1)
-            optimizer.param_groups[0]["lr"] = lesson.rate * min((at.step + 1) / rise, falling, 1.0)
-            batch, held = sequences.pad(rows.to(device)), judge.held[rows].to(device) & (at.step < at.decay_from)
-            pairs, owned = answers(model, batch, next_baskets(batch, held), lesson.without_owned)
+            optimizer.param_groups[0]["lr"] = plan.rate * min((at.step + 1) / rise, falling, 1.0)
+            batch, held = sequences.pad(rows.to(device)), stopping.held[rows].to(device) & (at.step < at.decay_from)
+            pairs, owned = answers(model, batch, next_baskets(batch, held), plan.without_owned)
             n_pairs = len(pairs[0])
             # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
             noise = Noise.draw(batch, model.config.width, loop.dropout or 0.0, random)
             sample = softmax.draw(random)
-            meter.counts(len(rows), int(lengths[rows.numpy()].sum()), lesson.work.of(rows.numpy()))
+            meter.counts(len(rows), int(lengths[rows.numpy()].sum()), plan.work.of(rows.numpy()))
             if world() > 1:
                 mine = torch.arange(rank(), len(rows), world(), device=device)
                 batch, noise, held = sequences.pad(rows.to(device)[mine]), noise.rows(mine), held[mine]
-                pairs, owned = answers(model, batch, next_baskets(batch, held), lesson.without_owned)
+                pairs, owned = answers(model, batch, next_baskets(batch, held), plan.without_owned)
             with precision:
                 vectors = model.learned_vectors()
                 interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
@@ -238,11 +240,11 @@ def fit(
                 keep()
         at.epoch, at.batch, at.loss = at.epoch + 1, 0, float(running)
         if watched and at.step < at.decay_from:
-            judged = judge.loss(model, sequences)
-            context.record("encoder loss on held-out baskets", at.step, judged)
-            at.waited = 0 if judged < at.best else at.waited + 1
-            if judged < at.best:
-                at.best, at.best_step = judged, at.step
+            held_out_loss = stopping.loss(model, sequences)
+            context.record("encoder loss on held-out baskets", at.step, held_out_loss)
+            at.waited = 0 if held_out_loss < at.best else at.waited + 1
+            if held_out_loss < at.best:
+                at.best, at.best_step = held_out_loss, at.step
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             if at.waited == loop.patience:
                 # Back to the best, and down from there, for as many steps as if the budget had ended it.

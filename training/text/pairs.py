@@ -55,7 +55,7 @@ class Pairs:
     def draw(self, count: int, random: np.random.Generator) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
         """``count`` = n pairs: documents [n], their partners [n], and bool [n, n]: which partner is no row's negative.
 
-        Those are all that stand in a row's group, its own document and another copy of its partner among them.
+        Those are all documents of the row's group, including its own and copies of its partner.
         """
         entry = random.integers(0, len(self.group), count)
         group = self.group[entry]

@@ -20,7 +20,7 @@ def land(settings: Settings, clock: Clock) -> dict[str, Any]:
         Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int}``.
 
     Raises:
-        ValueError: no such dataset (the message lists those that there are), a table is not as its definition says,
+        ValueError: no such dataset (the message lists those that there are), a table differs from its definition,
             or none of its events lies before ``as_of``.
         FileNotFoundError: a source is missing; the message names it and the cure.
     """

@@ -10,7 +10,7 @@ BROKEN_SHARE = 0.05
 
 
 def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
-    """Refuse a source that is not as its definition says.
+    """Refuse a source that differs from its definition.
 
     Raises:
         ValueError: the message names source, column, rows and cure.

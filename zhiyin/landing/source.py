@@ -84,7 +84,7 @@ class Files:
         """Which of DuckDB's readers.
 
         Raises:
-            ValueError: the suffix tells none.
+            ValueError: the suffix is unknown.
         """
         path = self.location.partition("?")[0] if "://" in self.location else self.location
         suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
@@ -149,7 +149,7 @@ class Log(Files):
 class Database:
     """A table of a PostgreSQL, MySQL or SQLite database; ``connect`` is a file or a connection string.
 
-    ``table`` may name its schema, ``sales.orders``; a name that holds a dot stands in double quotes.
+    ``table`` may name its schema, ``sales.orders``; put a name with a dot in double quotes.
     """
 
     kind: str

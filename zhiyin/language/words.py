@@ -73,7 +73,7 @@ class Wording:
 
     @classmethod
     def of(cls, event_types: Sequence[str], words: Mapping[str, Any] | None = None) -> "Wording":
-        """For a log of these event types; with several, no verb says more than that the item was chosen."""
+        """For a log of these event types; with several, the verb is the neutral "chose"."""
         did, events = EVENT_WORDS.get(event_types[0], CHOICE) if len(event_types) == 1 else CHOICE
         return cls(did, events, Words.model_validate(words or {}))
 

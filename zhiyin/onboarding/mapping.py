@@ -80,7 +80,7 @@ class Proposal:
     """The mapping: by table, contract part -> column."""
 
     columns: Mapping[str, Mapping[str, Column]]
-    event_type: str | None  # of all events, where no column tells it
+    event_type: str | None  # of all events, where no column has it
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
 

@@ -113,6 +113,7 @@ def write_dataset(
         f"stg_{name}__users.sql": _users(name, proposal) if "users" in profiles else "{{ no_users() }}\n",
         f"stg_{name}__promotions.sql": "{{ no_promotions() }}\n",
         f"stg_{name}__offers.sql": "{{ no_offers() }}\n",
+        "words.toml": WORDS.format(name=name),
     }
     for part, grain in GRAINS.items():
         texts[f"stg_{name}__{part}.yml"] = _model_yaml(name, part, grain)
@@ -121,6 +122,14 @@ def write_dataset(
             (temporary / file).write_text(text)
     return texts
 
+
+WORDS = """# How reasons and the page speak of {name}: see zhiyin/language/words.py. Uncomment a line to set it.
+# user = "user"
+# item = "item"
+# basket = "basket"
+# currency = "EUR"
+# promotion = "on promotion in {{reach}} of the places"
+"""
 
 GRAINS = {
     "events": "One row per delivered event.",

@@ -1,4 +1,4 @@
-"""What is served: one ``Recommender``, loaded from a bundle, makes every list in evaluation, in batch and over HTTP.
+"""The served code: one ``Recommender``, loaded from a bundle, makes every list in evaluation, in batch and over HTTP.
 
 A list is made in the order of the files: ``users`` and ``catalogue`` turn rows into arrays, ``candidates/`` propose,
 ``features`` describes each candidate, ``ranker`` scores it, ``slate`` picks the list, ``explanation`` gives reasons.

@@ -18,7 +18,7 @@ class Recommendation:
     """One place of a list.
 
     ``score`` compares within the list only; ``probability``: the chance that the user takes the item in the label days
-    from ``as_of`` on, None where the score says nothing of it; ``evidence`` is ready for JSON. ``contributions``, where
+    from ``as_of`` on, None where it is unknown; ``evidence`` is ready for JSON. ``contributions``, where
     asked for: what each feature added to the score, and ``base``, from which every score starts; they sum to it.
     """
 

@@ -115,7 +115,7 @@ def top_items(scores: Floats, count: int) -> Integers:
 def recency(users: Users, n_items: int, decay: float) -> Floats:
     """``decay`` to the number of the user's baskets since the latest with the item, one weight per repeat entry.
 
-    What lies before the sequence counts as one basket older than its oldest.
+    Items from before the sequence count as one basket older than its oldest.
     """
     repeats, sequence = users.repeats, users.sequence
     newest = np.full(len(users), -1)

@@ -1,10 +1,10 @@
-"""The interest encoder: a causal transformer that reads a user's baskets and says what the next one may hold.
+"""The interest encoder: a causal transformer over a user's baskets that predicts the items of the next one.
 
-Two streams: events (what was bought) and baskets (where the user stood then). In each layer a basket looks at the
-events of its own and of earlier baskets, thinks, and hands what it learned back to its events. Nothing tells apart the
-order of events inside a basket, so nothing can be learned from it. Where every event is a basket of its own, as in a
-log of films, this is the usual causal transformer over events. Grocery baskets hold about ten events, so attention,
-feed-forward and softmax run on a tenth of the rows.
+It follows SASRec (Kang and McAuley 2018, arXiv:1808.09781), with baskets in place of single events. Two streams: events
+and baskets. In each layer a basket attends to the events of its own and of earlier baskets, passes through the
+feed-forward part, and its output is added to its events. The order of events inside a basket is not an input. Where
+every event is a basket of its own, this is the usual causal transformer over events. With ten events per basket,
+attention, feed-forward and softmax run on a tenth of the rows.
 
 Needs torch, numpy and safetensors alone.
 """

@@ -1,4 +1,5 @@
-"""Sentence vectors of item documents, by any transformers encoder."""
+"""Sentence vectors of item documents, by any transformers encoder (Sentence-BERT: Reimers and Gurevych 2019,
+arXiv:1908.10084)."""
 
 import hashlib
 import importlib.util

@@ -124,7 +124,7 @@ def _entries() -> Iterable[Feature]:
 
 
 ENTRIES = {feature.name: feature for feature in _entries()}
-DEMAND = re.compile(r"item_(events|users)_\d+d")
+DEMAND = re.compile(r"item_(events|users)(_\d+d)?")
 WINDOW = re.compile(r"(.+)_(\d+)d")
 
 
@@ -168,7 +168,8 @@ def _read_column(column: str) -> tuple[str, Unit | None]:
         column, window = match[1], f", last {match[2]} days"
     if column.endswith("_at"):
         return f"days since {column.removesuffix('_at').replace('_', ' ')}", "days"
-    return column.removesuffix("_days").replace("_", " ") + window, _unit(column.split("_"))
+    label = re.sub("_days$", "_in_days", column).replace("_", " ")
+    return label + window, _unit(column.split("_"))
 
 
 def _unit(words: list[str]) -> Unit | None:

@@ -180,7 +180,7 @@ class ItemState:
 
     @cached_property
     def place(self) -> Integers:
-        """Where each item stands in the pool, -1 for one that is not eligible [items]."""
+        """The place of each item in the pool, -1 for one that is not eligible [items]."""
         place = np.full(len(self.eligible), -1)
         place[self.pool] = np.arange(len(self.pool))
         return place

@@ -83,7 +83,7 @@ class Users:
 
     @classmethod
     def of(cls, rows: pa.Table | list[dict[str, Any]], catalogue: Catalogue, now: float) -> "Users":
-        """From rows of users.parquet, or the same as dictionaries; ``now`` stands in for a missing feature_at.
+        """From rows of users.parquet, or the same as dictionaries; ``now`` replaces a missing feature_at.
 
         Raises:
             ValueError: a row has no user_id.
