@@ -42,12 +42,12 @@
    one now. #}
 {% macro states_to_make() -%}
     {%- if execute and is_incremental() and reads_categories() and categories_moved() -%}
-    select
-        users.user_id,
+    select distinct
+        interactions.user_id,
         snapshots.feature_at
-    from {{ ref('users') }} as users
+    from {{ ref('interactions') }} as interactions
     cross join increment.snapshots as snapshots
-    where {{ in_part("users.user_id") }}
+    where {{ in_part("interactions.user_id") }}
     {%- else -%}
     select
         user_id,

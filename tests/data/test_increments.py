@@ -229,7 +229,7 @@ UNCHANGED = """
         ),
         ("delete from increment.lake where sha256 = 'a'", "2017-02-12", (None, "2017-02-10 00:00:00")),
         ("truncate increment.built", "2017-02-12", ("no whole build to add to", "-infinity")),
-        ("", "2017-02-11", ("the last build stands at a later as_of", "-infinity")),
+        ("", "2017-02-11", ("the last build has a later as_of", "-infinity")),
         (
             "update increment.built set signature = 'another key'",
             "2017-02-12",
