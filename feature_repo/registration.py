@@ -50,7 +50,8 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     services = [*feature_services(views), session.service(live)]
     services += _earlier_services(store, views, {service.name for service in services})
     objects: list[Any] = [*ENTITIES.values(), *views, live, *services]
-    registered: list[Any] = [
+    registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
+    registered += store.list_on_demand_feature_views()
         *store.list_feature_services(),
         *store.list_on_demand_feature_views(),
         *store.list_feature_views(),
