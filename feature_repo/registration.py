@@ -52,10 +52,6 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     objects: list[Any] = [*ENTITIES.values(), *views, live, *services]
     registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
     registered += store.list_on_demand_feature_views()
-        *store.list_feature_services(),
-        *store.list_on_demand_feature_views(),
-        *store.list_feature_views(),
-    ]
     names = {it.name for it in objects}
     gone: list[Any] = [it for it in registered if it.name not in names]
     store.apply(objects, objects_to_delete=gone, partial=False)
