@@ -5,6 +5,7 @@ impressions.
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -50,7 +51,7 @@ async def post(request: Request) -> Response:
     except Exception:  # logged where it happened
         problem = Problem(field="log", problem="The events could not be written to disk.", cure="Send them again.")
         return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
-    pushed = _of_session([record for record in records if record[ITEM_ID] is not None], service.champions.current)
+    pushed = _of_session(record for record in records if record[ITEM_ID] is not None)
     answer = EventsResponse(
         accepted=len(records),
         event_ids=[record["event_id"] for record in records],
@@ -79,15 +80,10 @@ def _record(user_id: str, event: Event, received: datetime) -> dict[str, Any]:
     }
 
 
-def _of_session(records: list[dict[str, Any]], champion: Any) -> list[dict[str, Any]]:
-    """The records as input of the session states; an item's category comes from the champion's catalogue."""
-    items = [record[ITEM_ID] for record in records]
-    categories = champion.recommender.catalogue.categories_of(items) if champion and items else [None] * len(items)
+def _of_session(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the sessions are made from."""
+    names = (USER_ID, ITEM_ID, "event_type")
     return [
-        {
-            **{name: record[name] for name in (USER_ID, ITEM_ID, "event_type", "amount")},
-            "category": category,
-            OCCURRED_AT: datetime.fromisoformat(record[OCCURRED_AT]),
-        }
-        for record, category in zip(records, categories, strict=True)
+        {**{name: record[name] for name in names}, OCCURRED_AT: datetime.fromisoformat(record[OCCURRED_AT])}
+        for record in records
     ]

@@ -100,13 +100,11 @@ class LiveSessions:
         self._start()
 
     def _push(self, events: list[Event]) -> None:
-        import pyarrow as pa
-
-        from feature_repo import SESSION_EVENTS, Sessions
+        from feature_repo import Sessions
 
         self._written = self._written or Sessions(self._settings)
         try:
-            self._written.push(pa.Table.from_pylist(events, SESSION_EVENTS))
+            self._written.push(events)
         except Exception:
             self._written = None  # opened anew by the next push
             raise

@@ -80,7 +80,7 @@ with DAG(
     doc_md=__doc__,
 ) as dag:
 
-    @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__, ignore_downstream_trigger_rules=False)
+    @task.short_circuit(task_id="gate", doc_md=STEPS["gate"].__doc__)
     def gate(as_of: str) -> bool:
         return bool(run_once("gate", as_of))
 
@@ -112,12 +112,5 @@ with DAG(
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
     publish >> [step("features"), step("encode")] >> step("train") >> evaluate
-    (
-        evaluate
-        >> gate(AS_OF)
-        >> step("refit")
-        >> step("package")
-        >> step("promote")
-        >> step("embed", trigger_rule="none_failed")
-    )
+    evaluate >> gate(AS_OF) >> step("refit") >> step("package") >> step("promote")
     evaluate >> step("report")

@@ -4,18 +4,14 @@ Order of a run: ``apply``, ``materialize``, ``read_offline``, ``verify_parity``.
 Feast 0.67 sends no usage statistics; there is nothing to switch off.
 """
 
-from feature_repo.embeddings import write_item_embedding, write_user_interest
-from feature_repo.live_sessions import EVENTS as SESSION_EVENTS
 from feature_repo.live_sessions import Sessions
 from feature_repo.materialization import materialize
 from feature_repo.offline import read_offline
 from feature_repo.online import OnlineStates, OnlineStoreError
 from feature_repo.parity import ParityError, verify_parity
 from feature_repo.registration import apply
-from feature_repo.session import write_session_history
 
 __all__ = [
-    "SESSION_EVENTS",
     "OnlineStates",
     "OnlineStoreError",
     "ParityError",
@@ -24,7 +20,4 @@ __all__ = [
     "materialize",
     "read_offline",
     "verify_parity",
-    "write_item_embedding",
-    "write_session_history",
-    "write_user_interest",
 ]

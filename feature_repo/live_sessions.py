@@ -4,34 +4,29 @@ The row of a session holds its events, so a push needs the new ones only, and th
 store at a time: of two that push for the same user at once, the later row holds.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureStore, FeatureView
 
 from feature_repo.online_store import online_store, write_rows
-from feature_repo.point_in_time import connect
-from feature_repo.session import SESSION_FEATURES, USER_SESSION, session_states
+from feature_repo.session import SESSION_FEATURES, USER_SESSION, Step, latest_session
 from feature_repo.store import open_store
 from zhiyin.contract import FEATURE_AT, ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.settings import Settings
 
-EVENTS = pa.schema(
+ROWS = pa.schema(
     {
         USER_ID: pa.string(),
-        ITEM_ID: pa.string(),
-        "category": pa.string(),
-        "event_type": pa.string(),
-        "amount": pa.float64(),
-        OCCURRED_AT: pa.timestamp("us", tz="UTC"),
+        FEATURE_AT: pa.timestamp("us", tz="UTC"),
+        "session_item_ids": pa.list_(pa.string()),
+        "session_types": pa.list_(pa.string()),
+        "session_at": pa.list_(pa.float64()),
     }.items()
 )
-STARTED = "session_started_at"
-_LATEST = f"qualify row_number() over (partition by {USER_ID} order by {FEATURE_AT} desc) = 1 order by {USER_ID}"
-_PARALLEL = ("session_item_ids", "session_categories", "session_types", "session_amounts", "session_at")
 
 
 class Sessions:
@@ -45,7 +40,6 @@ class Sessions:
         self._opened: FeatureStore
         self._view: FeatureView
         self._token: str | None = None
-        self._connection: duckdb.DuckDBPyConnection | None = None
 
     @property
     def _store(self) -> FeatureStore:
@@ -59,44 +53,26 @@ class Sessions:
             self._token = token
         return self._opened
 
-    def push(self, events: pa.Table) -> int:
+    def push(self, events: Iterable[Mapping[str, Any]]) -> int:
         """Bring the sessions of some users up to date; returns how many users.
 
-        ``events``: new events in the columns ``EVENTS``; one that the session holds already changes nothing.
+        ``events``: new ones, with ``user_id``, ``item_id``, ``event_type`` and ``occurred_at`` (with time zone); one
+        that the session holds already changes nothing.
         """
-        before = self._rows(pc.unique(events[USER_ID]).to_pylist())
-        table = pa.concat_tables([events.select(EVENTS.names).cast(EVENTS), _events_of(before)])
-        if self._connection is None:
-            self._connection = connect(self._settings)  # kept: opening one takes longer than the query
-        self._connection.register("delivered", table)
-        known = "select distinct * replace (coalesce(category, '') as category, coalesce(amount, 0) as amount)"
-        states = session_states(self._connection, f"{known} from delivered")
-        answer = states.query("states", f"from states {_LATEST}")
-        assert answer is not None  # only a statement without rows has none
-        latest = answer.to_arrow_table()
-        self._connection.unregister("delivered")
-        # A continued session keeps its start, also when its first events are no longer kept.
-        users, started = (latest[name].to_pylist() for name in (USER_ID, STARTED))
-        began = [
-            old[STARTED] if old and moment <= old["session_last_event_at"] else moment
-            for old, moment in zip(map(before.get, users), started, strict=True)
-        ]
-        latest = latest.set_column(latest.column_names.index(STARTED), STARTED, pa.array(began, EVENTS.types[-1]))
+        steps: dict[str, list[Step]] = defaultdict(list)
+        for event in events:
+            step = (event[OCCURRED_AT].timestamp(), event[ITEM_ID], event["event_type"])
+            steps[event[USER_ID]].append(step)
+        for user, row in self._rows(list(steps)).items():
+            steps[user] += zip(row["session_at"], row["session_item_ids"], row["session_types"], strict=True)
+        rows = [_row(user, latest_session(events)) for user, events in sorted(steps.items())]
         # What Feast's own push does, without decoding the whole registry twice for each one.
-        for batch in latest.to_batches():
-            write_rows(self._store, self._view, batch, FEATURE_AT)
-        return len(users)
+        write_rows(self._store, self._view, pa.RecordBatch.from_pylist(rows, ROWS), FEATURE_AT)
+        return len(rows)
 
     def latest(self, user_id: str) -> dict[str, Any] | None:
         """The columns of the user's latest session, None where there is none."""
         return self._rows([user_id]).get(user_id)
-
-    def read(self, user_id: str, requested_at: datetime) -> dict[str, Any]:
-        """The user's latest session and what the request's moment makes of it, None for what is unknown."""
-        service = self._store.get_feature_service(USER_SESSION)
-        row = {USER_ID: user_id, "requested_at": int(requested_at.timestamp())}
-        answer = self._store.get_online_features(service, [row]).to_dict()
-        return {name: values[0] for name, values in answer.items()}
 
     def _rows(self, users: list[str]) -> dict[str, dict[str, Any]]:
         """The latest session of each user that has one."""
@@ -106,18 +82,12 @@ class Sessions:
         return {row[USER_ID]: row for row in rows if row["session_item_ids"]}
 
 
-def _events_of(rows: dict[str, dict[str, Any]]) -> pa.Table:
-    """The events that the rows of sessions hold."""
-    events = [
-        {
-            USER_ID: user,
-            ITEM_ID: item,
-            "category": category,
-            "event_type": kind,
-            "amount": amount,
-            OCCURRED_AT: datetime.fromtimestamp(at, UTC),
-        }
-        for user, row in rows.items()
-        for item, category, kind, amount, at in zip(*(row[name] for name in _PARALLEL), strict=True)
-    ]
-    return pa.Table.from_pylist(events, EVENTS)
+def _row(user: str, session: list[Step]) -> dict[str, Any]:
+    moments, items, types = zip(*session, strict=True)
+    return {
+        USER_ID: user,
+        FEATURE_AT: datetime.fromtimestamp(moments[-1], UTC),
+        "session_item_ids": items,
+        "session_types": types,
+        "session_at": moments,
+    }

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 from feast import FeatureStore, FeatureView
 
-from feature_repo import embeddings, session
+from feature_repo import session
 from feature_repo.definitions import TTL_DAYS, USER_STATE
 from feature_repo.online_store import OnlineStore, online_store, write_rows
 from feature_repo.point_in_time import connect, latest_query, source_query
@@ -71,8 +71,8 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
                 mark = _mark(connection, view, clock.as_of, token) | written
             now[view.name] = {**mark, TTL_DAYS: int(view.tags[TTL_DAYS])}
             log.info("%s: %s to %s", view.name, done[view.name], clock.date)
-        # The marts' views come last, so that an interrupted run finds the same absent keys again.
-        _forget(connection, settings, store, online, views, absent, clock.as_of)
+        # The marts' own views last: a run that is cut short before finds the same keys absent again.
+        _forget(connection, store, online, views, absent, clock.as_of)
         for view in views:
             online.remove(view, absent.get(view.name, []))
     # Written once, at the end, so that all views of a row have one moment.
@@ -146,19 +146,16 @@ def _unknown(connection: duckdb.DuckDBPyConnection, view: FeatureView, keys: lis
 
 def _forget(
     connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
     store: FeatureStore,
     online: OnlineStore,
     views: list[FeatureView],
     absent: dict[str, list[str]],
     until: datetime,
 ) -> None:
-    """For users that left all marts, also drop what no mart provides: interest and session."""
+    """Of users that no mart knows any more, drop also what does not come from a mart: the session."""
     users = sorted({key for keys in absent.values() for key in keys})
     for view in views:
         users = _unknown(connection, view, users, until)
     if users:
-        for name in (embeddings.USER_INTEREST, session.USER_SESSION):
-            online.remove(store.get_feature_view(name), users)
-        embeddings.forget_interest(settings, users)
+        online.remove(store.get_feature_view(session.USER_SESSION), users)
         log.info("%d users are in no mart any more and were removed", len(users))

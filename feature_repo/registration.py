@@ -1,13 +1,12 @@
 """Registration in Feast: entities, views and services of the dbt manifest, and the views that dbt does not make."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from feast import FeatureService, FeatureStore, FeatureView
 
-from feature_repo import embeddings, session
+from feature_repo import session
 from feature_repo.definitions import (
     ENTITIES,
     SERVICES,
@@ -27,8 +26,9 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     """Register the entities, views and services that the dbt manifest declares over the published marts.
 
     Sources point at the published version itself, which never changes, so a later publication cannot mix versions
-    within a run. Views that left the manifest are removed; earlier versions of the services stay, without
-    features that are gone. The views that are not made by dbt (embeddings, session) are registered beside them.
+    within a run. What is registered and no longer made, such as a view that left the manifest, is removed; earlier
+    versions of the services stay, as far as their features are still there. The view of the session, which dbt does not
+    make, is registered beside them.
 
     Returns:
         The names of the marts' views.
@@ -46,17 +46,15 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
 
     store = open_store(settings)
     views = [feature_view(mart, published.path(mart.name)) for mart in marts]
-    others: list[FeatureView] = [*embeddings.views(settings), session.view(settings)]
-    names = {view.name for view in [*views, *others]}
-    gone: list[Any] = [view for view in store.list_feature_views() if view.name not in names]
-    services = [*feature_services(views), *embeddings.services(others), session.service(others)]
+    live = session.view(settings)
+    services = [*feature_services(views), session.service(live)]
     services += _earlier_services(store, views, {service.name for service in services})
-    warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
-    store.apply(
-        [*ENTITIES.values(), *views, *others, session.request_context(others), *services],
-        objects_to_delete=gone,
-        partial=False,
-    )
+    objects: list[Any] = [*ENTITIES.values(), *views, live, *services]
+    registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
+    registered += store.list_on_demand_feature_views()
+    names = {it.name for it in objects}
+    gone: list[Any] = [it for it in registered if it.name not in names]
+    store.apply(objects, objects_to_delete=gone, partial=False)
     return [view.name for view in views]
 
 

@@ -72,15 +72,12 @@ def encode(settings: Settings, clock: Clock) -> Any:
 
     Where the settings ask for a fine-tuned or distilled encoder, the first run makes it and later runs use it.
     """
-    from feature_repo import write_item_embedding
     from training.text.encode_items import encode_items
     from training.text.towers import find_tower
     from zhiyin.warehouse import current
 
     tower = find_tower(settings, clock) or str(finetune(settings, clock))
-    report = encode_items(settings, current(settings), tower, log_progress)
-    write_item_embedding(settings, report.encoder)
-    return report
+    return encode_items(settings, current(settings), tower, log_progress)
 
 
 def train(settings: Settings, clock: Clock) -> Any:
@@ -164,24 +161,6 @@ def promote(settings: Settings, clock: Clock) -> Any:
     return promote(settings, refit_of(settings, ours), clock, decision, judged=ours)
 
 
-def embed(settings: Settings, clock: Clock) -> Any:
-    """Write the champion's interest vector of each user to the feature store: point in time, and online."""
-    import pyarrow.parquet as pq
-
-    from feature_repo import write_user_interest
-    from zhiyin.contract import FEATURE_AT
-    from zhiyin.recommender.recommender import Recommender
-    from zhiyin.registry import champion
-
-    reigning = champion(settings)
-    if reigning is None:
-        log.info("there is no champion yet")
-        return None
-    now = pq.read_table(settings.states / clock.date / "users.parquet", filters=[(FEATURE_AT, "=", clock.as_of)])
-    recommender = Recommender.load(settings.bundles / reigning["digest"])
-    return write_user_interest(settings, clock, recommender.interests(now))
-
-
 def report(settings: Settings, clock: Clock) -> Any:
     """Evidently: data quality, drift against the reference window, and the ranking report."""
     from monitoring import report
@@ -198,7 +177,7 @@ def report(settings: Settings, clock: Clock) -> Any:
 
 IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
     *(land, build, publish, document, features, encode),
-    *(train, evaluate, gate, refit, package, promote, embed, report),
+    *(train, evaluate, gate, refit, package, promote, report),
 )
 STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
 

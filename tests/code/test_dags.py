@@ -48,7 +48,6 @@ def test_order(dag):
         ("evaluate", "gate"),
         ("gate", "package"),
         ("package", "promote"),
-        ("promote", "embed"),
         ("evaluate", "report"),
     ):
         assert earlier in upstream[later], f"{earlier} must come before {later}"

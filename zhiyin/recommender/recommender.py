@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zhiyin.contract import USER_ID
 from zhiyin.language.words import Wording
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_bundle
 from zhiyin.recommender.calibration import ACTIVITY
 from zhiyin.recommender.candidates import CandidateGenerator
-from zhiyin.recommender.candidates.interest import Interest
 from zhiyin.recommender.explanation import gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, Pairs, Scored, propose, users_at_once
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
@@ -216,20 +214,6 @@ class Recommender:
                     shares[place] if shares and ranked.users.with_history[row] else None,
                 ),
             )
-
-    def interests(self, rows: pa.Table) -> pa.Table:
-        """``user_id`` and ``user_interest`` (float32 vector) of every row of user state that has a sequence."""
-        encoder = self.generators[Interest.name]
-        assert isinstance(encoder, Interest)
-        parts = []
-        size = users_at_once(len(self.catalogue))
-        for start in range(0, len(rows), size):
-            users = self.users(rows[start : start + size])
-            vectors = encoder.interests(users)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-            part = pa.table({USER_ID: pa.array(users.ids, pa.string()), "user_interest": column})
-            parts.append(part.filter(pa.array(np.bincount(users.sequence.user, minlength=len(users)) > 0)))
-        return pa.concat_tables(parts)
 
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:

@@ -64,12 +64,9 @@ class Interest(CandidateGenerator):
             model.nearest = NearestItems.build(vectors, context.seed, context.threads)
         return model
 
-    def interests(self, users: Users) -> Floats:
-        """Interest vectors, float32 [users, width]; of a user without a history it means nothing."""
-        return self._interests(users).float().numpy()
-
     @torch.inference_mode()
     def _interests(self, users: Users) -> Tensor:
+        """Interest vectors [users, width]; of a user without a history it means nothing."""
         sequence, length = users.sequence, self.encoder.config.length
         sequences = lay_sequences(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at

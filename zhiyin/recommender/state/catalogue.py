@@ -113,12 +113,6 @@ class Catalogue:
         """Names of the categories, in the order of their code."""
         return sorted({str(name) for name in self.table["category"].to_pylist() if name is not None})
 
-    def categories_of(self, item_ids: list[str]) -> list[str | None]:
-        """The category of each id; None for an item that has none, or lies outside the catalogue."""
-        rows = pc.index_in(pa.array(item_ids, pa.string()), value_set=self._ids)
-        categories: list[str | None] = self.table["category"].combine_chunks().take(rows).to_pylist()
-        return categories
-
     @cached_property
     def category(self) -> Integers:
         """Category code of each item, -1 where unknown."""
