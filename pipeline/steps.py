@@ -132,13 +132,15 @@ def refit(settings: Settings, clock: Clock) -> Any:
     from pipeline.reports import RunReports
     from training.evaluation.refit_check import check_refit
     from training.train import refit
-    from zhiyin.registry import challenger, record_refit
+    from zhiyin.registry import challenger, link_run, record_refit, run_of
     from zhiyin.warehouse import current
 
     marts, states, judged = current(settings), settings.states / clock.date, challenger(settings, clock)
     bundle = refit(settings, clock, marts, states, judged, log_progress)
     RunReports.of(settings, clock).write_refit(check_refit(settings, clock, states, settings.bundles / judged, bundle))
     record_refit(settings, judged, bundle.name)
+    if run_id := run_of(settings, judged):
+        link_run(settings, bundle.name, run_id)  # the run that tells how the recipe was judged
     return bundle
 
 
