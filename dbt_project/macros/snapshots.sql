@@ -64,6 +64,8 @@
 {# Whether an item is in another category than in the last build. #}
 {% macro categories_moved() %}
     {%- set last = run_query("select max(starts_from)::varchar, max(starts_from) = " ~ as_of() ~ " from increment.snapshots").rows[0] -%}
+    {#- No state starts from an earlier one: the last build made all anew, as a compilation after it (dbt docs) finds. -#}
+    {%- if last[0] is none -%}{%- do return(true) -%}{%- endif -%}
     {%- set run = run_query("
         with versions as (
 

@@ -40,7 +40,7 @@ def gate(
     first, users = champion is None, int(challenger["users"])
     checks = [Check("hold", False, f"is of a lineage on hold: {held}")] if held else []
     checks.append(check_users(users, promoted_on, first, rules))
-    by_mean = first and users < rules.least_users
+    by_mean = first and users < rules.first_by_interval
     checks += [_beats(name, challenger["differences"][name], by_mean) for name in BASELINES]
     if champion is None:
         checks.append(Check("champion", True, "there is no other champion to compare with"))

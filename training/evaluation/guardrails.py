@@ -95,8 +95,9 @@ def check_users(users: int, promoted_on: int | None, first: bool, rules: GateRul
     is no champion, and a bundle evaluated on few users is better than none.
     """
     figures = {"users": float(users)}
-    if users < rules.least_users:
-        words = f"{users:,} users are too few to tell two models apart (the least is {rules.least_users:,})"
+    least = rules.first_by_interval if first else rules.least_users
+    if users < least:
+        words = f"{users:,} users are too few to tell two models apart (the least is {least:,})"
         if first:
             words = f"WARNING: {words}; as there is no champion, it is enough to beat the baselines by the mean"
         return Check("users", first, words, figures)

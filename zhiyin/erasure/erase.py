@@ -36,7 +36,7 @@ def erase(settings: Settings, person: Person, found: Iterable[Path]) -> None:
         _erase_lake(connection, settings, person, found)
         warehouse.erase_user(settings, person.pseudonym)
         # What learned from the person is nothing to go on from: the next encoders begin anew.
-        for learned in (settings.encoders, settings.text_towers):
+        for learned in (settings.encoders, settings.text_towers, settings.ranking_sets):
             shutil.rmtree(learned, ignore_errors=True)
         _erase_marts(connection, settings, person, found)
         for folder in sorted({path.parent for path in found if path.parent.parent == settings.states}):
