@@ -1,16 +1,16 @@
-"""What each part of the whole is worth: without a generator, without a family of features, without any text.
+"""What each part of the product is worth: without a generator, without a family of features, without any text.
 
     python -m benchmarks.ablation --dataset movielens_100k --protocol leave_one_out [--seeds 3] [--no-text]
     python -m benchmarks.ablation --protocol next_days --cut 2017-12-01
 
 On the validation split of the published marts (`zhiyin benchmark --validation`), with the dataset's recipe. The
-generators are fitted once and the ranker anew for each row: leaving a generator out takes its candidates that no other
-proposed, and its score and rank. Without text, generators that read it are left out and
-the others are fitted without it. NDCG@10 with its 95 % bootstrap interval, and the paired difference of the whole.
+generators are fitted once and the ranker once per row. A row without a generator has neither its score and rank nor
+the candidates that it alone proposed. A row without a family of features (zhiyin/recommender/features/registry.py)
+lacks these columns. Without text, the generators that read it are left out and the others are fitted without it.
+NDCG@10 with its 95 % bootstrap interval, and the paired difference between all parts and the row.
 """
 
 import argparse
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,27 +32,19 @@ from training.ranking.ranking_set import RankingSet
 from training.train import fit_generators
 from zhiyin.recommender.candidates.base import Generator, silent
 from zhiyin.recommender.features import Scored, propose
+from zhiyin.recommender.features.registry import FAMILIES, group_by_family
 from zhiyin.recommender.ranker import matrix
 from zhiyin.recommender.state.catalogue import Floats, Integers
 from zhiyin.settings import get_settings
 from zhiyin.warehouse import current
 
+ALL_PARTS = "zhiyin (all parts)"
 READS_TEXT = ("text_neighbours", "content")
-FAMILIES = {  # of the ranker's features, by name
-    "scores and ranks": r".*_(score|rank)",
-    "habits with the item": r"(baskets|quantity_a_basket|days_since_(last|first)|mean_gap_days|due|baskets_a_day"
-    r"|long_short_trend|(long|short)(_of_best)?)",
-    "habits with kind and category": r"(kind|category)_(long|short|items|days_since_last|best_long)|category_affinity",
-    "rhythm of baskets": r"(item|kind|category)_(recent_\w+|baskets_since|last_gap_days)",
-    "state of the user": r"user_\w+(?<!_score)(?<!_rank)",
-    "state of the item": r"item_(?!recent_|baskets_since|last_gap_days)\w+(?<!_score)(?<!_rank)",
-    "user against item": r"due_for_all|price_to_usual",
-}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Candidates of one or more questions: ``query`` numbers the lists, ascending; ``taken``: whether it was right."""
+    """Candidates of one or more splits: ``query`` numbers the lists, ascending; ``taken``: whether it was right."""
 
     names: list[str]
     features: Floats
@@ -150,26 +142,26 @@ def main() -> None:
         for seed in range(settings.seed, settings.seed + arguments.seeds):
             found.append(ndcg(training, holdout, relevant, seed, settings.threads, recipe.ranker))
         values[row], seconds[row] = np.mean(found, axis=0), round(time.perf_counter() - started, 1)
-        gap = paired(values["the whole"], {row: values[row]})[row]
+        gap = paired(values[ALL_PARTS], {row: values[row]})[row]
         interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
-        say(f"{row}: {values[row].mean():.4f}; the whole less it {gap['mean']:+.4f} ({interval})")
+        say(f"{row}: {values[row].mean():.4f}; all parts less it {gap['mean']:+.4f} ({interval})")
 
     training, holdout = tables(experiment)
-    add_row("the whole", training, holdout)
+    add_row(ALL_PARTS, training, holdout)
     for name in recipe.generators:
         own = {f"{name}_score", f"{name}_rank"}
         add_row(f"without {name}", *(table.without(own.__contains__, name) for table in (training, holdout)))
-    for family, pattern in FAMILIES.items():
-        own = {name for name in training.names if re.fullmatch(pattern, name)}
-        if own:
+    for family, members in group_by_family(training.names).items():
+        if not FAMILIES[family].generator:
+            own = set(members)
             add_row(f"without {family}", *(table.without(own.__contains__) for table in (training, holdout)))
     if arguments.no_text:
         blind = replace(experiment.context, text=np.zeros_like(experiment.context.text))
         reading = {name: each for name, each in recipe.generators.items() if each.kind not in READS_TEXT}
         fewer = recipe.model_copy(update={"generators": reading})
         add_row("without text", *tables(replace(experiment, context=blind, recipe=fewer)))
-    figures, gaps = means(values), paired(values["the whole"], values)
-    rows = {row: {f"ndcg@{K}": figures[row], "whole_less_it": gaps[row], "seconds": seconds[row]} for row in values}
+    figures, gaps = means(values), paired(values[ALL_PARTS], values)
+    rows = {row: {f"ndcg@{K}": figures[row], "all_parts_less_it": gaps[row], "seconds": seconds[row]} for row in values}
     about = {"dataset": settings.dataset, "protocol": chosen.kind, "part": "validation", "seeds": arguments.seeds}
     finish("ablation", about | {"marts": marts.version, "users": len(experiment.split), "rows": rows})
 

@@ -1,9 +1,9 @@
-"""Nearest items: the index against all inner products, on random clustered vectors of several lengths.
+"""Approximate nearest items against exact inner products, on random clustered vectors of different norms.
 
     OMP_NUM_THREADS=1 python -m benchmarks.ann [--items 100000 1000000] [--width 64]
 
-Queries are means of five items, as tastes are. Recall at 100 of the exact items. Latency: one query alone, on one core,
-its 500 best; exact in double precision, as generators score below the limit. Memory: what the process grew by.
+Queries are means of five items, like users' vectors. Recall at 100 of the exact items. Latency: one query, on one core,
+its 500 best; exact in double precision, as generators score below the limit. Memory: the growth of the process.
 """
 
 import argparse

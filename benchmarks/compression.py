@@ -1,11 +1,11 @@
-"""The text tower made smaller: size, latency and accuracy of each way, in one table.
+"""Compression of the text tower: size, latency and accuracy of each method, in one table.
 
     python -m benchmarks.compression [--layers 3] [--documents N]
 
 Documents of the Complete Journey's products that could be recommended on 2017-11-17. Against float32: the mean cosine,
-on a tenth of the documents that no distillation saw, and how many of a document's ten nearest neighbours stay. NDCG@10:
+on a tenth of the documents that no distillation saw, and the share of the ten nearest neighbours that stay. NDCG@10:
 of text neighbours on the validation window, the 14 days from then on. A pruned tower has the first layers alone; a
-distilled one learned the whole's vectors of the other documents. ONNX: with the extra ``onnx``, else left out.
+distilled one was trained on the full tower's vectors of the others. ONNX: with the extra ``onnx``, else left out.
 """
 
 import argparse

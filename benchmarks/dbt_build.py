@@ -37,7 +37,7 @@ class Build:
     """One run of `dbt build`."""
 
     seconds: float  # of the command
-    cpu_seconds: float  # of its process: what a machine with other work measures better
+    cpu_seconds: float  # of its process: less affected by other work on the machine
     dbt_seconds: float  # without dbt's start: importing, reading the project
     models: int
     tests: int

@@ -1,4 +1,4 @@
-"""The two logs that come in packages, as arrays: what the benchmarks of the interest encoder are fitted and judged on.
+"""Logs as arrays: training data and holdouts for the benchmarks of the interest encoder.
 
 They take the protocols of docs/benchmarks.md straight from the packages, so that no store has to be built first.
 """
@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from training.text.encode_items import TextBasis
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, pad_sequences
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, lay_sequences
 from zhiyin.recommender.encoder.text_encoder import TextEncoder
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Floats, Integers
 from zhiyin.recommender.state.history import History, event_type_codes
@@ -32,16 +32,17 @@ NOT_GOODS = """
 
 @dataclass(frozen=True)
 class Task:
-    """A log to fit on and the items that each of its judged users took next.
+    """A log to fit on, and the items that each evaluated user took next.
 
-    ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``new``: whether items of the
-    user's history leave the list; ``documents`` [items].
+    ``history``: what a model may read; ``user``, ``item``: distinct pairs of the truth; ``list_at`` [users]: when
+    each gets a list, epoch seconds; ``new``: whether items of the user's history leave the list; ``documents`` [items].
     """
 
     name: str
     history: History
     user: Integers
     item: Integers
+    list_at: npt.NDArray[np.float64]
     new: bool
     documents: list[str]
 
@@ -63,10 +64,38 @@ def movielens(held_out: int = 1) -> Task:
     ]
     index = pd.Index(films.item)
     user, item = pd.factorize(log.user)[0], index.get_indexer(log.item)
-    left = np.bincount(user)[user] - 1 - log.groupby("user").cumcount().to_numpy()
-    past, target = left >= held_out, left == held_out - 1
-    history = _history(user, item, np.arange(len(log)), log["at"].to_numpy(float), "rating", past, len(films))
-    return Task("movielens_100k", history, user[target], item[target], True, documents)
+    return _leave_one_out("movielens_100k", user, item, log["at"].to_numpy(float), "rating", documents, held_out)
+
+
+def order_alone(folder: Path, held_out: int = 1) -> Task:
+    """A log that knows an order only, leave-one-out: ``events.parquet`` (user_id, item_id, position) and
+    ``items.parquet`` (item_id, title) of a folder. A position counts as a day.
+    """
+    log = pd.read_parquet(folder / "events.parquet").sort_values(["user_id", "position"], kind="stable")
+    items = pd.read_parquet(folder / "items.parquet")
+    item = pd.Index(items.item_id).get_indexer(log.item_id)
+    at = log.position.to_numpy(float) * SECONDS_PER_DAY
+    documents = items.title.fillna("").str.lower().tolist()
+    return _leave_one_out(folder.name, pd.factorize(log.user_id)[0], item, at, "purchase", documents, held_out)
+
+
+def _leave_one_out(
+    name: str,
+    user: Integers,
+    item: Integers,
+    at: npt.NDArray[np.float64],
+    kind: str,
+    documents: list[str],
+    held_out: int,
+) -> Task:
+    """Events ordered by user and time: the target is each user's event that is ``held_out`` from the end."""
+    place = np.arange(len(user)) - np.searchsorted(user, user)
+    left = np.bincount(user)[user] - 1 - place
+    target = left == held_out - 1
+    list_at = np.zeros(user.max() + 1)
+    list_at[user[target]] = at[target]
+    history = _history(user, item, np.arange(len(user)), at, kind, left >= held_out, len(documents))
+    return Task(name, history, user[target], item[target], list_at, True, documents)
 
 
 def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False) -> Task:
@@ -98,7 +127,8 @@ def complete_journey(cut: str = "2017-12-01", days: int = 14, new: bool = False)
         bought = np.unique(history.user * len(index) + history.item)
         pairs = pairs[~np.isin(pairs[:, 0] * len(index) + pairs[:, 1], bought)]
     documents = log.drop_duplicates("item").set_index("item").document.loc[index].tolist()
-    return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], new, documents)
+    list_at = np.full(history.n_users, (moment - pd.Timestamp(0)).total_seconds())
+    return Task("complete_journey", history, pairs[:, 0], pairs[:, 1], list_at, new, documents)
 
 
 def package_data(name: str) -> Path:
@@ -140,17 +170,15 @@ def evaluate_model(task: Task, encoder: InterestEncoder) -> npt.NDArray[np.float
     import torch
 
     history = task.history
-    last = np.zeros(history.n_users)
-    np.maximum.at(last, history.user, history.at)
-    sequences = pad_sequences(
-        history.user, history.item, history.type, history.basket, history.at, encoder.config.length, last
+    sequences = lay_sequences(
+        history.user, history.item, history.type, history.basket, history.at, encoder.config.length, task.list_at
     )
     with torch.inference_mode():
         items = encoder.item_vectors(torch.arange(history.n_items))
 
         def score(rows: Integers) -> Floats:
-            interests = encoder.interests(sequences.rows(torch.from_numpy(rows)))
-            return np.asarray((interests @ items.T + encoder.popularity).numpy())
+            interests = encoder.interests(sequences.pad(torch.from_numpy(rows)))
+            return np.asarray((interests @ items.T + encoder.item_biases()).numpy())
 
         return ndcg(task, score)
 
@@ -169,10 +197,10 @@ def score_text(task: Task, text: Floats) -> npt.NDArray[np.float64]:
 
 def ndcg(task: Task, score: Callable[[Integers], Floats]) -> npt.NDArray[np.float64]:
     """NDCG@10 [users with a truth]; ``score``: of some users [users, items]."""
-    history, judged = task.history, np.unique(task.user)
+    history, evaluated = task.history, np.unique(task.user)
     known = np.bincount(history.user, minlength=history.n_users) > 0
     values = []
-    for rows in np.array_split(judged, -(-len(judged) // 64)):
+    for rows in np.array_split(evaluated, -(-len(evaluated) // 64)):
         scores = score(rows)
         scores[~known[rows]] = -np.inf
         truth = np.zeros(scores.shape, bool)

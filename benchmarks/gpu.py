@@ -1,4 +1,4 @@
-"""What a GPU makes of the two towers, against its own limits: needs torch, numpy, safetensors (and transformers).
+"""Speed of the two towers on a GPU, against its own limits: needs torch, numpy, safetensors (and transformers).
 
     python -m benchmarks.gpu [--small]
 
@@ -119,14 +119,15 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
     config = EncoderConfig(length=shapes.events)
     sequences = training_sequences(log, config.length).to(device)
     counts = torch.from_numpy(log.item_counts).float().to(device) + 1
+    every = np.ones(shapes.items, bool)  # items have an id
     for name in PRECISIONS:
         for compiled in (False, True) if device.type == "cuda" else (False,):
             for full in (True, False):
                 for rows in shapes.rows:
-                    model = InterestEncoder(config, log.text, log.item_counts > 0).to(device).train()
+                    model = InterestEncoder(config, log.text, every).to(device).train()
                     read: Any = torch.compile(model) if compiled else model
                     softmax = Softmax(counts, 0 if full else min(LoopConfig().negatives, len(counts)))
-                    batch = sequences.rows(torch.arange(min(rows, len(sequences)), device=device))
+                    batch = sequences.pad(torch.arange(min(rows, len(sequences)), device=device))
                     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
                     generator = torch.Generator(device).manual_seed(0)
 
@@ -141,7 +142,7 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
                     ) -> None:
                         noise, sample = Noise.draw(batch, model.config.width, 0.1, generator), softmax.draw(generator)
                         with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                            vectors = model.item_vectors()
+                            vectors = model.learned_vectors()
                             interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
                             loss = softmax(interests, vectors, model.popularity, *next_baskets(batch), sample)
                         optimizer.zero_grad(set_to_none=True)
@@ -149,7 +150,9 @@ def sequence_model(device: torch.device, shapes: Shapes, peaks: dict[str, float]
                         optimizer.step()
 
                     spent = seconds(step, device, shapes.repeats)
-                    flops = step_flops(config, batch, softmax.n_scored, *log.text.shape)
+                    breadth, asking = batch.size.shape[1], int((batch.size > 0).sum()) - len(batch)
+                    shape = len(batch), batch.item.shape[1], breadth, asking
+                    flops = step_flops(config, *shape, softmax.n_scored, *log.text.shape)
                     yield {
                         "precision": name,
                         "compiled": compiled,

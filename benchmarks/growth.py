@@ -4,7 +4,7 @@
 
 Each further copy of the log has households and baskets of its own, and the same days and items; the catalogue and the
 promotions stay. Limits: seconds grow no faster than rows, and dbt's process takes no more than 4 GiB, because DuckDB
-spills to disk past its memory limit. Where the machine has other work, CPU seconds say more than seconds.
+spills to disk past its memory limit. On a busy machine, compare CPU seconds.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""The HTTP service: ``POST /recommend`` on the champion bundle, and the page that shows what it does."""
+"""The HTTP service: ``POST /recommend`` on the champion bundle, and a page that shows its answers."""

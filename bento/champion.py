@@ -33,7 +33,7 @@ class Champion:
 class ChampionWatch:
     """Keeps ``current`` the bundle that the registry points at.
 
-    A bundle that does not verify, load or answer is refused with a log line and the one before goes on serving. So are
+    A bundle that does not verify, load or answer is refused with a log line, and the one before stays. So are
     slate rules; until there are valid ones nothing is served, since they may keep items out of every list.
     """
 
@@ -103,7 +103,7 @@ class ChampionWatch:
             recommender = Recommender.load(bundle, rules)  # checks every file against the manifest
             if recommender.version != digest:
                 raise ValueError(f"{bundle} holds {recommender.version}, not {digest}")
-            # The first list pays for lazy work (thread pools, page faults): not the first shopper.
+            # The first list pays for lazy work (thread pools, page faults): not the first user.
             recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
         except Exception as error:
             logger.exception(

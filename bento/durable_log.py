@@ -1,8 +1,8 @@
-"""A durable log: of impressions (which list was answered to whom, by which model), and of events.
+"""A durable log, of impressions (which model answered which user with which list) and of events.
 
-JSON lines under a folder of ``feedback/``, by ``day=YYYY-MM-DD/``; DuckDB and Arrow read the folder as it is. A line is
-on disk (synced) before its request is answered (law 9); lines that arrive while a sync runs share the next one, so
-under load the cost is one sync per group, not per request.
+JSON lines under a folder of ``feedback/``, by ``day=YYYY-MM-DD/``; DuckDB and Arrow read the folder. A line is synced
+to disk before its request is answered (law 9). Lines that arrive during a sync share the next one, so under load the
+cost is one sync per group of requests.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ MAX_GROUP = 512  # lines written and synced together
 class DurableLog:
     """Appends lines from any thread; one thread of its own writes and syncs.
 
-    A file is never reopened: a process, a day and every ``max_bytes`` start a new one, so that a line torn by a crash
-    can only be the last of its file.
+    A file is never reopened: each process, day and ``max_bytes`` starts a new one, so only the last line of a file can
+    be cut off by a crash.
     """
 
     def __init__(self, folder: Path, max_bytes: int = 64 * 1024 * 1024) -> None:
@@ -39,13 +39,13 @@ class DurableLog:
         self._thread.start()
 
     def append(self, record: dict[str, Any]) -> "Future[None]":
-        """Queue one record; the future is done when its line is on disk, or fails as the disk did."""
+        """Queue one record; the future is done when its line is on disk, or fails with the disk's error."""
         future: Future[None] = Future()
         self._queue.put((json.dumps(record, separators=(",", ":")).encode() + b"\n", future))
         return future
 
     def close(self) -> None:
-        """Write what is queued and stop."""
+        """Write the queued lines and stop."""
         self._queue.put(None)
         self._thread.join()
 
@@ -68,13 +68,13 @@ class DurableLog:
         waiting = [(line, future) for line, future in group if future.set_running_or_notify_cancel()]
         try:
             file = self._current_file()
-            # Also what nobody waits for any more (the caller hung up) was answered or may have been: it is kept.
+            # A line whose caller hung up is kept, too: its answer may have arrived.
             file.write(b"".join(line for line, _ in group))
             file.flush()
             os.fdatasync(file.fileno())
         except Exception as error:
             logger.error("%s: %d lines not written to %s: %s", self._folder.name, len(group), self._folder, error)
-            self._end_file()  # it may end in a torn line: the next group starts a new one
+            self._end_file()  # it may end in a partial line: the next group starts a new file
             for _, future in waiting:
                 future.set_exception(error)
         else:
@@ -82,7 +82,7 @@ class DurableLog:
                 future.set_result(None)
 
     def _current_file(self) -> BinaryIO:
-        day = datetime.now(UTC).strftime("%Y-%m-%d")  # when it was shown: a fact about the world, not a decision
+        day = datetime.now(UTC).strftime("%Y-%m-%d")  # the wall clock: recorded only (law 1)
         if self._file is None or day != self._day or self._file.tell() >= self._max_bytes:
             self._end_file()
             folder = self._folder / f"day={day}"
@@ -90,7 +90,7 @@ class DurableLog:
             self._file = (folder / f"{datetime.now(UTC):%H%M%S}-{uuid4().hex[:12]}.jsonl").open("xb")
             self._day = day
             for parent in (folder, folder.parent):
-                _sync_folder(parent)  # the file's name must survive a crash as well as its lines
+                _sync_folder(parent)  # sync the folder, so that the file's name survives a crash
         return self._file
 
     def _end_file(self) -> None:

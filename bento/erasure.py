@@ -1,10 +1,10 @@
-"""A person leaves the durable logs of impressions and events."""
+"""Erasure from the durable logs of impressions and events."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import blank_lines
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
@@ -12,7 +12,7 @@ from zhiyin.settings import Settings
 
 @dataclass(frozen=True)
 class DurableLogs:
-    """JSON lines, to one of which the service may be appending."""
+    """Files of JSON lines; the service may be appending to one of them."""
 
     settings: Settings
 

@@ -1,4 +1,4 @@
-"""What goes over HTTP at ``POST /events``."""
+"""Request and answer of ``POST /events``."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +14,7 @@ ItemId = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) 
 
 
 class Event(BaseModel):
-    """Something that a user did."""
+    """One event of a user."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
@@ -86,7 +86,7 @@ def future(events: list[Event], now: datetime) -> Refusal | None:
     problems = [
         Problem(
             field=f"events.{place}.occurred_at",
-            problem=f"{event.occurred_at.isoformat()} lies in the future.",
+            problem=f"{event.occurred_at.isoformat()} is in the future.",
             cure=f"It is {now.isoformat(timespec='seconds')}: send the moment of the event.",
         )
         for place, event in enumerate(events)

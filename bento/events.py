@@ -1,7 +1,7 @@
-"""``POST /events``: what users do, pseudonymised at the door, on disk before it is acknowledged, then in the session.
+"""``POST /events``: pseudonymise what a user did, write it to disk, acknowledge it, and update the live session.
 
-JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, in the contract's columns and written as
-impressions are.
+JSON lines under ``feedback/events/day=YYYY-MM-DD/``, the day of arrival, with the contract's columns, written like
+impressions.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bento.door import refuse, refuse_head, too_large
 from bento.event_schemas import Event, EventsRequest, EventsResponse, events_refusal, future
-from bento.schemas import Problem, Refusal
+from bento.request_validation import refuse_head, too_large
+from bento.schemas import Problem, Refusal, refuse
 from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.pseudonym import pseudonymise
 
 MAX_BODY = 256 * 1024  # bytes
-SLOW_CLOCK = timedelta(minutes=5)  # what a caller's clock may be ahead
+SLOW_CLOCK = timedelta(minutes=5)  # how far a caller's clock may be ahead
 
 
 async def post(request: Request) -> Response:
-    """Keep the events and let the session follow them."""
+    """Write the events to the log and to the live session."""
     service = request.app.state.service
     if refused := refuse_head(request.scope, MAX_BODY):
         return refused
@@ -61,7 +61,7 @@ async def post(request: Request) -> Response:
 
 
 def _record(user_id: str, event: Event, received: datetime) -> dict[str, Any]:
-    """A line of the log: the contract's columns, and the list that the event goes back to."""
+    """A line of the log: the contract's columns, and the request whose list led to the event."""
     moment = event.occurred_at or received
     return {
         "event_id": event.event_id or uuid4().hex,

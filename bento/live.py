@@ -1,6 +1,6 @@
-"""Live sessions: events go into the online store as they come, and a request reads the user's session from there.
+"""Live sessions: events are pushed to the online store on arrival, and a request reads the user's session from it.
 
-Law 8: without the store an event is kept and a list is good; both answers say what was missing.
+Law 8: when the store is down, events are still logged and lists still made; both answers name what is missing.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ logger = logging.getLogger("bentoml.zhiyin")
 NOT_UPDATED = "session_not_updated"
 NOT_READ = "session_unavailable"
 MAX_GROUP = 500  # events pushed together
-WAITING = 5_000  # events that may wait for the store; what comes on top is in the log alone
+WAITING = 5_000  # events that may wait for the store; further ones are only in the log
 
 Event = dict[str, Any]
 
 
 class LiveSessions:
-    """One thread writes and one reads, so that neither a slow store nor many events keep a list waiting.
+    """One thread writes and one reads, so that neither a slow store nor many events delay a list.
 
     Events that arrive while a push runs share the next one. Used from the event loop alone.
     """
@@ -43,7 +43,7 @@ class LiveSessions:
         self._busy = False
 
     async def push(self, events: list[Event]) -> list[str]:
-        """Bring the sessions of the events' users up to date; the label of what did not happen in time."""
+        """Update the sessions of the events' users; returns the label of the part that was not done in time."""
         if sum(len(waiting) for waiting, _ in self._waiting) >= WAITING:
             return [NOT_UPDATED]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,7 +60,7 @@ class LiveSessions:
         self, row: dict[str, Any], missing: list[str], types: Collection[str]
     ) -> tuple[dict[str, Any], list[str]]:
         """The user's row with the live session's events, and what was missing; ``types`` as in ``with_session``."""
-        if UNAVAILABLE in missing:  # the session lies in the same store
+        if UNAVAILABLE in missing:  # the session is in the same store
             return row, missing
         reading = asyncio.get_running_loop().run_in_executor(self._reader, self._latest, row["user_id"])
         try:
@@ -71,7 +71,7 @@ class LiveSessions:
         return (row if session is None else with_session(row, session, types)), missing
 
     def close(self) -> None:
-        """Push what is waiting and stop."""
+        """Push the waiting events and stop."""
         self._writer.shutdown(wait=True)
         self._reader.shutdown(wait=False, cancel_futures=True)
 
@@ -91,7 +91,7 @@ class LiveSessions:
         self._busy = False
         error = call.exception()
         for done in waiting:
-            if done.done():  # nobody waits any more
+            if done.done():  # the caller is gone
                 continue
             if error is None:
                 done.set_result(None)

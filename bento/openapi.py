@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service: BentoML's, with our title, our refusals and our own words."""
+"""The OpenAPI document of the service: BentoML's, with our title, errors and descriptions."""
 
 from inspect import cleandoc
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from bento.event_schemas import EventsRequest, EventsResponse
+from bento.features import FeaturesResponse
 from bento.schemas import RecommendRequest, RecommendResponse, Refusal
 from zhiyin import __version__
 
@@ -21,7 +22,7 @@ REFUSALS = {
 
 
 def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, Any]:
-    """BentoML's document with the parts replaced that speak of BentoML instead of this service."""
+    """BentoML's document with its generic parts replaced by those of this service."""
     document = dict(bentoml_document)
     document["info"] = {"title": "Zhiyin", "version": __version__, "description": cleandoc(description)}
     _, definitions = models_json_schema(
@@ -31,6 +32,7 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
             (Refusal, "serialization"),
             (EventsRequest, "validation"),
             (EventsResponse, "serialization"),
+            (FeaturesResponse, "serialization"),
         ],
         ref_template=SCHEMAS,
     )
@@ -44,7 +46,7 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
     }
     events = {
         "summary": "events",
-        "description": "What a user did: kept for the next run, and followed by the user's next list.",
+        "description": "Events of a user: stored for the next run, and used by the user's next list.",
         "tags": ["Service APIs"],
         "requestBody": {"required": True, **_json("EventsRequest")},
         "responses": {
@@ -53,8 +55,18 @@ def describe(bentoml_document: dict[str, Any], description: str) -> dict[str, An
             "503": {"description": "The events could not be written.", **_json("Refusal")},
         },
     }
+    features = {
+        "summary": "features",
+        "description": "Family, label and unit of each feature that contributions may name.",
+        "tags": ["Service APIs"],
+        "responses": {
+            "200": {"description": "The features of the model being served.", **_json("FeaturesResponse")},
+            "503": refusals["503"],
+        },
+    }
     document["tags"] = [{"name": "Service APIs"}, {"name": "Infrastructure"}]
-    document["paths"] = {**document["paths"], "/recommend": {"post": operation}, "/events": {"post": events}}
+    own = {"/events": {"post": events}, "/features": {"get": features}}
+    document["paths"] = {**document["paths"], "/recommend": {"post": operation}, **own}
     return document
 
 

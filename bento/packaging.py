@@ -1,4 +1,4 @@
-"""A bundle becomes a BentoML model and, with the code that serves it, a bento.
+"""Packages a bundle as a BentoML model, and model and serving code as a bento.
 
 ``package`` runs BentoML in a process of its own: its stores are fixed by ``BENTOML_HOME`` when it is first imported.
 """

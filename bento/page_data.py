@@ -1,4 +1,4 @@
-"""What the page shows of one user: its purchases from the published marts, and some users to begin with."""
+"""What the page shows of one user: the latest baskets from the published marts; and a sample of users."""
 
 from functools import lru_cache
 from typing import Any
@@ -12,18 +12,18 @@ from zhiyin.settings import Settings
 
 SAMPLE_DAYS = 28  # newest days of the lake that samples are drawn from
 
-_PURCHASES = """
+_BASKETS = """
 with mine as (
     select *, coalesce(basket_id, strftime(occurred_at, '%Y-%m-%d')) as basket
     from read_parquet($interactions)
     where user_id = $user_id
 ),
 recent as (
-    select basket, max(occurred_at) as bought_at, sum(amount) as amount
-    from mine group by basket order by bought_at desc, basket limit $baskets
+    select basket, max(occurred_at) as latest_at, sum(amount) as amount
+    from mine group by basket order by latest_at desc, basket limit $baskets
 )
 select
-    recent.basket, recent.bought_at, recent.amount,
+    recent.basket, recent.latest_at, recent.amount,
     list(struct_pack(
         item_id := mine.item_id, title := coalesce(items.title, mine.item_id), category := items.category,
         quantity := mine.value, amount := mine.amount
@@ -32,12 +32,13 @@ from recent
 join mine using (basket)
 left join read_parquet($items) as items using (item_id)
 group by all
-order by recent.bought_at desc, recent.basket
+order by recent.latest_at desc, recent.basket
 """
 
 _SUMMARY = """
 select
-    count(distinct basket_id) as baskets, count(distinct item_id) as products, sum(amount) as amount,
+    count(distinct coalesce(basket_id, strftime(occurred_at, '%Y-%m-%d'))) as baskets,
+    count(distinct item_id) as items, sum(amount) as amount,
     min(occurred_at) as first_at, max(occurred_at) as last_at
 from read_parquet($interactions)
 where user_id = $user_id
@@ -68,8 +69,8 @@ def _query(sql: str, **parameters: Any) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def purchases(settings: Settings, user_id: str, baskets: int = 8) -> dict[str, Any]:
-    """A pseudonym's latest baskets with their items, newest first, and its totals (``None`` when it never bought).
+def history(settings: Settings, user_id: str, baskets: int = 8) -> dict[str, Any]:
+    """A pseudonym's latest baskets with their items, newest first, and its totals (``None`` without any event).
 
     Raises:
         FileNotFoundError: no marts are published yet.
@@ -77,9 +78,7 @@ def purchases(settings: Settings, user_id: str, baskets: int = 8) -> dict[str, A
     marts = warehouse.current(settings)
     interactions = str(marts.path(INTERACTIONS))
     summary = _query(_SUMMARY, interactions=interactions, user_id=user_id)
-    recent = _query(
-        _PURCHASES, interactions=interactions, items=str(marts.path(ITEMS)), user_id=user_id, baskets=baskets
-    )
+    recent = _query(_BASKETS, interactions=interactions, items=str(marts.path(ITEMS)), user_id=user_id, baskets=baskets)
     return {"summary": summary[0] if summary else None, "baskets": recent}
 
 
@@ -94,10 +93,10 @@ def describe_items(settings: Settings, item_ids: list[str]) -> dict[str, dict[st
 
 
 def sample_users(settings: Settings, n: int = 12) -> list[dict[str, Any]]:
-    """Raw ids of ``n`` users who bought on several of the newest days, from the keenest to the occasional.
+    """Raw ids of ``n`` users with events on several of the newest days, from those with the most events to the fewest.
 
-    Law 11 keeps raw ids in the lake; reading them back from there is a convenience for trying the page out, and falls
-    away with it (``ZHIYIN_PAGE=false``).
+    Law 11 keeps raw ids in the lake. The page reads them back from there; without the page (``ZHIYIN_PAGE=false``)
+    nothing does.
     """
     events = raw_tables(settings)[0]
     newest = sorted((settings.lake / events.name).glob("day=*/*.parquet"))[-SAMPLE_DAYS:]

@@ -1,7 +1,7 @@
-"""Ranking off the event loop, in groups: requests that wait while lists are being made share the next call.
+"""Ranking in threads, in groups: requests that arrive while lists are being made share the next call.
 
-A list for one user costs about twice its share of a list for eight, so under load groups form by themselves and the
-throughput rises; a lone request never waits for company.
+One list costs twice as much alone as in a group of eight. Groups form only from waiting requests, so the throughput
+rises under load and a single request never waits for others.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Ranking:
         self._free += 1
         error = call.exception()
         for place, request in enumerate(group):
-            if request.done.done():  # the caller went away
+            if request.done.done():  # the caller hung up
                 continue
             if error is not None:
                 request.done.set_exception(error)
@@ -90,7 +90,7 @@ class Ranking:
 
 
 def _rank(group: list[_Request]) -> list[Outcome]:
-    """In a ranking thread. A row that breaks the call costs its own user the personal part, nobody else anything."""
+    """Runs in a ranking thread. A row that fails gives its user a list that is not personal, and affects no other."""
     first = group[0]
     try:
         slates = first.recommender.recommend([request.state for request in group], *first.arguments)

@@ -1,4 +1,4 @@
-"""The slate rules being served: their file is looked at with the champion's pointer, and followed when it changes."""
+"""The slate rules being served: their file is polled with the champion's pointer and reloaded when it changes."""
 
 import logging
 from pathlib import Path
@@ -31,7 +31,7 @@ class RulesWatch:
         return self._current
 
     def tell(self, unknown: dict[str, list[str]]) -> None:
-        """Warn of names in rules that the champion's catalogue does not hold (often a slip, sometimes an old item)."""
+        """Warn of names in rules that the champion's catalogue lacks (a typing error, or an old item)."""
         for rule, names in unknown.items():
             logger.warning("rules: %s names %d that no item has, first %r", rule, len(names), names[0])
 

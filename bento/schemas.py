@@ -1,4 +1,4 @@
-"""What goes over HTTP: the request, the answer, and how a wrong request is refused."""
+"""Request and answer of ``POST /recommend``, and the refusal of an invalid request."""
 
 import json
 from datetime import datetime
@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.responses import Response
 
 MAX_USER_ID = 256  # characters
 
@@ -16,7 +17,7 @@ def _as_text(value: Any) -> Any:
 
 
 class RecommendRequest(BaseModel):
-    """The body of ``POST /recommend``. The field descriptions are also what a refused caller reads."""
+    """The body of ``POST /recommend``. The field descriptions are also part of a refusal."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"user_id": "1609", "k": 10, "explain": "text"}}
@@ -37,7 +38,7 @@ class RecommendRequest(BaseModel):
         "none", description='"none", or "text" for a reason in words with every item'
     )
     contributions: bool = Field(
-        False, strict=True, description="true, or false: whether to say what each feature added to an item's score"
+        False, strict=True, description="true, or false: whether each item has what each feature added to its score"
     )
 
 
@@ -67,9 +68,9 @@ class RecommendResponse(BaseModel):
 
     request_id: str = Field(description="Names this list in the log of impressions; send it back with feedback.")
     model_version: str = Field(description="Digest of the bundle that made the list.")
-    as_of: datetime = Field(description="The moment up to which the model has seen the world.")
+    as_of: datetime = Field(description="The moment up to which the model knows events and items.")
     missing: list[str] = Field(
-        description="What the list had to do without, such as unknown_user or user_state_unavailable; empty: nothing."
+        description="What was missing when the list was made, such as unknown_user; empty: nothing."
     )
     items: list[RecommendedItem]
 
@@ -94,8 +95,18 @@ class Refusal(BaseModel):
         return cls(error=line, problems=list(problems))
 
 
+def refuse(status: int, refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+    return Response(refusal.model_dump_json(), status, headers, media_type="application/json")
+
+
+def no_model() -> Response:
+    """The answer while no model is promoted."""
+    problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
+    return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
+
+
 def refusal_of(error: ValidationError) -> Refusal:
-    """Say of each field what is wrong and what is expected, in words for the caller."""
+    """Name for each field what is wrong and what is expected."""
     return Refusal.of(*(_problem(detail) for detail in error.errors(include_url=False, include_context=False)))
 
 

@@ -10,8 +10,8 @@ import bentoml
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.responses import Response
 
-from bento.door import Door, refuse
-from bento.schemas import Problem, RecommendedItem, RecommendRequest, RecommendResponse, Refusal
+from bento.request_validation import RequestValidation
+from bento.schemas import RecommendedItem, RecommendRequest, RecommendResponse, no_model
 from bento.web import app as page
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import get_settings
@@ -19,12 +19,12 @@ from zhiyin.settings import get_settings
 if TYPE_CHECKING:
     from bento.champion import Champion
 
-# Law 11, also for who starts `bentoml serve` by hand: its command line asks before it imports us and caches the answer.
+# Law 11, also when `bentoml serve` is started by hand: its command line caches the setting before it imports us.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 usage_stats.do_not_track.cache_clear()
 
-# Lists are made ZHIYIN_THREADS at a time, each on one core. With more threads to a list, BLAS's idle ones spin and take
-# the cores from everyone: 70 ms instead of 30 ms on two cores. Set before numpy and torch are imported, which read it.
+# Lists are made ZHIYIN_THREADS at a time, each on one core. With more threads per list, idle BLAS threads spin and
+# occupy the cores: 70 ms instead of 30 ms on two cores. Set before numpy and torch are imported, which read it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 NOT_LOGGED = "impression_not_logged"
@@ -40,13 +40,13 @@ NOT_LOGGED = "impression_not_logged"
 )
 @bentoml.asgi_app(page, path="/")
 class Recommendations:
-    """Personalised, explained lists of products.
+    """Personalised, explained lists of items.
 
-    Callers send their own user ids; inside there are only pseudonyms. An unknown user gets what is popular now.
+    Callers send their own user ids; the service works with pseudonyms. An unknown user gets popular items.
     """
 
     def __init__(self) -> None:
-        # Here, not above: the supervising process imports this module, too, and needs none of it.
+        # Imported here because the supervising process imports this module without needing them.
         from prometheus_client import Counter
 
         from bento.champion import ChampionWatch
@@ -62,7 +62,7 @@ class Recommendations:
         self.events = DurableLog(self.settings.feedback / "events")  # bento/events.py
         self.live = LiveSessions(self.settings)
         self.ranking = Ranking(self.settings.threads)
-        self.answers = Counter("zhiyin_answers", "Lists answered, by what they had to do without.", ["missing"])
+        self.answers = Counter("zhiyin_answers", "Lists answered, by what was missing.", ["missing"])
         self.champions = ChampionWatch(self.settings, self.states.read_now, _packaged())
         self.champions.start()
         page.state.service = self
@@ -82,11 +82,10 @@ class Recommendations:
 
     @bentoml.api(output_spec=RecommendResponse)  # type: ignore[untyped-decorator]
     async def recommend(self, request: RecommendRequest, /) -> RecommendResponse | Response:
-        """The best k products for a user, best first, each with its evidence."""
+        """The best k items for a user, best first, each with its evidence."""
         champion = self.champions.current
         if champion is None:
-            problem = Problem(field="model", problem="No model is promoted yet.", cure="Run the DAG, then try again.")
-            return refuse(503, Refusal.of(problem), {"Retry-After": "5"})
+            return no_model()
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
         state, missing = await self.live.follow(state, missing, champion.recommender.manifest["event_types"])
@@ -94,7 +93,7 @@ class Recommendations:
             champion.recommender, state, request.k, request.explain, request.contributions
         )
         missing += more
-        # Who could not be looked up is not therefore unknown.
+        # A user who could not be looked up is not reported as unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
         answer = RecommendResponse(
             request_id=uuid4().hex,
@@ -105,7 +104,7 @@ class Recommendations:
         )
         try:
             await asyncio.wrap_future(self.impressions.append(_impression(user_id, request, answer, champion)))
-        except Exception:  # logged where it happened; a shopper is served even when the disk is full
+        except Exception:  # logged where it happened; the list is served even when the disk is full
             answer.missing.append(NOT_LOGGED)
         for label in answer.missing or ["nothing"]:
             self.answers.labels(label).inc()
@@ -113,7 +112,7 @@ class Recommendations:
 
 
 def _packaged() -> dict[str, Any] | None:
-    """A pointer to the bundle in the bento that was started: served where nothing is promoted, as in a container."""
+    """A pointer to the bundle inside the running bento, for containers, where the registry has no champion."""
     bento = Recommendations.bento  # type: ignore[attr-defined]
     if bento is None:
         return None
@@ -138,4 +137,4 @@ def _impression(
     }
 
 
-Recommendations.add_asgi_middleware(Door)  # type: ignore[attr-defined]  # the decorator made it a Service
+Recommendations.add_asgi_middleware(RequestValidation)  # type: ignore[attr-defined]  # the decorator made it a Service

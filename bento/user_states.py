@@ -1,5 +1,5 @@
-"""The user's row from the online store, within a time limit: a store that is down or slow costs the list its personal
-part, never the answer (law 8)."""
+"""The user's row from the online store, within a time limit: without it the list is not personal, but it is answered
+(law 8)."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 1.0  # an embedded read takes a few ms
 
 
 class UserStates:
-    """Reads on threads of its own, so that a store that hangs can block neither the event loop nor the ranking."""
+    """Reads in its own threads, so that a hanging store blocks neither the event loop nor the ranking."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,8 +35,8 @@ class UserStates:
     ) -> tuple[dict[str, Any], list[str]]:
         """The row of a pseudonym (``{"user_id": …}`` alone for an unknown one), and what was missing.
 
-        Features that at ``as_of``, the moment of the model, are older than their time to live are used and said to be
-        stale. ``service`` names the features that the model was trained with.
+        Features that at ``as_of``, the moment of the model, are older than their time to live are used, and reported
+        as stale. ``service`` names the features that the model was trained with.
         """
         reading = asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, user_id, service)
         try:

@@ -1,4 +1,7 @@
-"""The page at ``/``, ``POST /events``, the API's documentation at ``/docs``, and the page's helpers (``/page/…``)."""
+"""Routes beside ``POST /recommend``.
+
+``POST /events``, ``GET /features``, the documentation (``/docs``), the page (``/``) and its helpers (``/page/…``).
+"""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -14,8 +17,9 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from bento import events, page_data
+from bento import events, features, page_data
 from bento.openapi import describe
+from zhiyin.language.words import Words
 from zhiyin.pseudonym import pseudonymise
 
 logger = logging.getLogger("bentoml.zhiyin")
@@ -24,14 +28,14 @@ FOLDER = Path(__file__).parent / "page"
 # Everything comes from this server and nothing is sent elsewhere (law 11).
 CSP = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"}
 
-# Those that are not POST are refused where the events are read, with the cure.
+# bento/events.py refuses methods other than POST with an error that names the cure.
 METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _service(request: Request) -> Any:
-    """The running service (bento.service), which sets itself here when it starts."""
+    """The running service (bento.service), which sets this state when it starts."""
     return request.app.state.service
 
 
@@ -42,7 +46,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _docs(_: Request) -> Response:
-    """BentoML's Swagger UI in a page of our own: theirs reports every visit to Google."""
+    """BentoML's Swagger UI in our own page, because BentoML's page reports every visit to Google."""
     return FileResponse(FOLDER / "docs.html", headers=CSP)
 
 
@@ -52,7 +56,7 @@ async def _openapi(request: Request) -> Response:
 
 
 def _helper(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
-    """An endpoint of the page: gone when the page is switched off, and with errors that say what to do."""
+    """An endpoint of the page: 404 when the page is switched off, and errors that name the cure."""
 
     async def endpoint(request: Request) -> Response:
         if not _service(request).settings.page:
@@ -75,6 +79,7 @@ async def _status(request: Request) -> Any:
         "model_version": champion and champion.recommender.version,
         "as_of": champion and champion.recommender.as_of,
         "items": champion and len(champion.recommender.catalogue),
+        "words": (champion.recommender.wording.words if champion else Words()).model_dump(),
     }
 
 
@@ -88,11 +93,11 @@ async def _user(request: Request) -> Any:
     service = _service(request)
     user_id = request.query_params.get("user_id", "")
     pseudonym = pseudonymise(service.key, user_id)
-    bought = await run_in_threadpool(page_data.purchases, service.settings, pseudonym)
+    past = await run_in_threadpool(page_data.history, service.settings, pseudonym)
     state, missing = await service.states.read(pseudonym)
     shares = zip(state.get("affinity_categories") or [], state.get("affinity_shares") or [], strict=True)
     interests = [{"category": category, "share": share} for category, share in shares]
-    return {"user_id": user_id, **bought, "interests": interests[:8], "missing": missing}
+    return {"user_id": user_id, **past, "interests": interests[:8], "missing": missing}
 
 
 @_helper
@@ -107,6 +112,7 @@ app = Starlette(
         Route("/docs", _docs),
         Route("/docs.json", _openapi),
         Route("/events", events.post, methods=METHODS),
+        Route("/features", features.get),
         Route("/page/status", _status),
         Route("/page/users", _samples),
         Route("/page/user", _user),

@@ -1,1 +1,1 @@
-"""The command line: servers, runs, and every step of the pipeline by hand."""
+"""The command line: servers, runs, and single steps of the pipeline."""

@@ -1,4 +1,4 @@
-"""``zhiyin benchmark``: baselines, peers and ours on one split of a protocol, in one table."""
+"""``zhiyin benchmark``: baselines, peers and our models on one split of a protocol, in one table."""
 
 import json
 from datetime import UTC, datetime
@@ -126,9 +126,9 @@ def _rows(protocol: str, models: str | None, overrides: dict[str, Any]) -> list[
     from benchmarks.peers.environment import PeersMissingError, peer_python
     from benchmarks.peers.rectools import RECTOOLS
 
-    # RecTools' models know items by their ids alone and answer users of their log alone.
-    unasked = {"cold_items": RECTOOLS, "cold_users": RECTOOLS}
-    chosen = models.split(",") if models else [name for name in ROWS if name not in unasked.get(protocol, ())]
+    # RecTools' models know items only by their ids, and only users of their log.
+    left_out = {"cold_items": RECTOOLS, "cold_users": RECTOOLS}
+    chosen = models.split(",") if models else [name for name in ROWS if name not in left_out.get(protocol, ())]
     if unknown := [name for name in (*chosen, *overrides) if name not in ROWS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(ROWS)}")
     try:

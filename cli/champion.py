@@ -1,4 +1,4 @@
-"""``zhiyin rollback``, ``release`` and ``history``: who is champion, by which moves, and what may not come back."""
+"""``zhiyin rollback``, ``release`` and ``history``: the champion, its moves, and the lineages on hold."""
 
 import json
 from typing import Annotated, Any

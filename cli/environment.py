@@ -1,4 +1,4 @@
-"""The environment of every process we start: one place for what Airflow, dbt, Feast, BentoML and Evidently are told."""
+"""The environment variables of every process that we start: for Airflow, dbt, Feast, BentoML and Evidently."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ from zhiyin.warehouse import dbt_environment
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-# A thread that waits for another lets its core go: spinning beside a second busy process costs 15x in training.
+# OpenMP threads sleep while they wait: spinning beside another busy process makes training 15 times slower.
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 # No usage statistics leave the machine.

@@ -1,4 +1,4 @@
-"""Follow a DAG run in the terminal: a line per task as it ends, and a bar with what is running now."""
+"""Follow a DAG run in the terminal: a line per finished task, and a bar with the running ones."""
 
 import time
 from datetime import datetime
@@ -20,7 +20,7 @@ def seconds(task: dict[str, Any]) -> float:
 
 
 def follow(api: AirflowApi, dag_id: str, run_id: str, console: Console) -> bool:
-    """Show the run until it ends; True when it succeeded.
+    """Show the run until it ends; return whether it succeeded.
 
     When it failed, the last log lines of each failed task are printed.
     """

@@ -10,7 +10,7 @@ from cli import servers
 from cli.platform import PlatformError
 from pipeline.airflow_api import DAG_ID, AirflowApi
 from pipeline.erasure import erasure_of
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.landing.forgotten import forgotten
 from zhiyin.settings import Settings
 from zhiyin.warehouse import check_idle

@@ -1,4 +1,4 @@
-"""From pseudonyms back to the dataset's own user ids, for who holds the lake and the key."""
+"""From pseudonyms back to the dataset's own user ids, by the lake and the key."""
 
 import duckdb
 
@@ -8,7 +8,7 @@ from zhiyin.settings import Settings
 
 
 def raw_users(settings: Settings) -> dict[str, str]:
-    """The raw id of every user with landed events, by pseudonym; the service keeps none of whom it was told of.
+    """The raw id of every user with landed events, by pseudonym; ids that only the service received are not kept.
 
     Raises:
         ValueError: the source definition does not say which column of the events is the user.

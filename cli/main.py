@@ -1,4 +1,4 @@
-"""``zhiyin``: start and stop the servers, run the pipeline, ask for a list."""
+"""``zhiyin``: start and stop the servers, run the pipeline, print a list."""
 
 import json
 import logging
@@ -118,7 +118,7 @@ def forget(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say where the user is found; change nothing.")] = False,
     dataset: Dataset = None,
 ) -> None:
-    """Erase one user from everything that is kept, keep them from landing again, and prove it by a search."""
+    """Erase one user from all stored data, keep the user from landing again, and check by a search."""
     from cli.forget import forget_user
 
     forget_user(chosen_settings(dataset), user, dry_run, console)
@@ -144,7 +144,7 @@ app.command()(tune)
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends in one message, not in a traceback."""
+    """Entry point: a user error ends in a message instead of a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

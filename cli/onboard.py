@@ -46,7 +46,7 @@ def onboard(
         str | None, typer.Option(metavar="DATE", help="Default: the midnight after the last event.")
     ] = None,
 ) -> None:
-    """Look at a company's files, write the staging models that map them to the data contract, land and build them."""
+    """Profile a company's files, write the staging models that map them to the data contract, land and build them."""
     places = {"events": events, "items": items} | ({"users": users} if users else {})
     settings = Settings(**(get_settings().model_dump() | {"dataset": name}))
     try:

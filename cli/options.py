@@ -1,4 +1,4 @@
-"""The options that most commands take, and what they choose."""
+"""Options that most commands share, and the settings and clock that they choose."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The platform as a whole: bring it up, run the pipeline on it, say how it stands, take it down."""
+"""The platform: start it, run the pipeline, report its status, stop it."""
 
 import os
 import signal
@@ -24,12 +24,12 @@ from zhiyin.settings import Settings
 from zhiyin.store import read_json
 from zhiyin.warehouse import DBT_PROJECT, DbtError, dbt
 
-DEMO_AS_OF = "2017-12-01"  # the built-in dataset's own now: the days after it are its future
+DEMO_AS_OF = "2017-12-01"  # the demo's present: later days of the built-in dataset are replayed as live traffic
 SUPERVISOR = "supervisor"
 
 
 class PlatformError(Exception):
-    """Something that the user must know and can mend."""
+    """A user error; the message names the cure."""
 
 
 class Platform:
@@ -43,7 +43,7 @@ class Platform:
     # Up and down
 
     def up(self, clock: Clock | None, once: bool) -> None:
-        """Start everything, run the pipeline for ``clock`` unless it has been, and stay until a signal (or not)."""
+        """Start all servers, run the pipeline for ``clock`` unless it has run, and wait for a signal or not."""
         if other := servers.running(self.settings, SUPERVISOR):
             raise PlatformError(f"already up (process {other.pid}); `zhiyin down` stops it.")
         for server in servers.all_servers(self.settings):
@@ -54,7 +54,7 @@ class Platform:
         try:
             self.start_airflow()
             if registry.champion(self.settings):
-                servers.start(self.settings, servers.service_server(self.settings))  # serves while the run goes on
+                servers.start(self.settings, servers.service_server(self.settings))  # serves during the run
             if clock is not None:
                 self._run_unless_done(clock)
             if registry.champion(self.settings) is None:
@@ -75,7 +75,7 @@ class Platform:
             servers.forget(self.settings, SUPERVISOR)
 
     def down(self) -> list[str]:
-        """Stop the supervisor, which stops its servers, and whatever a killed supervisor left behind."""
+        """Stop the supervisor, which stops its servers, and servers that a killed supervisor left."""
         names = [server.name for server in servers.all_servers(self.settings)]
         alive = [name for name in names if servers.running(self.settings, name)]
         servers.stop(self.settings, [SUPERVISOR], grace=40, family=False)
@@ -115,7 +115,7 @@ class Platform:
                 servers.wait_until(self.settings, server, lambda server=server: servers.healthy(server))  # type: ignore[misc]
 
     def _parse_dbt(self) -> None:
-        """Cosmos and Feast read dbt's manifest: make it where the project is newer."""
+        """Run `dbt parse` where the project is newer than the manifest, which Cosmos and Feast read."""
         manifest = self.settings.dbt_target / "manifest.json"
         sources = [path for kind in ("*.sql", "*.yml") for path in DBT_PROJECT.rglob(kind)]
         if not manifest.exists() or max(path.stat().st_mtime for path in sources) > manifest.stat().st_mtime:
@@ -140,7 +140,7 @@ class Platform:
             raise PlatformError(f"{' '.join(command)} failed:\n{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}")
 
     def _watch(self) -> None:
-        """Stay; say when a server dies."""
+        """Wait for a signal; report a server that dies."""
         parts = servers.all_servers(self.settings)
         told: set[str] = set()
         while True:
@@ -184,7 +184,7 @@ class Platform:
             raise PlatformError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
     def _check_dataset(self) -> None:
-        """Airflow's tasks work on the dataset with which it was started."""
+        """Raise when Airflow was started for another dataset, since its tasks use that one."""
         tags = {tag["name"] for tag in self.api.call("GET", f"/dags/{DAG_ID}")["tags"]}
         if self.settings.dataset not in tags:
             theirs = ", ".join(tags - {"zhiyin"})
@@ -194,7 +194,7 @@ class Platform:
             )
 
     def _runs(self, order_by: str = "-run_after") -> list[dict[str, Any]]:
-        """Runs of this dataset; those of a schedule do not say theirs."""
+        """Runs of this dataset; scheduled runs do not name theirs and are included."""
         ours = self.settings.dataset
         return [run for run in self.api.runs(DAG_ID, order_by) if (run["conf"] or {}).get("dataset", ours) == ours]
 
@@ -205,7 +205,7 @@ class Platform:
         if done and any(run["state"] == "success" for run in runs):
             self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
         elif unfinished:
-            self.console.print("An earlier run was interrupted; it goes on.")
+            self.console.print("An earlier run was interrupted; it resumes.")
             self._follow(clock, unfinished[0])
         else:
             self.run(clock)
@@ -214,7 +214,7 @@ class Platform:
         try:
             succeeded = follow(self.api, DAG_ID, run_id, self.console)
         except KeyboardInterrupt:
-            self.console.print(f"\nThe run {run_id} goes on while Airflow is up; `zhiyin status` says how it stands.")
+            self.console.print(f"\nThe run {run_id} continues while Airflow is up; `zhiyin status` shows its state.")
             raise
         if not succeeded:
             airflow, *_ = servers.airflow_servers(self.settings)
@@ -223,13 +223,13 @@ class Platform:
         self._say_scores(clock)
 
     def _say_scores(self, clock: Clock) -> None:
-        """The evaluation's headline, and why the challenger was refused, if it was."""
+        """Print the evaluation's main figures, and why the gate refused the challenger, if it did."""
         reports = RunReports.of(self.settings, clock)
-        judged, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
-        if judged is None or decision is None:
+        evaluation, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
+        if evaluation is None or decision is None:
             return
-        table = Table("", "NDCG@10", "95 %", title=f"judged on the {clock.label_days} days before {clock.date}")
-        for name, row in judged["models"].items():
+        table = Table("", "NDCG@10", "95 %", title=f"evaluated on the {clock.label_days} days before {clock.date}")
+        for name, row in evaluation["models"].items():
             ndcg = row["ndcg@10"]
             table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
         self.console.print(table)
@@ -240,7 +240,7 @@ class Platform:
     # How it stands
 
     def status(self) -> dict[str, Any]:
-        """Servers, the champion, what is on hold, the gate's last word, Airflow's last run, ages of online features."""
+        """Servers, champion, lineages on hold, the gate's decision, Airflow's last run, ages of online features."""
         facts: dict[str, Any] = {}
         for server in servers.all_servers(self.settings):
             alive = servers.running(self.settings, server.name) is not None
@@ -300,13 +300,13 @@ class Platform:
             self._ask(f"{base}/recommend", user)
 
     def _some_user(self) -> str:
-        """A user id that the page, too, offers as a sample."""
+        """A sample user id, as the page offers them."""
         from bento.page_data import sample_users
 
-        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "somebody new")
+        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "a new user")
 
     def _ask(self, address: str, user: str) -> None:
-        """Call the service once and print the list, so that what is shown has been seen to work."""
+        """Call the service once and print the list, as a check of the running service."""
         answer = httpx.post(address, json={"user_id": user, "k": 5, "explain": "text"}, timeout=30)
         if answer.is_error or not answer.json()["items"]:
             raise PlatformError(f"the service answered {answer.status_code}: {answer.text[:500]}")

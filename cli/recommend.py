@@ -1,4 +1,4 @@
-"""Ask the champion for one user's list, without the service: the same bundle, the same online row, the same list."""
+"""One user's list from the champion, without the service: same bundle, same online row, same list."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ from zhiyin.store import read_json, write_json
 
 
 class ServerError(Exception):
-    """A server that cannot start or has died; the message says which, why and the cure."""
+    """A server that cannot start or has died; the message names the server, the reason and the cure."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def url(settings: Settings, server: Server) -> str | None:
     return f"http://{settings.host}:{server.port}" if server.port else None
 
 
-# One record per server: {pid, created}. The creation time tells our process from a later one with the same id.
+# One record per server: {pid, created}. The creation time distinguishes our process from a later one with its id.
 
 
 def _record(settings: Settings, name: str) -> Path:
@@ -150,7 +150,7 @@ def forget(settings: Settings, name: str) -> None:
 
 
 def check_port(settings: Settings, server: Server) -> None:
-    """Raise a one-line ServerError when somebody else holds the server's port."""
+    """Raise a one-line ServerError when another process has the server's port."""
     if server.port is None:
         return
     with socket.socket() as probe:
@@ -199,7 +199,7 @@ def healthy(server: Server) -> bool:
 
 
 def wait_until(settings: Settings, server: Server, ready: Callable[[], bool], timeout: float = 180) -> None:
-    """Wait until ``ready``; raise ServerError with the log's end when the server dies or time runs out."""
+    """Wait until ``ready``; raise ServerError with the end of the log when the server dies or on timeout."""
     deadline = time.monotonic() + timeout
     while not ready():
         dead = running(settings, server.name) is None

@@ -1,4 +1,4 @@
-"""``zhiyin tune``: search for settings of one model on a protocol's validation question."""
+"""``zhiyin tune``: search for settings of one model on a protocol's validation split."""
 
 from typing import Annotated
 
@@ -37,7 +37,7 @@ def tune(
         typer.Option(help="Write figures to benchmarks/lab/studies/, and what is found into the recipe."),
     ] = True,
 ) -> None:
-    """Search for a model's settings on the validation split, never the test's; a search that was cut off goes on."""
+    """Search for a model's settings on the validation split, never on the test split; an interrupted search resumes."""
     settings = chosen_settings(dataset)
 
     # Heavy imports only now: `zhiyin --help` needs none of them.
@@ -56,12 +56,12 @@ def tune(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     marts = current(settings)
-    question = choose_protocol(protocol, marts, cut, days, least, take)
-    experiment = make_experiment(settings, marts, question.protocol, validation=True, progress=progress_of("data"))
-    asked = f"{settings.dataset}, {question.kind}, validation, marts {marts.version}, {len(experiment.split):,} users"
-    console.print(f"{model}: {asked}", highlight=False)
-    today = tuned(experiment.recipe, settings.dataset, question.kind, model)
-    figures = search(experiment, model, today, trials, settings.studies, asked, progress_of(model))
+    chosen = choose_protocol(protocol, marts, cut, days, least, take)
+    experiment = make_experiment(settings, marts, chosen.protocol, validation=True, progress=progress_of("data"))
+    split = f"{settings.dataset}, {chosen.kind}, validation, marts {marts.version}, {len(experiment.split):,} users"
+    console.print(f"{model}: {split}", highlight=False)
+    today = tuned(experiment.recipe, settings.dataset, chosen.kind, model)
+    figures = search(experiment, model, today, trials, settings.studies, split, progress_of(model))
     best, gap = figures["ndcg@10"], figures["best_less_before"]
     console.print(
         f"best of {figures['trials']} trials ({figures['pruned']} stopped early): NDCG@10 {best['mean']:.4f} "
@@ -71,6 +71,6 @@ def tune(
     )
     if keep:
         recipe = write_to_recipe(experiment.recipe, settings.dataset, model, figures["settings"])
-        for path in (write_study(settings.dataset, question.kind, model, figures), recipe):
+        for path in (write_study(settings.dataset, chosen.kind, model, figures), recipe):
             if path is not None:
                 console.print(f"written: {path}", highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ settings = get_settings()
 
 
 def run_once(name: str, as_of: str) -> Any:
-    """Run a step; what a second try cannot cure is not tried again."""
+    """Run a step. Errors of the input fail the task at once: a retry would repeat them."""
     try:
         return run_step(name, settings, run_clock(settings, as_of))
     except (ValueError, FileNotFoundError) as error:
@@ -38,7 +38,7 @@ def run_once(name: str, as_of: str) -> Any:
 
 
 def snapshots(as_of: str) -> str:
-    """A filter of the templates: the moments of a run at which dbt takes user states."""
+    """A template filter: the moments of a run at which dbt computes user states."""
     return snapshot_days(run_clock(settings, as_of))
 
 
@@ -56,7 +56,7 @@ with DAG(
     dag_id="recommender",
     description="Raw behaviour log and catalogue to a live, explained, personalised recommender",
     schedule=settings.schedule,
-    start_date=pendulum.datetime(1990, 1, 1, tz="UTC"),  # any log may be replayed; nothing is caught up by itself
+    start_date=pendulum.datetime(1990, 1, 1, tz="UTC"),  # any past interval can be run; none starts by itself
     end_date=pendulum.instance(datetime.combine(until, time.min)) if (until := settings.schedule_until) else None,
     catchup=False,
     max_active_runs=1,
@@ -97,13 +97,13 @@ with DAG(
         render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=TestBehavior.AFTER_EACH),
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.WATCHER,
-            # In its own process dbt is not slowed by the events of every one of its log lines.
+            # dbt runs in its own process, because in Airflow's the event of each log line slows it.
             invocation_mode=InvocationMode.SUBPROCESS,
             dbt_executable_path=Path(sys.executable).with_name("dbt"),
-            # The producer is the one process that writes; its own retry rebuilds everything.
+            # The producer task is the only writer; its retry rebuilds everything.
             setup_operator_args={"pool": WAREHOUSE_POOL, "retries": 1},
         ),
-        # A watching task's retry would run dbt a second time beside the producer.
+        # A retry of a watching task would run dbt a second time, beside the producer.
         operator_args={"env": {"ZHIYIN_AS_OF": AS_OF, "ZHIYIN_SNAPSHOTS": SNAPSHOTS}, "append_env": True, "retries": 0},
     )
     publish = step("publish", pool=WAREHOUSE_POOL)

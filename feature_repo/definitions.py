@@ -39,7 +39,7 @@ ITEM = Entity(name="item", join_keys=[ITEM_ID], value_type=ValueType.STRING, des
 ENTITIES = {USER_ID: USER, ITEM_ID: ITEM}
 
 # Everything known about a user, about an item: what training reads point in time and, for users, serving online. These
-# names stand for the current features; with a digest appended, for one list of features for ever.
+# names stand for the current features; with a digest appended, for one fixed list of features.
 USER_STATE = "user_state"
 ITEM_STATE = "item_state"
 SERVICES = {USER_STATE: USER, ITEM_STATE: ITEM}
@@ -116,7 +116,7 @@ def _read_node(node: dict[str, Any]) -> FeatureMart:
 
 
 def _check_unique(marts: Iterable[FeatureMart]) -> None:
-    """States are read by feature name alone, so a name may stand in one mart of an entity only."""
+    """States are read by feature name alone, so a name may be in one mart of an entity only."""
     owners: dict[tuple[str, str], str] = {}
     for mart in marts:
         for feature in mart.features:
@@ -193,7 +193,7 @@ def versioned(service: str, views: Iterable[FeatureView]) -> str:
 def kept_service(service: FeatureService, views: Iterable[FeatureView]) -> FeatureService | None:
     """An earlier version of a service, without what left the marts since; None: nothing of it is left.
 
-    The models that were trained with it go on reading what there still is.
+    The models that were trained with it continue to read the features that are left.
     """
     present = {view.name: {field.name for field in view.features} for view in views}
     by_name = {view.name: view for view in views}

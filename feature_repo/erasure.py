@@ -1,11 +1,11 @@
-"""A person leaves the features: the states at earlier moments, and the rows of the online store."""
+"""Erasure from the features: the states at earlier moments, and the rows of the online store."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.online_store import online_path, online_store
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import copy_without
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
@@ -16,7 +16,7 @@ REDIS = "online store (Redis)"
 
 @dataclass(frozen=True)
 class States:
-    """The states of users and items that training reads."""
+    """States of users and items, point in time."""
 
     settings: Settings
 
@@ -39,7 +39,7 @@ class States:
 
 @dataclass(frozen=True)
 class OnlineRows:
-    """The rows from which lists are made, in SQLite or Redis."""
+    """Rows of the online store, in SQLite or Redis."""
 
     settings: Settings
 

@@ -1,4 +1,4 @@
-"""Keys as the online stores hold them, and what else the stores have in common."""
+"""Serialised keys, and what the online stores have in common."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_ent
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-CHUNK = 1_000  # keys handled at once: bounds memory, whatever the number of users
+CHUNK = 1_000  # keys per batch: bounds memory
 KEY_VERSION = 3  # of Feast's serialization of entity keys
 TOKEN = "zhiyin_token"  # a table of SQLite, a key of Redis
 

@@ -1,6 +1,6 @@
 """Live sessions in the online store: brought up to date by events, and read at a request.
 
-The row of a session holds its events, so a push needs the new ones only; whoever pushes keeps nothing. One writer per
+The row of a session holds its events, so a push needs the new ones only, and the caller keeps no state. One writer per
 store at a time: of two that push for the same user at once, the later row holds.
 """
 
@@ -43,7 +43,7 @@ class Sessions:
 
     @property
     def _store(self) -> FeatureStore:
-        """The store as it is now: opened anew after it was lost and made again."""
+        """The store as it is now: reopened after it was lost and rebuilt."""
         token = online_store(self._settings).token()
         if token is None:
             raise LookupError(f"no online store of {self._settings.dataset}; materialize the features")

@@ -1,11 +1,11 @@
-"""The online store is brought to ``as_of``: all of a view the first time, afterwards what is new.
+"""Materialization of the online store up to ``as_of``: a whole view the first time, then increments.
 
 Feast's own ``materialize_incremental`` starts at *now* minus the time to live: on a history that ended years ago it
-writes nothing, says nothing and marks the interval as done. So the watermarks are ours. A mark also holds the token of
+writes nothing, raises nothing and marks the interval as done. So the watermarks are ours. A mark also has the token of
 the store that was written, and a digest of the view's definition and of the history below it; when any of them changed
 (another store, a new feature, a late event) an increment would leave old values online, and the view is written anew.
-Marts of snapshots are always written anew: their earlier rows are others at each ``as_of``, and the latest row of every
-user is the same work as an increment. Keys that are in the store and no longer in the history, because the user was
+Marts of snapshots are always rewritten: their earlier rows differ at each ``as_of``, and writing the latest row of
+every user costs as much as an increment. Keys that are in the store and no longer in the history, because the user was
 erased or ``as_of`` went back, are removed.
 
 Memory is bounded: DuckDB finds the rows within ``settings.memory_limit``, which must hold a row group of the widest
@@ -38,13 +38,13 @@ ROWS = 500  # written at once; a user's whole history is some 50 kB, and several
 def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
     """Write the values as of ``clock.as_of`` of every online view into the online store.
 
-    An ``as_of`` before the watermark takes the store back: the view holds what was true then.
+    An ``as_of`` before the watermark rewrites the view as of then.
 
     Returns:
-        What was done, by view: ``full``, ``increment`` or ``current`` (nothing was to do).
+        What was done, by view: ``full``, ``increment`` or ``current`` (nothing to do).
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
+        ValueError: the published marts have another ``as_of`` than the clock, or were not applied.
     """
     store, _ = open_run(settings, clock)
     online = online_store(settings)
@@ -75,7 +75,7 @@ def materialize(settings: Settings, clock: Clock) -> dict[str, str]:
         _forget(connection, store, online, views, absent, clock.as_of)
         for view in views:
             online.remove(view, absent.get(view.name, []))
-    # Written once, at the end: what a reader calls the moment of its row is one moment for all views.
+    # Written once, at the end, so that all views of a row have one moment.
     write_json(path, now)
     return done
 
@@ -88,7 +88,7 @@ def online_views(store: FeatureStore) -> list[FeatureView]:
 def _start(
     connection: duckdb.DuckDBPyConnection, view: FeatureView, mark: dict[str, Any], clock: Clock, token: str
 ) -> datetime | None:
-    """After which moment the view must be written; None: it holds already what it should."""
+    """The moment after which the view must be written; None: it is up to date."""
     if not mark:
         return EPOCH
     until = datetime.fromisoformat(mark["until"])
@@ -98,7 +98,7 @@ def _start(
 
 
 def _mark(connection: duckdb.DuckDBPyConnection, view: FeatureView, until: datetime, token: str) -> dict[str, Any]:
-    """What the online store holds of a view once its history up to ``until`` is written."""
+    """The mark of a view whose history up to ``until`` is in the online store."""
     definition = sorted((field.name, str(field.dtype)) for field in view.features)
     return {
         "until": until.isoformat(),
@@ -109,7 +109,7 @@ def _mark(connection: duckdb.DuckDBPyConnection, view: FeatureView, until: datet
 
 
 def _history_digest(connection: duckdb.DuckDBPyConnection, view: FeatureView, until: datetime) -> str:
-    """A digest of the view's rows up to ``until``, whatever their order."""
+    """A digest, independent of their order, of the view's rows up to ``until``."""
     query = f"select count(*), sum(hash(history)) from ({source_query(view)}) as history where known_from <= ?"
     ((rows, digest),) = connection.execute(query, [until]).fetchall()
     return f"{rows}:{digest}"
@@ -131,7 +131,7 @@ def _write(
 def _absent_keys(
     connection: duckdb.DuckDBPyConnection, online: OnlineStore, view: FeatureView, until: datetime
 ) -> list[str]:
-    """Keys that the store holds and the history up to ``until`` does not."""
+    """Keys that are in the store and not in the history up to ``until``."""
     return sorted({key for keys in online.keys(view) for key in _unknown(connection, view, keys, until)})
 
 

@@ -1,4 +1,4 @@
-"""User and item states, point in time: what a model may know at each snapshot."""
+"""Point-in-time user and item states at each snapshot."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from zhiyin.contract import FEATURE_AT, ITEM_ID, ITEMS, USER_ID, USERS
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_folder, write_manifest
 
-# file, feature service, key, mart that lists every key
+# file, feature service, key, mart with every key
 STATES = (("users", USER_STATE, USER_ID, USERS), ("items", ITEM_STATE, ITEM_ID, ITEMS))
 
 
@@ -24,12 +24,12 @@ def read_offline(settings: Settings, clock: Clock) -> Path:
 
     Returns:
         ``settings.states/<date>`` with ``users.parquet`` (user_id x feature_at) and ``items.parquet``
-        (item_id x feature_at): every feature of the entity under its own name, null where nothing is known, timestamps
-        in UTC; sorted by key and moment. Replaced whole when it is read again. The manifest's ``services`` name the
+        (item_id x feature_at): every feature of the entity under its own name, null where unknown, timestamps in UTC;
+        sorted by key and moment. Reading again replaces the folder. The manifest's ``services`` name the
         versions of the feature services that were read.
 
     Raises:
-        ValueError: the published marts stand at another moment than ``clock.as_of``, or were not applied.
+        ValueError: the published marts have another ``as_of`` than the clock, or were not applied.
     """
     store, marts = open_run(settings, clock)
     folder = settings.states / clock.date

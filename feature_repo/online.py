@@ -17,13 +17,13 @@ from zhiyin.store import read_json
 
 
 class OnlineStoreError(RuntimeError):
-    """The online store cannot be read now; the caller goes on without the user's state and says so."""
+    """The online store cannot be read; the caller continues without the user's state and reports it."""
 
 
 class OnlineStates:
     """Reads user states. Construction touches nothing; the store is opened by the first read.
 
-    It follows the store by itself: after a materialization, which may have brought new features, it opens it anew.
+    It reopens the store after a materialization, which may have added features.
     One lock guards the connection, so threads of one worker may share an instance.
     """
 
@@ -38,9 +38,9 @@ class OnlineStates:
     def user(self, user_id: str, service: str = USER_STATE) -> dict[str, Any] | None:
         """The state of one user (a pseudonym): the columns and types of ``users.parquet``, None for what is unknown.
 
-        ``service`` names the version of the user state that a model was trained with; where the registry does not know
-        it, what is current is read. ``feature_at`` is the moment up to which the store was materialized. None: the
-        store knows nothing of the user.
+        ``service`` names the version of the user state that a model was trained with; where the registry lacks
+        it, the current version is read. ``feature_at`` is the moment up to which the store was materialized. None: the
+        store has no row of the user.
 
         Raises:
             OnlineStoreError: the store was never materialized, is gone, or fails.
@@ -61,7 +61,7 @@ class OnlineStates:
                 if all(values[name] is None for name in columns):
                     self._check_store()
                     return None
-        except Exception as error:  # whatever the store behind Feast raises: the caller can only do without
+        except Exception as error:  # any error of the store behind Feast: the caller continues without it
             self._stamp = None
             raise OnlineStoreError(f"online store of {self._settings.dataset}: {error}") from error
         return {USER_ID: user_id, FEATURE_AT: feature_at, **{name: values[name] for name in columns}}
@@ -96,6 +96,6 @@ class OnlineStates:
         return self._services[name]
 
     def _check_store(self) -> None:
-        """A store that was lost or flushed knows nobody, and says so of everybody."""
+        """Raise LookupError when the store was lost or flushed, since it would report every user as unknown."""
         if {mark["store"] for mark in self._marks.values()} != {online_store(self._settings).token()}:
             raise LookupError("it does not hold what was materialized; materialize the features again")

@@ -1,7 +1,7 @@
-"""Where online rows lie: SQLite beside everything else, or Redis when ``ZHIYIN_ONLINE_STORE`` names one.
+"""The online store: an SQLite file, or Redis when ``ZHIYIN_ONLINE_STORE`` names one.
 
-Feast writes and reads the rows. What it has no call for is here: a token by which a store that was lost, flushed or
-swapped is known to hold nothing of what the watermarks say; the keys that a view holds; and the removal of some.
+Feast writes and reads the rows. This file adds what Feast has no call for: a token that shows that a store was lost,
+flushed or replaced, so that its watermarks are void; the keys of a view; and the removal of keys.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,13 +37,13 @@ class OnlineStore(Protocol):
         """Every key that the view holds a row of, in chunks."""
 
     def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
-        """Drop the view's rows of some keys, and what else is left of a key that no view holds any more."""
+        """Drop the view's rows of some keys, and the remains of keys that are in no view any more."""
 
     def count(self, key: str) -> int:
-        """How many rows there are of a key, whatever their view, also of views that are defined no more."""
+        """How many rows a key has in all views, including views that are no longer defined."""
 
     def erase(self, key: str) -> None:
-        """Drop all of these, and leave no trace of them in the store's files."""
+        """Drop all rows of these keys, also from the free pages of the store's files."""
 
 
 def online_store(settings: Settings) -> OnlineStore:
@@ -54,7 +54,7 @@ def online_store(settings: Settings) -> OnlineStore:
 
 
 def project_name(settings: Settings) -> str:
-    """Feast's project: datasets that share a Redis do not meet."""
+    """Feast's project name, which keeps datasets that share a Redis apart."""
     return f"zhiyin_{settings.dataset}"
 
 

@@ -1,6 +1,6 @@
-"""Proof that serving reads what training read: online and offline values of the same users at the same moment.
+"""Check that serving reads what training read: online and offline values of the same users at the same moment.
 
-The offline values are Feast's own join, not the one that writes the states: each run checks both ways against it.
+The offline values come from Feast's own join, not from the join that writes the states.
 """
 
 import random
@@ -19,7 +19,7 @@ from zhiyin.settings import Settings
 
 
 class ParityError(ValueError):
-    """The online store holds another value than the history says."""
+    """An online value differs from the offline one."""
 
 
 def verify_parity(settings: Settings, clock: Clock, n: int = 50) -> int:

@@ -1,7 +1,7 @@
-"""Point-in-time joins: of every view of a service the latest row at or before each (key, moment).
+"""Point-in-time joins: for each (key, moment) the latest row at or before it, of every view of a service.
 
 Feast's own join pairs every moment with a key's whole history before it keeps the latest row. ``join_query`` gives
-the same rows by an ASOF JOIN over the same sources, built from what the registry says of each view: key, timestamp,
+the same rows by an ASOF JOIN over the same sources, built from the registry's definition of each view: key, timestamp,
 time to live, created timestamp, features and their types. Tests compare the two on every column.
 
 A row counts at a moment when its timestamp is not after it; when, in a view with a time to live, the moment is at most

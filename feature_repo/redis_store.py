@@ -15,7 +15,7 @@ from redis.retry import Retry
 from feature_repo.keys import CHUNK, TOKEN, key_of, serialized
 
 CONNECT_SECONDS = 0.5
-ANSWER_SECONDS = 10.0  # a batch of long histories takes its time; the service waits less (bento/user_states.py)
+ANSWER_SECONDS = 10.0  # a batch of long histories is slow; the service waits less (bento/user_states.py)
 
 
 class RedisStore:
@@ -43,7 +43,7 @@ class RedisStore:
         project = self._project.encode()
         with connect(self._url) as client:
             matching = client.scan_iter(serialize_entity_key_prefix(view.join_keys) + b"*" + project, count=CHUNK)
-            # SCAN may return a key twice; whoever asks what to remove does not mind.
+            # SCAN may return a key twice, which is harmless for a removal.
             while found := list(itertools.islice(matching, CHUNK)):
                 with client.pipeline(transaction=False) as pipe:
                     for key in found:
@@ -58,7 +58,7 @@ class RedisStore:
             for key in serialized(view, keys):
                 row = key + self._project.encode()
                 client.hdel(row, *fields)
-                # Values of features that were defined once lie in the same hash.
+                # The hash also has values of features that are no longer defined.
                 if not any(name.startswith(b"_ts:") for name in client.hkeys(row)):
                     client.delete(row)
 
@@ -84,7 +84,7 @@ def _moment_field(view: FeatureView) -> bytes:
 
 
 def connect(url: str) -> Redis:
-    """A client that fails at once: a service can do without the store, and not wait for it."""
+    """A client that fails at once, since the service continues without the store rather than wait."""
     return Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,

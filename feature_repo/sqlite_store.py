@@ -13,7 +13,7 @@ from feature_repo.keys import CHUNK, TOKEN, key_of, serialized
 
 
 class SqliteStore:
-    """One file, in a mode in which readers never wait for the writer."""
+    """One file in WAL mode, in which readers never wait for the writer."""
 
     def __init__(self, path: Path, project: str) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class SqliteStore:
     def remove(self, view: FeatureView, keys: Iterable[str]) -> None:
         connection = sqlite3.connect(self._path)
         try:
-            connection.execute("pragma secure_delete = on")  # an erased person is not left in free pages
+            connection.execute("pragma secure_delete = on")  # overwrites freed pages with zeros
             with connection:
                 connection.executemany(
                     f'delete from "{self._table(view)}" where entity_key = ?', ([key] for key in serialized(view, keys))
@@ -85,7 +85,7 @@ class SqliteStore:
             with connection:
                 for table in self._tables(connection):
                     connection.execute(f'delete from "{table}" where instr(entity_key, ?)', [key.encode()])
-            # Rows that Feast overwrote have left copies in free space: only a file written anew has none.
+            # Rows that Feast overwrote may have copies in free space: VACUUM writes a file without them.
             connection.execute("vacuum")
             connection.execute("pragma wal_checkpoint(truncate)")
 

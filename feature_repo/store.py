@@ -1,4 +1,4 @@
-"""The Feast store of one dataset: where its registry lies, and how it is opened."""
+"""The Feast store of one dataset: its registry, and how it is opened."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ def watermark_path(settings: Settings) -> Path:
 
 def open_store(settings: Settings) -> FeatureStore:
     """Feast's store. The registry is read once: a process that must see a later ``apply`` opens the store again."""
-    logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it reports every look at the registry
+    logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it logs every read of the registry
     return FeatureStore(
         config=RepoConfig(
             project=project_name(settings),
@@ -38,13 +38,13 @@ def open_run(settings: Settings, clock: Clock) -> tuple[FeatureStore, Marts]:
     """The store and the published marts behind its views, for the offline reads of one run.
 
     Raises:
-        ValueError: the marts stand at another moment than ``clock.as_of``, so snapshots would be stale, or the views
+        ValueError: the marts have another ``as_of`` than the clock, so snapshots would be stale, or the views
             were applied over another version of the marts.
     """
     marts = current(settings)
     if marts.as_of != clock.as_of:
         raise ValueError(
-            f"{marts.folder} stands at {marts.as_of:%Y-%m-%d}, the run at {clock.date}; build and publish it first"
+            f"{marts.folder} is as of {marts.as_of:%Y-%m-%d}, the run as of {clock.date}; build and publish it first"
         )
     store = open_store(settings)
     for view in (view for name in SERVICES for view in mart_views(store, store.get_feature_service(name))):

@@ -27,7 +27,7 @@ from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.settings import Settings
 from zhiyin.warehouse import connect
 
-# Effect sizes, whatever the number of rows; a p-value calls every change significant at this size.
+# Effect sizes, which do not grow with the number of rows; p-values would call every change significant.
 # Wasserstein distance over the reference's standard deviation, and Jensen-Shannon distance (0 to 1).
 NUMERICAL_METHOD = "wasserstein"
 CATEGORICAL_METHOD = "jensenshannon"
@@ -36,7 +36,7 @@ THRESHOLD = 0.1
 K = 10
 LIST_USERS = 500
 CASES = 5  # users whose lists are shown row by row
-UNLISTED = 1_000_000  # rank of a relevant item that stands in no list
+UNLISTED = 1_000_000  # rank of a relevant item that is in no list
 
 RANKING = {
     "NDCG": "ndcg",
@@ -101,8 +101,8 @@ def ranking(settings: Settings, clock: Clock, lists: Path, truth: Path) -> Snaps
     """
     _check(lists, (USER_ID, ITEM_ID, "rank", "score"))
     _check(truth, (USER_ID, ITEM_ID))
-    # Relevant items that stand in no list are rows, too: without them Evidently would leave out every user whose list
-    # has no hit, and count recall among the listed items only.
+    # Relevant items outside the lists are rows, too: without them Evidently would leave out every user without a hit,
+    # and count recall among the listed items only.
     with connect(settings) as connection:
         sample = "select user_id from (select distinct user_id from read_parquet($truth))"
         sample += " order by md5(user_id || $seed) limit $users"
@@ -158,5 +158,5 @@ def ranking_figures(snapshot: Snapshot) -> dict[str, float]:
 
 
 def evaluated_users(truth: Path) -> int:
-    """How many users the ranking report speaks of."""
+    """How many users the ranking report covers."""
     return min(LIST_USERS, int(pc.count_distinct(pq.read_table(truth, columns=[USER_ID])[USER_ID]).as_py()))

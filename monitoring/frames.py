@@ -1,6 +1,6 @@
-"""The two windows of every dataset that is compared, as flat tables of scalars, sampled where they are large.
+"""The two windows of every compared table, as flat tables of scalars, sampled where they are large.
 
-Samples are drawn by the hash of a row's key and the seed: the same rows every time, and of a state the same users and
+Samples are drawn by the hash of a row's key and the seed: the same rows every time, and for states the same users and
 items in both windows.
 """
 
@@ -21,8 +21,8 @@ from zhiyin.warehouse import Marts, connect
 WINDOW = timedelta(days=28)
 ROWS = 20_000  # of one window
 
-# Two samples of one distribution differ by a Jensen-Shannon distance of about sqrt(classes / (4 * rows)): past this
-# number of classes that noise comes near to what counts as drift. Such a column is not compared.
+# Two samples of one distribution differ by a Jensen-Shannon distance of about sqrt(classes / (4 * rows)): with more
+# classes that noise is close to the drift threshold, so such a column is not compared.
 MAX_CLASSES = 100
 
 
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:
-    """Events of the 28 days before ``as_of`` and of the 28 before those: amounts, moments, and what was bought."""
+    """Events of the 28 days before ``as_of`` and of the 28 before those: amounts, moments, and categories."""
     query = """
         select
             events.event_type, events.source, events.value, events.amount,
@@ -77,9 +77,9 @@ def windows(clock: Clock) -> tuple[tuple[datetime, datetime], tuple[datetime, da
 
 
 def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
-    """The states of ``users.parquet`` or ``items.parquet`` at ``as_of`` against those at the first snapshot.
+    """The states of ``users.parquet`` or ``items.parquet`` at ``as_of`` against those at ``clock.reference_cut``.
 
-    Every column takes part by its type alone, so a new feature is compared without an edit: moments by their age in
+    Columns are included by their type, so a new feature is compared without an edit: moments by their age in
     days, arrays by their length or (numbers) their mean, names and texts not at all.
     """
     schema = pq.read_schema(path)
@@ -110,7 +110,7 @@ def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
 
 
 def _scalar(column: pa.Field) -> tuple[str, str]:
-    """The name and the SQL of the scalar that stands for a column."""
+    """The name and the SQL of the scalar that represents a column."""
     name, kind = column.name, column.type
     if pa.types.is_timestamp(kind):
         return f"{name}_age_days", f"date_diff('second', \"{name}\", {FEATURE_AT}) / 86400.0"

@@ -1,4 +1,4 @@
-"""The page of a review: what happened, what drifted, how good the lists were, and the way to each report."""
+"""The page of a review: volumes, drift, ranking quality, and links to the reports."""
 
 from html import escape
 from typing import Any
@@ -94,7 +94,7 @@ def _drift(name: str, columns: list[dict[str, Any]]) -> str:
 
 
 def _effect(column: dict[str, Any]) -> str:
-    width = min(column["effect"] / column["threshold"] / 4, 1)  # the threshold stands at a quarter
+    width = min(column["effect"] / column["threshold"] / 4, 1)  # the threshold is at a quarter of the bar
     kind = " drifted" if column["drifted"] else ""
     title = escape(f"{column['column']}: {column['method']}, drift from {column['threshold']:g} on")
     return (

@@ -1,4 +1,4 @@
-"""The review of one run: its reports as HTML and in the workspace, a summary as JSON, and the page that leads there."""
+"""The review of one run: its reports as HTML and in the workspace, a summary as JSON, and the page with links."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ INDEX = "index.html"
 def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None = None) -> dict[str, Path]:
     """Write the reports of ``clock.as_of`` into ``settings.reports/<date>`` and the Evidently workspace.
 
-    The 28 days before ``as_of`` stand against the 28 before those: interactions as they are, users and items by their
-    states. Made again, the reports of a date take the place of the earlier ones.
+    The 28 days before ``as_of`` are compared with the 28 before those: interactions directly, users and items by their
+    states. Reports of the same date are replaced.
 
     Args:
-        evaluation: what the leaderboard of the run's challenger says, if there is one. Its
+        evaluation: the leaderboard of the run's challenger, if there is one. Its
             ``lists_file`` (user_id, item_id, rank, score) and ``truth_file`` (user_id, item_id), both Parquet, make the
             ranking report.
 
@@ -33,11 +33,11 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
 
     Raises:
         FileNotFoundError: no marts are published, or no states were read for ``as_of``.
-        ValueError: the published marts stand at another moment, or a lists file lacks a column.
+        ValueError: the published marts have another ``as_of``, or a lists file lacks a column.
     """
     marts = current(settings)
     if marts.as_of != clock.as_of:
-        raise ValueError(f"{marts.folder} stands at {marts.as_of:%Y-%m-%d}, the review at {clock.date}; publish it")
+        raise ValueError(f"{marts.folder} is as of {marts.as_of:%Y-%m-%d}, the review as of {clock.date}; publish it")
     states = settings.states / clock.date
     if not states.is_dir():
         raise FileNotFoundError(f"{states}: no states; read the features as of {clock.date} first")

@@ -10,7 +10,7 @@ from evidently.ui.workspace import Project, Workspace
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 
-# Identifiers follow from names, so that a run that is made again takes the place of the first.
+# Identifiers are derived from names, so that a repeated run replaces the first.
 NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "zhiyin:monitoring")
 
 

@@ -1,1 +1,1 @@
-"""The pipeline: its steps, which the DAGs and the command line call, and the reports of a run."""
+"""The pipeline: the steps that the DAG and the command line call, and the reports of a run."""

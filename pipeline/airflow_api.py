@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that we need."""
+"""The calls of Airflow's REST API that the command line needs."""
 
 from typing import Any
 
@@ -78,14 +78,14 @@ class AirflowApi:
             self.call("POST", "/pools", json={"name": name, "slots": slots, "description": description})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
-        """Trigger a run that stands for no scheduled interval; return its id."""
+        """Trigger a run outside the schedule; return its id."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def backfill(self, dag_id: str, first: str, last: str, again: bool) -> tuple[int, list[str]]:
         """Queue a run for each scheduled day from ``first`` to ``last``, one at a time.
 
-        Days that have had a scheduled run or a backfill's are left out unless ``again``.
+        Days that had a run before are left out unless ``again``.
 
         Returns:
             The backfill's id, and the ids of its runs in the order of their days.
@@ -113,7 +113,7 @@ class AirflowApi:
         return made["id"], queued
 
     def backfill_ended(self, backfill_id: int) -> bool:
-        """Whether the scheduler has closed a backfill: before that it takes no other one of the DAG."""
+        """Whether the scheduler has closed a backfill: before that it accepts no other one of the DAG."""
         return bool(self.call("GET", f"/backfills/{backfill_id}")["completed_at"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:

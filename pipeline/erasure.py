@@ -1,24 +1,25 @@
-"""The erasure of one person: the keepers of all rooms, in the order in which they erase."""
+"""The places of a home from which a person is erased: one erasable of each room, in the order in which they erase."""
 
 from zhiyin.erasure.erasure import Erasure
 from zhiyin.settings import Settings
 
 
 def erasure_of(settings: Settings, user_id: str) -> Erasure:
-    """The erasure of a person, by the id that the source gives them.
+    """The erasure of a person, by the id in the source.
 
-    The lake comes first, then what follows from it. A file that is no other keeper's is a loose one.
+    The lake comes first, so that an interrupted erasure is completed by the next call and no landing brings the person
+    back; then what follows from the lake. ``OtherFiles`` comes last: it takes every file that no other one lists.
     """
     from bento.erasure import DurableLogs
     from feature_repo.erasure import OnlineRows, States
     from training.erasure import Learned
-    from zhiyin.erasure.keeper import Keeper, LooseFiles, Unchanging
+    from zhiyin.erasure.erasable import Erasable, Immutable, OtherFiles
     from zhiyin.erasure.person import Person
     from zhiyin.landing import known_datasets
     from zhiyin.landing.erasure import Lake
     from zhiyin.warehouse.erasure import PublishedMarts, Warehouse
 
-    keepers: list[Keeper] = [
+    erasables: list[Erasable] = [
         Lake(settings),
         Warehouse(settings),
         Learned(settings),
@@ -26,8 +27,8 @@ def erasure_of(settings: Settings, user_id: str) -> Erasure:
         States(settings),
         OnlineRows(settings),
         DurableLogs(settings),
-        Unchanging((settings.bundles, settings.bentoml)),
-        LooseFiles((settings.home,)),
+        Immutable((settings.bundles, settings.bentoml)),
+        OtherFiles((settings.home,)),
     ]
     others = [settings.home / name for name in known_datasets() if name != settings.dataset]
-    return Erasure(settings, Person.of(settings, user_id), keepers, others)
+    return Erasure(settings, Person.of(settings, user_id), erasables, others)

@@ -1,4 +1,4 @@
-"""Whom a run's challenger is held against, and the gate's decision about it."""
+"""The bundles that a run's challenger is compared with, and the gate's decision about it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from zhiyin.settings import Settings
 
 @dataclass(frozen=True)
 class Rivals:
-    """Judged bundles: the champion's, where that is another bundle, and the reference's, where that is a third."""
+    """Digests of the bundles to compare with: the champion, if another one, and the reference, if a third one."""
 
     champion: str | None
     reference: str | None
@@ -24,7 +24,7 @@ class Rivals:
 
 
 def find_rivals(settings: Settings, clock: Clock, ours: str) -> Rivals:
-    """The rivals of the challenger ``ours``. A champion of a later day is none: it has seen the challenger's window."""
+    """The rivals of the challenger ``ours``. A later day's champion is none: it saw the challenger's holdout."""
     now, best = registry.champion(settings), registry.reference(settings, clock, GateRules.of(settings).reference_days)
     champion = now["judged"] if now and not _is_later(now, clock) else None
     reference = best["judged"] if best else None
@@ -49,7 +49,7 @@ def decide(settings: Settings, clock: Clock) -> Decision:
     if now and now["judged"] != ours and _is_later(now, clock):
         raise ValueError(
             f"the champion is of {now['promoted_at_as_of'][:10]}, later than {clock.date}: "
-            "it has seen the days it would be judged on; roll back first to promote an earlier model"
+            "it was trained on days of this holdout; roll back first to promote an earlier model"
         )
     rivals = find_rivals(settings, clock, ours)
 

@@ -1,6 +1,6 @@
-"""The steps of the pipeline, each a call that needs nothing but settings and clock.
+"""The steps of the pipeline: functions of the settings and the clock alone.
 
-The DAG's tasks and ``zhiyin step`` run the same functions. What a step hands on lies on disk, under a manifest.
+The DAG's tasks and ``zhiyin step`` run the same functions. Data passes between steps as files with a manifest.
 """
 
 import json
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def log_progress(stage: str, share: float, words: str) -> None:
-    """Progress of long work, as log lines: what Airflow's UI and a terminal both show."""
+    """Progress of long work as log lines, which Airflow's UI and a terminal show."""
     log.info("%s %3.0f %%: %s", stage, 100 * share, words)
 
 
 def land(settings: Settings, clock: Clock) -> Any:
-    """Raw tables into the lake, a Parquet file a day; a day that is there unchanged is left alone."""
+    """Land the raw tables in the lake, a Parquet file per day; unchanged days are not rewritten."""
     from zhiyin.landing import land
 
     return land(settings, clock)
@@ -35,7 +35,7 @@ def build(settings: Settings, clock: Clock) -> None:
 
 
 def publish(settings: Settings, clock: Clock) -> Any:
-    """The marts out of the warehouse as Parquet under one version, then the pointer to it."""
+    """Publish the marts as one version of Parquet files, then move the pointer to it."""
     from zhiyin.warehouse import publish
 
     return publish(settings, clock)
@@ -60,7 +60,7 @@ def features(settings: Settings, clock: Clock) -> Any:
 
 
 def finetune(settings: Settings, clock: Clock) -> Any:
-    """By hand: a new text encoder, fine-tuned and made smaller as the settings ask; later runs encode with it."""
+    """By hand: make a new text encoder, fine-tuned and distilled as the settings ask; later runs use it."""
     from training.text.towers import make_tower
     from zhiyin.warehouse import current
 
@@ -68,9 +68,9 @@ def finetune(settings: Settings, clock: Clock) -> Any:
 
 
 def encode(settings: Settings, clock: Clock) -> Any:
-    """Item documents through the sentence encoder: only those not in the cache.
+    """Encode the item documents that are not in the cache.
 
-    Where the settings ask for a fine-tuned or smaller encoder, the first run makes it and later ones go on with it.
+    Where the settings ask for a fine-tuned or distilled encoder, the first run makes it and later runs use it.
     """
     from training.text.encode_items import encode_items
     from training.text.towers import find_tower
@@ -81,7 +81,7 @@ def encode(settings: Settings, clock: Clock) -> Any:
 
 
 def train(settings: Settings, clock: Clock) -> Any:
-    """Generators, encoder and rankers into a bundle: the challenger, which saw nothing of what it is judged on."""
+    """Train generators, encoder and rankers into a bundle: the challenger, which sees nothing of its holdout."""
     from training.tracking import tracked
     from training.train import train
     from zhiyin.registry import nominate
@@ -106,8 +106,8 @@ def evaluate(settings: Settings, clock: Clock) -> None:
 
     marts, states = current(settings), settings.states / clock.date
     ours, reports = challenger(settings, clock), RunReports.of(settings, clock)
-    judged = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
-    track_evaluation(settings, ours, reports.write_leaderboard(judged))
+    evaluation = evaluate(settings, clock, marts, states, settings.bundles / ours, log_progress)
+    track_evaluation(settings, ours, reports.write_leaderboard(evaluation))
     for rival in find_rivals(settings, clock, ours).digests:
         theirs = settings.bundles / rival
         # The gate needs no more than the whole.
@@ -115,7 +115,7 @@ def evaluate(settings: Settings, clock: Clock) -> None:
 
 
 def gate(settings: Settings, clock: Clock) -> bool:
-    """Refuse a challenger that may have lost more than a margin, does not beat the baselines, or fails a guardrail.
+    """Refuse a challenger that may be worse than the margin allows, does not beat the baselines, or fails a guardrail.
 
     The decision and its reasons are logged and kept beside the evaluation; after a refusal the champion stays.
     """
@@ -128,22 +128,24 @@ def gate(settings: Settings, clock: Clock) -> bool:
 
 
 def refit(settings: Settings, clock: Clock) -> Any:
-    """The recipe that was judged, fitted to the last day: what is served. It is checked against the judged bundle."""
+    """Refit the evaluated recipe up to the last day, the bundle to serve, and compare it with the evaluated bundle."""
     from pipeline.reports import RunReports
     from training.evaluation.refit_check import check_refit
     from training.train import refit
-    from zhiyin.registry import challenger, record_refit
+    from zhiyin.registry import challenger, link_run, record_refit, run_of
     from zhiyin.warehouse import current
 
     marts, states, judged = current(settings), settings.states / clock.date, challenger(settings, clock)
     bundle = refit(settings, clock, marts, states, judged, log_progress)
     RunReports.of(settings, clock).write_refit(check_refit(settings, clock, states, settings.bundles / judged, bundle))
     record_refit(settings, judged, bundle.name)
+    if run_id := run_of(settings, judged):
+        link_run(settings, bundle.name, run_id)  # the run that tells how the recipe was judged
     return bundle
 
 
 def package(settings: Settings, clock: Clock) -> Any:
-    """The refitted challenger into the BentoML model store, and a bento that serves it anywhere."""
+    """Put the refitted challenger into the BentoML model store, and build a bento that serves it."""
     from bento.packaging import package
     from zhiyin.registry import challenger, refit_of
 
@@ -157,7 +159,7 @@ def promote(settings: Settings, clock: Clock) -> Any:
 
     ours, decision = challenger(settings, clock), RunReports.of(settings, clock).decision()
     if decision is None:
-        raise ValueError(f"the gate has not judged the challenger {ours[:12]}: run the steps evaluate and gate first")
+        raise ValueError(f"the gate has no decision about {ours[:12]}: run the steps evaluate and gate first")
     return promote(settings, refit_of(settings, ours), clock, decision, judged=ours)
 
 

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a real slice of the data, run through the whole platform once per session."""
+"""Fixtures of several folders: a real slice of the data, run through the whole platform once per session."""
 
 import os
 import socket
@@ -53,7 +53,7 @@ def slice_home(tmp_path_factory: pytest.TempPathFactory) -> Slice:
         "ZHIYIN_SERVICE_PORT": str(free_port()),
         "ZHIYIN_REPORTS_PORT": str(free_port()),
         "ZHIYIN_DOCS_PORT": str(free_port()),
-        "ZHIYIN_ENCODER_STEPS": "80",
+        "ZHIYIN_ENCODER_MINUTES": "0.2",
     }
     slice_ = Slice(
         Settings(**{name.removeprefix("ZHIYIN_").lower(): value for name, value in values.items()}),  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""How the recommender learns and is judged; imports neither Airflow nor Feast, so it runs on a bare machine."""
+"""Training and evaluation of the recommender; imports neither Airflow nor Feast."""

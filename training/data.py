@@ -52,7 +52,10 @@ class MartStates:
             pa.array(split.user_ids[start:stop], pa.string()),
             value_set=rows[USER_ID].combine_chunks().cast(pa.string()),
         )
-        return Users.of(rows.take(place), self.catalogue, moment)
+        found = rows.take(place)  # of somebody without a row nothing is known but the id
+        ids = pa.array(split.user_ids[start:stop], pa.string())
+        found = found.set_column(found.column_names.index(USER_ID), USER_ID, ids)
+        return Users.of(found, self.catalogue, moment)
 
     def items(self, log: History, moment: float, least: int) -> ItemState:
         return ItemState.of(self.item_rows, self.catalogue, datetime.fromtimestamp(moment, UTC), least)

@@ -1,18 +1,18 @@
-"""A person leaves what runs go on from: encoders, and the rows and rankers of label windows."""
+"""Erasure from what training keeps between runs: encoders, and the rows and rankers of label windows."""
 
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What learned from the person names nobody, and is nothing to go on from: the next run learns from nothing."""
+    """Artefacts fitted on the log. They name no person, but the next run must not start from them: they are removed."""
 
     settings: Settings
 

@@ -1,7 +1,7 @@
-"""Protocols: what of a log models may learn from, what they are then asked, and what the right answer was.
+"""Protocols: how a log is split into training data, users to make lists for, and the items that they then took.
 
 A protocol holds out the end of a log, so it can be applied to what it left: that gives the validation window, and
-applied again the windows on which a ranker learns. What settings are chosen on is thus never the test window.
+applied again the windows on which a ranker is trained. So no setting is chosen on the test window.
 """
 
 from abc import ABC, abstractmethod
@@ -21,11 +21,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Split:
-    """One question of a protocol.
+    """One split of a protocol.
 
-    ``log``: all that a model may know. ``user`` [users]: who is asked for, indices of ``log.user_ids``, ascending;
-    ``at`` [users]: when, in epoch seconds. ``true_user`` (a place in ``user``) and ``true_item``: the distinct pairs of
-    the answer, ascending. ``candidates``: bool [items]. ``repeats``: whether a list may hold what its user already has.
+    ``log``: all that a model may know. ``user`` [users]: who gets a list, indices of ``log.user_ids``, ascending;
+    ``at`` [users]: at which moment, in epoch seconds. ``true_user`` (a place in ``user``) and ``true_item``: the
+    distinct pairs of the answer, ascending. ``candidates``: bool [items]. ``repeats``: whether a list may hold what its
+    user already has.
     """
 
     log: History
@@ -55,7 +56,7 @@ class Split:
         )
 
     def discoveries(self) -> "Split":
-        """The same split asked for nothing but what its users did not have before."""
+        """The same split, with only the items that its users did not have before as answer."""
         n = self.log.n_items
         pairs = self.user[self.true_user] * n + self.true_item
         new = ~np.isin(pairs, self.log.user * n + self.log.item)
@@ -92,12 +93,12 @@ class Protocol(ABC):
         """
 
     def validation(self, log: History, catalogue: Catalogue) -> Split:
-        """The question on which settings are chosen: as ``split``, within what ``split`` leaves to learn from."""
+        """The split on which settings are chosen: as ``split``, within the log that ``split`` leaves."""
         return self.within.split(self.split(log, catalogue).log, catalogue)
 
     @property
     def within(self) -> "Protocol":
-        """The protocol as it is asked again within what a question leaves."""
+        """The protocol as it is applied again within the log that a split leaves."""
         return self
 
 
@@ -192,8 +193,8 @@ class ColdItems(Protocol):
 class ColdUsers(Protocol):
     """A random ``share`` of the users, of whom the log holds the first ``known`` baskets alone: none, or a session.
 
-    The answer: what each takes in the ``days`` after; what they took in the session their lists leave out. When they
-    are asked, the log of all others is whole. Users are drawn from those with more baskets, in the order of their ids.
+    The answer: what each takes in the ``days`` after; what they took in the session their lists leave out. The
+    log of all other users is complete. Users are drawn from those with more baskets, in the order of their ids.
     """
 
     known: int = 0
@@ -213,9 +214,9 @@ class ColdUsers(Protocol):
         held = cold[log.user] & (nth > self.known)
         at = np.full(log.n_users, np.inf)
         np.minimum.at(at, log.user[held], log.at[held])
-        asked = held & (log.at < at[log.user] + self.days * SECONDS_PER_DAY)
+        answer = held & (log.at < at[log.user] + self.days * SECONDS_PER_DAY)
         left = log.where(~held)
-        return _split(left, log.where(asked), at, np.ones(log.n_items, bool), self.repeats)
+        return _split(left, log.where(answer), at, np.ones(log.n_items, bool), self.repeats)
 
 
 def _split(

@@ -35,6 +35,7 @@ class TrainingSplit:
 
     name: str
     make: Callable[[], Split]
+    cut: float | None = None  # epoch seconds: where its label window starts
     until: float | None = None  # epoch seconds: it follows from the events before this moment; None: from all of them
 
 
@@ -59,7 +60,7 @@ def training_splits(
 
     days = timedelta(days=label_days)
     return [
-        TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut), (cut + days).timestamp())  # type: ignore[misc]
+        TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut), cut.timestamp(), (cut + days).timestamp())  # type: ignore[misc]
         for cut in enough
     ]
 

@@ -28,7 +28,7 @@ from zhiyin.warehouse import Marts
 log = logging.getLogger(__name__)
 
 SHAPING = (  # settings that shape a bundle
-    *("user_sample", "label_days", "seed", "threads", "warm_start", "encoder_steps"),
+    *("user_sample", "label_days", "seed", "threads", "warm_start", "encoder_minutes"),
     *("text_encoder", "text_precision", "text_tuning", "text_layers"),
 )
 NO_NAME = r"\W+"  # what MLflow may refuse in the name of a figure

@@ -9,6 +9,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
+from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists
 from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
@@ -44,6 +46,7 @@ class Fitted:
 
     generators: dict[str, CandidateGenerator]
     rankers: dict[Lists, CalibratedRanker]
+    stale: str | None = None  # what is kept of the latest split's generators
 
 
 def fit(
@@ -53,11 +56,12 @@ def fit(
     states: States,
     context: Context,
     kept: Kept | None = None,
+    encoders: Encoders | None = None,
 ) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
     Nothing that proposes candidates for a split saw an event at or after its moment. ``kept``: where rows and rankers
-    of earlier runs lie.
+    of earlier runs lie; with ``encoders``, which then go on from those of the label windows that need no fit.
     """
     rows: dict[Lists, list[SplitRows]] = {}
     keys: list[str] = []
@@ -65,6 +69,8 @@ def fit(
     for number, part in enumerate(splits):
         key = kept.window(part.name, log, context.catalogue, part.until) if kept and part.until else None
         made = kept.rows(key) if kept and key else None
+        if made is not None and kept and encoders and part.cut:
+            encoders.read(part.cut, kept.encoder(str(key)))
         if made is None:
             split = part.make()
             if recipe.refit or not generators:
@@ -74,7 +80,9 @@ def fit(
             items = states.items(split.log, moment, recipe.least).only(split.candidates)
             made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
             if kept and key:
-                kept.keep_rows(key, made)
+                kept.keep_rows(key, made, partial(_write_encoder, encoders, part.cut))
+                if number == len(splits) - 1:
+                    kept.keep_generators(key, {model.name: model for model in generators})
         keys.append(key or part.name)
         for kind, some in made.items():
             rows.setdefault(kind, []).append(some)
@@ -84,16 +92,30 @@ def fit(
     for kind in list(rows):
         name = by_key.ranker_key(kind, keys) if by_key else ""
         found = by_key.ranker(name) if by_key else None
-        rankers[kind] = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        ranker = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
+        if ranker is None:
+            continue
+        rankers[kind] = ranker
         if by_key and found is None:
-            by_key.keep_ranker(name, rankers[kind])
+            by_key.keep_ranker(name, ranker)
+    if not rankers:
+        raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
-    return Fitted({model.name: model for model in served}, rankers)
+    stale = f"{keys[-1]}-generators" if kept and splits[-1].until else None
+    return Fitted({model.name: model for model in served}, rankers, stale)
 
 
-def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker:
+def _write_encoder(encoders: Encoders | None, cut: float | None, folder: Path) -> None:
+    if encoders and cut:
+        encoders.write(cut, folder)
+
+
+def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
+    """None where nothing was taken of what these lists may hold."""
     training = RankingSet.joined([part.training for part in parts])
     holdout = RankingSet.joined([part.holdout for part in parts])
+    if not training.label.any():
+        return None
     ranker = fit_ranker(
         training,
         context.seed,
@@ -196,7 +218,7 @@ class _Run:
         splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
         code = code_digest()
         kept = Kept.of(settings.ranking_sets, self.recipe, context.text, code, settings.seed, settings.threads)
-        fitted = fit(self.recipe, log, splits, self.states, context, kept)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept, self.encoders)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
@@ -207,9 +229,11 @@ class _Run:
             "protocol": self.recipe.protocol,
             "training_splits": [split.name for split in splits],
             "encoders_start_from": self.encoders.origin,
+            "stale_generators": fitted.stale,
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
+            "words": read_words(settings.dataset).model_dump(),
             "marts": self.marts.version,
             "recipe": self.recipe.digest,
             "seed": settings.seed,

@@ -1,6 +1,6 @@
-"""Names and schemas of the data contract: what every dataset provides, and what is published for everyone else.
+"""Names of the data contract: what every dataset provides, and which marts are published.
 
-The dbt project is where a column is defined and described; here stand only the names that Python code speaks of.
+The dbt project defines and describes the columns; this file has only the names that Python code uses.
 """
 
 from typing import Final
@@ -39,8 +39,8 @@ ITEM_ID: Final = "item_id"
 FEATURE_AT: Final = "feature_at"  # the moment from which a feature row is true (UTC)
 OCCURRED_AT: Final = "occurred_at"
 
-# An item takes part (is a candidate) from this many interactions in the history on.
+# An item can be a candidate once the log holds this many interactions with it.
 MIN_ITEM_INTERACTIONS: Final = 10
 
-# So many label windows teach the ranker (docs/benchmarks.md has what for); they start a week apart.
+# The ranker is trained on this many label windows (docs/lab/ranker.md says why); they start a week apart.
 LABEL_WINDOWS: Final = 3

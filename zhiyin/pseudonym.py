@@ -1,4 +1,4 @@
-"""User identifiers become keyed-hash pseudonyms in staging and at the service's door, by this one function."""
+"""Keyed-hash pseudonyms of user ids: staging and the service use the same function."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ def load_key(path: Path) -> bytes:
         temporary.write_text(secrets.token_hex(32))
         temporary.chmod(0o600)
         try:
-            os.link(temporary, path)  # fails when another process made the key first: theirs is the key
+            os.link(temporary, path)  # fails when another process made the key first: then its key is used
         except FileExistsError:
             pass
         finally:
@@ -25,7 +25,7 @@ def load_key(path: Path) -> bytes:
 
 
 def clean(user_id: str) -> str:
-    """A user id in one writing: composed letters (NFC), no blanks around it, single ones in it."""
+    """A normalised user id: Unicode NFC, no blanks at the ends, single blanks inside."""
     return " ".join(unicodedata.normalize("NFC", user_id).split())
 
 

@@ -11,18 +11,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATASETS = PROJECT / "dbt_project" / "datasets"  # a folder each: source definition and staging models
-POSTED = PROJECT / "dbt_project" / "models" / "service" / "_sources.yml"  # the table of what the service was sent
+POSTED = PROJECT / "dbt_project" / "models" / "service" / "_sources.yml"  # the table of events posted to the service
 
 
 class Settings(BaseSettings):
-    """What a user may turn. Reading it has no side effect; folders appear when something is written."""
+    """Everything a user can configure. Reading settings has no side effect; folders are made on the first write."""
 
     model_config = SettingsConfigDict(env_prefix="ZHIYIN_", frozen=True, extra="ignore")
 
     home: Path = Field(PROJECT / "var", description="Folder that holds every file the platform writes.")
     dataset: str = Field("complete_journey", description="Which dataset the DAG, the service and the CLI work on.")
     user_sample: int | None = Field(None, ge=10, description="Land only this many users (by hash): a small real slice.")
-    label_days: int = Field(14, ge=1, description="Length in days of the window of future events a model is judged on.")
+    label_days: int = Field(14, ge=1, description="Length in days of the label window: a model is evaluated on it.")
     seed: int = Field(0, description="Seed of every random choice.")
     threads: int = Field(2, ge=1, description="Threads of DuckDB, torch and LightGBM.")
     memory_limit: str = Field("3GB", description="DuckDB's memory limit; it spills to disk past it.")
@@ -30,8 +30,11 @@ class Settings(BaseSettings):
         True,
         description="Start the interest encoder from the champion's; off: learn from nothing each time.",
     )
-    encoder_steps: int = Field(
-        500, ge=1, description="A small log is read again until the interest encoder has taken this many steps."
+    encoder_minutes: float = Field(
+        2.0,
+        gt=0,
+        description="CPU minutes of training an interest encoder, by a count of its operations; it stops earlier "
+        "once it no longer improves. One that continues an earlier encoder takes a part, by how much is new.",
     )
     gate_margin: float = Field(
         0.02,
@@ -108,7 +111,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def forgotten(self) -> Path:
-        """Who is not to land again: see zhiyin/landing/forgotten.py."""
+        """The list of erased users: see zhiyin/landing/forgotten.py."""
         return self.data / "forgotten.json"
 
     @cached_property
@@ -118,7 +121,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def dbt_target(self) -> Path:
-        """What dbt compiles, with ``manifest.json``, which Cosmos and Feast read."""
+        """dbt's compiled files, with ``manifest.json``, which Cosmos and Feast read."""
         return self.data / "dbt"
 
     @cached_property
@@ -148,12 +151,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def text_towers(self) -> Path:
-        """Sentence encoders that were fine-tuned or made smaller: ``<digest>/``, transformers folders."""
+        """Fine-tuned or distilled sentence encoders: ``<digest>/``, transformers folders."""
         return self.data / "text_towers"
 
     @cached_property
     def encoders(self) -> Path:
-        """Interest encoders of each bundle, from which runs go on once it is promoted: ``<digest>/``."""
+        """Interest encoders of each bundle, the starting point of later runs once it is promoted: ``<digest>/``."""
         return self.data / "encoders"
 
     @cached_property
@@ -178,7 +181,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def studies(self) -> Path:
-        """Optuna's SQLite file: every trial of `zhiyin tune`, from which a search goes on."""
+        """Optuna's SQLite file: every trial of `zhiyin tune`, so that a search can resume."""
         return self.data / "studies.db"
 
     @cached_property

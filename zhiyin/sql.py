@@ -9,7 +9,7 @@ from zhiyin.settings import Settings
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """DuckDB in memory, with our threads and memory limit, for reading files; timestamps are UTC."""
+    """An in-memory DuckDB connection with the threads and memory limit of the settings; timestamps are UTC."""
     connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
     connection.execute("set timezone = 'UTC'")
     return connection
@@ -29,7 +29,7 @@ def quote(value: Any) -> str:
 
 
 def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """How a relation is written: a reader of one key decodes a whole row group, and rows that hold arrays are long."""
+    """Options of the Parquet writer: small row groups for rows with arrays, since reading a key decodes a row group."""
     types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
     rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
     return f"(format parquet, compression zstd, row_group_size {rows})"

@@ -1,4 +1,4 @@
-"""Artefacts on disk: written whole or not at all, with a manifest, never changed afterwards."""
+"""Artefacts on disk: written atomically with a manifest, and immutable."""
 
 import hashlib
 import json
@@ -56,8 +56,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success its files are synced and it is renamed to ``path``.
 
-    A folder that is already there stays (artefacts are immutable, so it holds the same content), or with ``replace``
-    makes way: a crash between its two renames leaves no folder, never a half one.
+    An existing folder stays, since artefacts are immutable; with ``replace`` it is replaced. A crash between the two
+    renames leaves no folder, never a partial one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -88,7 +88,7 @@ def publish_by_digest(parent: Path, write: Callable[[Path], str]) -> Path:
 
 
 def write_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write a safetensors file: it holds bytes as they lie, so an array in Fortran's order is turned first."""
+    """Write a safetensors file. Arrays are made C-contiguous first, because safetensors copies memory as it is."""
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard of a protocol: every model fitted on the same split, judged by the same figures, in one run."""
+"""The leaderboard of a protocol: every model fitted on the same split, with the same figures, in one run."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ from training.evaluation.gate import WHOLE
 from training.evaluation.leaderboard import score_batches
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.slices import find_slices, score_slices
-from training.interest.train_encoder import train_encoder
+from training.interest.train_encoder import fit_within
 from training.log_states import LogStates
 from training.protocols import NextDays, Protocol, Split
 from training.splits import States, training_splits
@@ -77,7 +77,8 @@ def make_experiment(
     else:
         vectors, _ = document_vectors(settings, catalogue, settings.text_encoder, progress)
     text = TextBasis.of(vectors).standardise(vectors)
-    context = Context(catalogue, text, settings.seed, settings.threads, progress, train_encoder, users=words)
+    fit_encoder = fit_within(settings.encoder_minutes)
+    context = Context(catalogue, text, settings.seed, settings.threads, progress, fit_encoder, users=words)
     return Experiment(protocol, split, context, states, recipe, settings.label_days)
 
 
@@ -198,30 +199,30 @@ def _product_lists(experiment: Experiment, recommender: Recommender | None, samp
         yield figures.values, figures.lists, figures.scores, full.astype(np.float32)
 
 
-def summarise(judged: Mapping[str, Evaluated], experiment: Experiment) -> dict[str, Any]:
+def summarise(evaluated: Mapping[str, Evaluated], experiment: Experiment) -> dict[str, Any]:
     """Of each model: mean and 95 % interval of every figure, coverage, seconds and memory; the paired difference in
     NDCG@10 of the best from every other; and the slices."""
     split = experiment.split
     models: dict[str, Any] = {}
-    for name, each in judged.items():
+    for name, each in evaluated.items():
         facts = summary(each.values, each.lists, split.candidates)
         facts["scored"] = float(each.values["scored"].mean())
         facts |= {"fit_seconds": each.seconds, "score_seconds": each.score_seconds, "peak_memory_bytes": each.memory}
         models[name] = facts
-    ndcg = {name: each.values["ndcg@10"] for name, each in judged.items()}
+    ndcg = {name: each.values["ndcg@10"] for name, each in evaluated.items()}
     best = max(models, key=lambda name: models[name]["ndcg@10"]["mean"])
     gaps = paired(ndcg[best], {name: values for name, values in ndcg.items() if name != best})
     moment = experiment.items().at
     slices = find_slices(split.log, split.user, split.at, moment, experiment.context.catalogue, split.true_item)
-    lists = {name: (ndcg[name], each.lists) for name, each in judged.items()}
-    judged_slices = score_slices(slices, lists, split.true_user, split.true_item)
-    return {"models": models, "best": best, "best_less_other": gaps, "slices": judged_slices}
+    lists = {name: (ndcg[name], each.lists) for name, each in evaluated.items()}
+    scored_slices = score_slices(slices, lists, split.true_user, split.true_item)
+    return {"models": models, "best": best, "best_less_other": gaps, "slices": scored_slices}
 
 
-def export_lists(path: Path, judged: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
+def export_lists(path: Path, models: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
     """Write every model's lists (model, user_id, item_id, rank, score) in the dataset's own identifiers (``raw``)."""
     tables = []
-    for name, each in judged.items():
+    for name, each in models.items():
         user, place = np.nonzero(each.lists >= 0)
         columns = _named(experiment, raw, user, each.lists[user, place])
         columns |= {"rank": pa.array(place + 1), "score": pa.array(each.scores[user, place])}
@@ -229,10 +230,10 @@ def export_lists(path: Path, judged: Mapping[str, Evaluated], experiment: Experi
     _write(path, pa.concat_tables(tables))
 
 
-def export_scores(path: Path, judged: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
+def export_scores(path: Path, models: Mapping[str, Evaluated], experiment: Experiment, raw: Mapping[str, str]) -> None:
     """Write the full scores of the sampled users (model, user_id, item_id, score); no row: no candidate."""
     tables = []
-    for name, each in judged.items():
+    for name, each in models.items():
         user, item = np.nonzero(each.sample > -np.inf)
         columns = _named(experiment, raw, user, item) | {"score": pa.array(each.sample[user, item])}
         tables.append(pa.table({"model": pa.array([name] * len(user), pa.string()), **columns}))

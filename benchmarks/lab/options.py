@@ -1,4 +1,4 @@
-"""Which question of which protocol: the options that `zhiyin benchmark` and `zhiyin tune` share."""
+"""The choice of a protocol: the options that `zhiyin benchmark` and `zhiyin tune` share."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DAYS, LEAST, TAKE, KNOWN = 14, MIN_ITEM_INTERACTIONS, "all", 0
 
 @dataclass(frozen=True)
 class ChosenProtocol:
-    """A protocol as asked; ``kind``: its name in tables, files and settings."""
+    """A protocol with its options; ``kind``: its name in tables, files and settings."""
 
     protocol: Protocol
     kind: str
 
 
 def check_protocol(name: str, take: str) -> None:
-    """A misspelt protocol is said before anything is loaded."""
+    """Refuse a misspelt protocol before anything is loaded."""
     if name not in PROTOCOLS or take not in ("all", "new", "both"):
         raise typer.BadParameter(f"--protocol is one of {', '.join(PROTOCOLS)}; --take is all, new or both")
 

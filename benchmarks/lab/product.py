@@ -1,6 +1,6 @@
-"""The row ``zhiyin``: a bundle made by the code that makes the served one, written, loaded, and asked for lists.
+"""The row ``zhiyin``: a bundle made by the code that makes the served one, written, loaded, and used for lists.
 
-Every protocol is answered by the product's own ways: discoveries by ``new_only``, cold items as the only eligible ones.
+Every protocol uses the product's own options: ``new_only`` for discoveries, cold items as the only eligible items.
 """
 
 import tempfile
@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.lab.experiment import Experiment, Options
-from training.interest.train_encoder import Start, train_encoder
+from training.interest.train_encoder import LoopConfig, Start, train_encoder
 from training.train import fit
 from zhiyin.contract import FEATURE_AT, ITEM_ID
 from zhiyin.recommender.bundle import Bundle
 from zhiyin.recommender.candidates.base import Context
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.recommender import Recommender, Request
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
+from zhiyin.settings import get_settings
 
 
 class WarmStart:
@@ -31,9 +32,13 @@ class WarmStart:
     def __init__(self) -> None:
         self._latest: Start | None = None
 
-    def __call__(self, history: History, context: Context, **settings: Any) -> InterestEncoder:
-        start = self._latest if self._latest and self._latest.cut < history.cut else None
-        encoder = train_encoder(history, context, start=start, **settings)
+    def __call__(
+        self, history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]
+    ) -> InterestEncoder:
+        latest = self._latest
+        goes_on = latest is not None and latest.cut < history.cut and latest.encoder.config == config
+        loop = replace(LoopConfig(minutes=get_settings().encoder_minutes), **learning)
+        encoder = train_encoder(history, context, config, loop, latest if goes_on else None)
         self._latest = Start(encoder, np.arange(history.n_items), history.cut)
         return encoder
 

@@ -43,9 +43,9 @@ def run(
     for number in range(seeds):
         made = None
         for name in models:
-            for kind, asked in experiments.items():
-                context = replace(asked.context, seed=asked.context.seed + number, progress=progress(name))
-                experiment = replace(asked, context=context)
+            for kind, given in experiments.items():
+                context = replace(given.context, seed=given.context.seed + number, progress=progress(name))
+                experiment = replace(given, context=context)
                 if name == WHOLE and made is None:
                     made = product(experiment, options[kind][name])
                 found = evaluate_model(experiment, name, options[kind][name], sample if number == 0 else 0, made)

@@ -1,7 +1,7 @@
-"""Hyper-parameter search with Optuna: settings of one model, judged by NDCG@10 on a protocol's validation question.
+"""Hyper-parameter search with Optuna: settings of one model, by NDCG@10 on a protocol's validation split.
 
-A study lies in a SQLite file below the home, by dataset, question, model and search space: a search that was cut off
-goes on. Its figures and the settings it found are committed, one JSON file a model, where ``tuned`` reads them.
+A study is kept in a SQLite file below the home, by dataset, split, model and search space, so an interrupted search
+resumes. Its figures and the settings it found are committed, one JSON file per model, where ``tuned`` reads them.
 """
 
 import inspect
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 
 def tune(
-    experiment: Experiment, name: str, today: Options, trials: int, storage: Path, question: str, progress: Progress
+    experiment: Experiment, name: str, today: Options, trials: int, storage: Path, split: str, progress: Progress
 ) -> dict[str, Any]:
     """Search until the study holds ``trials`` finished ones; returns its figures.
 
-    ``experiment``: of a validation split, named by ``question`` (its study goes on only while it is the same);
-    ``today``: the settings that hold now, tried first, so the best is never worse. Deterministic for a seed where it is
-    not cut off. A trial stops once its NDCG over the users so far is below the others' median (after ``STARTUP``).
+    ``experiment``: of a validation split, named by ``split`` (a study resumes only for the same name);
+    ``today``: the current settings, tried first, so the best is never worse. Deterministic for a seed where it is
+    not interrupted. A trial stops once its NDCG over the users so far is below the others' median (after ``STARTUP``).
 
     Raises:
         ValueError: nothing of the model is tuned.
@@ -50,11 +50,11 @@ def tune(
     space = search_space(name)
     experiment = replace(
         experiment, context=replace(experiment.context, progress=silent)
-    )  # a trial's own progress is no news
+    )  # progress of a trial is not shown
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        study_name=f"{question} {name} {json_digest(_in_words(space))[:8]}",
+        study_name=f"{split} {name} {json_digest(_in_words(space))[:8]}",
         storage=f"sqlite:///{storage}",
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
@@ -83,7 +83,7 @@ def tune(
     figures = means({"best": found, "today": before})
     return {
         "settings": best if found.mean() > before.mean() else dict(today),
-        "question": question,
+        "split": split,
         "users": len(found),
         "seed": experiment.context.seed,
         "trials": len(finished),

@@ -1,1 +1,1 @@
-"""Peers: models that stand in the tables only, behind the interface of our generators."""
+"""Peers: models for comparison only, behind the interface of our generators."""

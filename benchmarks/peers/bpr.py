@@ -1,4 +1,4 @@
-"""BPR: matrix factorisation that puts what a user has before what it has not."""
+"""BPR: matrix factorisation that ranks a user's items above the others."""
 
 from typing import ClassVar, Self
 
@@ -14,8 +14,8 @@ from zhiyin.recommender.state.users import Users
 
 
 class Bpr(Generator):
-    """Rendle et al. 2009 (arXiv:1205.2618); a negative per event, drawn evenly from all items. Who came after the fit
-    is not scored.
+    """Rendle et al. 2009 (arXiv:1205.2618); a negative per event, drawn evenly from all items. Users who came
+    after the fit are not scored.
     """
 
     name = "bpr"

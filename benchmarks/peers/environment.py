@@ -1,4 +1,4 @@
-"""The environment of the peers (``make peers``): their own pins do not go with ours."""
+"""The environment of the peers (``make peers``), whose pins conflict with ours."""
 
 import os
 import sys

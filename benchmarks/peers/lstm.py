@@ -1,4 +1,4 @@
-"""The textbook network: an embedding, two LSTM layers, a sigmoid per item. A peer to measure others by."""
+"""The textbook network: an embedding, two LSTM layers (Hochreiter and Schmidhuber 1997), a sigmoid per item."""
 
 from typing import Self
 

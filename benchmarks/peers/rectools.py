@@ -20,7 +20,7 @@ from zhiyin.recommender.state.catalogue import Floats, Integers, ItemState
 from zhiyin.recommender.state.users import Users
 
 WORKER = Path(__file__).with_name("rectools_worker.py")
-# As in docs/benchmarks.md: the size of our own training-speed benchmark, epochs chosen on a validation question.
+# As in docs/benchmarks.md: the size of our own training-speed benchmark, epochs chosen on a validation split.
 SIZE: dict[str, Any] = {
     "n_blocks": 2,
     "n_factors": 64,
@@ -36,7 +36,7 @@ RECTOOLS: dict[str, dict[str, Any]] = {"sasrec": {"epochs": 30}, "hstu": {"epoch
 
 @dataclass(frozen=True)
 class Scored:
-    """What the peer gave: ``scores`` float32 [users asked for, items], -inf for an item it never saw."""
+    """The peer's result: ``scores`` float32 [users, items], -inf for an item it never saw."""
 
     place: dict[str, int]
     scores: Floats
@@ -49,7 +49,7 @@ class Scored:
 
 
 def fit_rectools(name: str, experiment: Experiment, options: Options) -> Scored:
-    """Fit on the log of a question and score everyone it asks for, as they stand at the end of the log.
+    """Fit on the log of a split and score its users, in their state at the end of the log.
 
     Items of one basket have no order, so each user's are shuffled: learning a file's order inside baskets costs much.
 
@@ -66,7 +66,7 @@ def fit_rectools(name: str, experiment: Experiment, options: Options) -> Scored:
         folder = Path(place)
         columns = {"user": log.user[order], "item": log.item[order], "at": log.at[order]}
         pq.write_table(pa.table(columns), folder / "log.parquet")
-        pq.write_table(pa.table({"user": split.user, "at": split.at}), folder / "asked.parquet")
+        pq.write_table(pa.table({"user": split.user, "at": split.at}), folder / "users.parquet")
         (folder / "options.json").write_text(json.dumps(settings))
         _work(python, folder, experiment)
         scores = _read(folder / "scores.parquet", split.user, log.n_items)
@@ -95,6 +95,6 @@ def _work(python: str, folder: Path, experiment: Experiment) -> None:
 def _read(path: Path, user: Integers, n_items: int) -> Floats:
     scores = np.full((len(user), n_items), NOT_A_CANDIDATE, np.float32)
     for batch in pq.ParquetFile(path).iter_batches():
-        asked, item, score = (batch[name].to_numpy() for name in ("user", "item", "score"))
-        scores[np.searchsorted(user, asked), item] = score
+        users, item, score = (batch[name].to_numpy() for name in ("user", "item", "score"))
+        scores[np.searchsorted(user, users), item] = score
     return scores

@@ -3,8 +3,8 @@
     python rectools_worker.py FOLDER
 
 FOLDER holds ``options.json`` (``model``: sasrec or hstu, ``seed``, ``threads``, ``epochs`` and arguments of the model),
-``log.parquet`` (user, item, at; a user's events in order) and ``asked.parquet`` (user, at: whom to score, and when). It
-gets ``scores.parquet`` (user, item, score: every item of the log for every user asked for). A JSON line on stdout tells
+``log.parquet`` (user, item, at; a user's events in order) and ``users.parquet`` (user, at: whom to score, and when). It
+gets ``scores.parquet`` (user, item, score: all items of the log, users of the split). A JSON line on stdout reports
 each epoch and each batch of scores.
 """
 
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
         )
 
     log = pq.read_table(folder / "log.parquet").to_pandas()
-    asked = pq.read_table(folder / "asked.parquet").to_pandas()
+    users = pq.read_table(folder / "users.parquet").to_pandas()
 
     def named(frame: pd.DataFrame) -> pd.DataFrame:
         moments = pd.to_datetime(frame["at"], unit="s")
@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
     model = {"sasrec": SASRecModel, "hstu": HSTUModel}[kind](get_trainer_func=trainer, **options)
     model.fit(dataset)
 
-    known = asked[asked["user"].isin(log["user"].unique())]
+    known = users[users["user"].isin(log["user"].unique())]
     schema = pa.schema([("user", pa.int64()), ("item", pa.int64()), ("score", pa.float32())])
     with pq.ParquetWriter(folder / "scores.parquet", schema) as scores:
         for start in range(0, len(known), USERS_AT_ONCE):

@@ -14,9 +14,9 @@ from zhiyin.recommender.state.users import Users
 
 class TifuKnn(Generator):
     """Hu et al. 2020 (arXiv:2006.00556). A user's baskets fall into groups of ``group``, the newest first; decay inside
-    a group and over the groups; mean over both. Similar is who is near in Euclidean distance.
+    a group and over the groups; mean over both. Similarity is Euclidean distance.
 
-    It reads the users' sequences, so how far back it sees is how long these are.
+    It reads the users' sequences, so it sees no further back than their length.
     """
 
     name = "tifu_knn"

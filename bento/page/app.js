@@ -1,8 +1,8 @@
 // Wires the page: the address bar holds the state (?user=…&k=…), every change of it is a load.
 
-import { ask } from "./ask.js";
+import { request } from "./requests.js";
 import { cards, emptyList, failure, notices, profile, skeletons } from "./view.js";
-import { date, h, plural } from "./words.js";
+import { capital, date, h, plural, words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const RETRY_MS = 3000;
@@ -36,7 +36,7 @@ async function load() {
   document.body.classList.toggle("nobody", !user);
   if (!user) return showNothing();
   document.title = `${user} · Zhiyin`;
-  $("list-title").textContent = `Recommended to user ${user}`;
+  $("list-title").textContent = `Recommended to ${words.user} ${user}`;
   $("curl").textContent = curl(user, k);
   $("code").hidden = false;
   $("notices").replaceChildren();
@@ -44,7 +44,7 @@ async function load() {
   $("list").setAttribute("aria-busy", "true");
   $("known").setAttribute("aria-busy", "true");
   const { signal } = loading;
-  await showList(user, k, signal); // first and alone: it is what the page is for, and it is timed
+  await showList(user, k, signal); // alone, since its time is shown
   await Promise.all([showProfile(user, signal), showModel()]);
 }
 
@@ -52,15 +52,18 @@ async function showList(user, k, signal) {
   const started = performance.now();
   try {
     const body = { user_id: user, k, explain: "text", contributions: true };
-    const answer = await ask("/recommend", { signal, body });
+    const answer = await request("/recommend", { signal, body });
     const took = Math.round(performance.now() - started);
     const ids = answer.items.map((item) => ["id", item.item_id]);
-    // Category and price are decoration: the list stands without them.
-    const details = await ask(`/page/items?${new URLSearchParams(ids)}`, { signal }).catch(() => ({}));
+    // The list is shown without category, price and labels where these fail.
+    const [details, registry] = await Promise.all([
+      request(`/page/items?${new URLSearchParams(ids)}`, { signal }).catch(() => ({})),
+      request("/features", { signal }).catch(() => ({ families: [], features: [] })),
+    ]);
     if (signal.aborted) return;
     $("notices").replaceChildren(...notices(answer.missing));
-    $("cards").replaceChildren(...cards(answer.items, details));
-    $("list-note").textContent = `${plural(answer.items.length, "product")}, answered in ${took} ms`;
+    $("cards").replaceChildren(...cards(answer.items, details, registry));
+    $("list-note").textContent = `${plural(answer.items.length, words.item)}, answered in ${took} ms`;
   } catch (error) {
     if (signal.aborted) return;
     $("cards").replaceChildren();
@@ -74,11 +77,11 @@ async function showList(user, k, signal) {
 
 async function showProfile(user, signal) {
   try {
-    const known = await ask(`/page/user?${new URLSearchParams({ user_id: user })}`, { signal });
+    const known = await request(`/page/user?${new URLSearchParams({ user_id: user })}`, { signal });
     if (signal.aborted) return;
     $("known-note").textContent = known.summary
-      ? `Shopping here since ${date(known.summary.first_at)}`
-      : "Nothing is known under this id";
+      ? `First ${words.basket}: ${date(known.summary.first_at)}`
+      : "There is no data of this id";
     $("profile").replaceChildren(...profile(known));
   } catch (error) {
     if (signal.aborted) return;
@@ -91,14 +94,17 @@ async function showProfile(user, signal) {
 
 async function showModel() {
   try {
-    const { model_version: version, as_of: asOf, items } = await ask("/page/status");
+    const { model_version: version, as_of: asOf, items, words: own } = await request("/page/status");
+    Object.assign(words, own);
+    $("choose-title").textContent = `What would this ${words.user} like next?`;
+    $("user-label").textContent = `${capital(words.user)} id`;
     $("model").replaceChildren(
       ...(version
         ? [
             h("span", { class: "dot" }),
             h("span", {}, "Model ", h("code", { title: version }, version.slice(0, 12))),
             h("span", {}, `as of ${date(asOf)}`),
-            h("span", { class: "wide" }, `${items.toLocaleString("en")} products`),
+            h("span", { class: "wide" }, plural(items, words.item)),
           ]
         : [h("span", { class: "dot off" }), h("span", {}, "No model yet")]),
     );
@@ -136,13 +142,14 @@ async function start() {
   });
   addEventListener("popstate", load);
 
-  const { users } = await ask("/page/users").catch(() => ({ users: [] }));
+  await showModel(); // it brings the dataset's words
+  const { users } = await request("/page/users").catch(() => ({ users: [] }));
   $("samples").hidden = users.length === 0;
   $("samples").querySelector("ul").replaceChildren(
     ...users.map(({ user_id: id, lines, days }) => {
-      const note = `${plural(lines, "line")} on ${plural(days, "day")} of the last four weeks`;
+      const note = `${plural(lines, "event")} on ${plural(days, "day")} of the last four weeks`;
       const button = h("button", { type: "button", value: id, title: note }, h("b", {}, id), h("span", {}, `${lines}`));
-      button.setAttribute("aria-label", `User ${id}: ${note}`);
+      button.setAttribute("aria-label", `${capital(words.user)} ${id}: ${note}`);
       button.addEventListener("click", () => go({ user: id }));
       return h("li", {}, button);
     }),

@@ -1,4 +1,4 @@
-// One way to call the service: JSON in, JSON out, and errors that carry the service's own words.
+// Calls the service with JSON; an error carries the service's own text.
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -7,7 +7,7 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(path, { body, signal } = {}) {
+export async function request(path, { body, signal } = {}) {
   let response;
   try {
     response = await fetch(path, {

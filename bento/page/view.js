@@ -3,21 +3,21 @@
 import { contributions } from "./contributions.js";
 import { evidence } from "./evidence.js";
 import { icon } from "./icons.js";
-import { h, money, percent, plural, tidy, weekday } from "./words.js";
+import { h, money, percent, plural, tidy, weekday, words } from "./words.js";
 
 const ITEMS_SHOWN = 6; // of one basket, before "more"
 
 const MISSING = {
-  unknown_user: ["New here", "Nothing is known of this user, so the list is what is popular now."],
-  no_history: ["No history yet", "Without a history the list is what is popular now."],
-  user_state_unavailable: ["Not personal", "The store of user features did not answer, so the list is what is popular now."],
+  unknown_user: ["New here", "There is no data of this id, so the list shows what is popular now."],
+  no_history: ["No history yet", "Without a history the list shows what is popular now."],
+  user_state_unavailable: ["Not personal", "The online feature database did not answer, so the list shows what is popular now."],
   stale_features: ["Features are old", "The user features are older than the model: recent events may be missing."],
-  impression_not_logged: ["Not logged", "This list could not be written to the log of impressions."],
+  impression_not_logged: ["Not logged", "The log of impressions could not store this list."],
 };
 
 export function notices(missing) {
   return missing.map((label) => {
-    const [title, text] = MISSING[label] ?? [tidy(label.replaceAll("_", " ").toUpperCase()), "The list had to do without."];
+    const [title, text] = MISSING[label] ?? [tidy(label.replaceAll("_", " ").toUpperCase()), "This part of the data was missing when the list was made."];
     return notice("info", title, text, h("code", {}, label));
   });
 }
@@ -30,7 +30,7 @@ export function failure(error, again) {
 }
 
 export const emptyList = () =>
-  notice("search", "Choose a user", "Type an id above to see its history, what it likes and what we recommend.");
+  notice("search", `Choose a ${words.user}`, "Type an id above to see the history, the interests and the recommendations.");
 
 function notice(kind, title, text, ...more) {
   return h("div", { class: `notice ${kind}` }, icon(kind), h("div", {}, h("b", {}, title), h("p", {}, text)), ...more);
@@ -40,7 +40,7 @@ export function skeletons(n) {
   return Array.from({ length: n }, () => h("li", { class: "card skeleton", "aria-hidden": "true" }, h("i"), h("i"), h("i")));
 }
 
-export function cards(items, details) {
+export function cards(items, details, registry) {
   return items.map((item) => {
     const about = details[item.item_id] ?? {};
     const path = [about.department, about.category].filter(Boolean).map(tidy).join(" › ");
@@ -57,23 +57,23 @@ export function cards(items, details) {
         { class: "why" },
         item.reason ? h("p", {}, item.reason) : null,
         h("ul", { class: "evidence", "aria-label": "Evidence" }, ...item.evidence.map(evidence)),
-        contributions(item.contributions),
+        contributions(item.contributions, registry),
       ),
     );
   });
 }
 
 export function profile({ summary, baskets, interests }) {
-  if (!summary) return [notice("search", "No history", "Its first basket will appear here after the next run.")];
+  if (!summary) return [notice("search", "No history", `The first ${words.basket} will appear here after the next run.`)];
   const facts = [
-    [summary.baskets.toLocaleString("en"), "baskets"],
-    [summary.products.toLocaleString("en"), "products"],
+    [summary.baskets.toLocaleString("en"), `${words.basket}s`],
+    [summary.items.toLocaleString("en"), `${words.item}s`],
     ...(summary.amount ? [[money(Math.round(summary.amount)).replace(".00", ""), "spent"]] : []),
   ];
   return [
     h("dl", { class: "facts" }, ...facts.map(([value, name]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     ...(interests.length ? [h("h3", { class: "sub" }, "Interests"), bars(interests)] : []),
-    h("h3", { class: "sub" }, "Latest baskets"),
+    h("h3", { class: "sub" }, `Latest ${words.basket}s`),
     ...baskets.map(basket),
   ];
 }
@@ -91,13 +91,13 @@ function bars(interests) {
   );
 }
 
-function basket({ bought_at: boughtAt, amount, items }, place) {
+function basket({ latest_at: latestAt, amount, items }, place) {
   const more = items.slice(ITEMS_SHOWN);
   const summary = h(
     "summary",
     {},
-    h("b", {}, weekday(boughtAt)),
-    h("span", { class: "quiet" }, plural(items.length, "product")),
+    h("b", {}, weekday(latestAt)),
+    h("span", { class: "quiet" }, plural(items.length, words.item)),
     amount ? h("span", { class: "figure" }, money(amount)) : null,
   );
   const folded = more.length

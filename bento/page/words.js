@@ -1,4 +1,7 @@
-// Values become words here, and elements are made here (text nodes only: no value is ever read as HTML).
+// Values become text here, and elements are made here (text nodes only: no value is ever read as HTML).
+
+// The dataset's own words (zhiyin/language/words.py), as the service sends them with its status.
+export const words = { user: "user", item: "item", basket: "basket", currency: null, promotion: "on promotion" };
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -20,7 +23,10 @@ export const weekday = (value) =>
     weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
   });
 
-export const money = (value) => value.toLocaleString("en-US", { style: "currency", currency: "USD" });
+export const money = (value) =>
+  value.toLocaleString("en-US", words.currency ? { style: "currency", currency: words.currency } : {});
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 

@@ -1,4 +1,4 @@
-{# Why an event is set aside: the first rule that it breaks, or null. `events` and `items` name the contract's rows; an
+{# Why an event is quarantined: the first rule that it breaks, or null. `events` and `items` name the contract's rows; an
    event without a row of the catalogue has an item_id of null on the side of items. #}
 {% macro rejected_because(events, items) -%}
     case
@@ -14,14 +14,14 @@
     end
 {%- endmacro %}
 
-{# A text of a source in one writing: composed Unicode, single blanks, no blank at its ends; null when nothing is left. #}
+{# A normalised text of a source: Unicode NFC, single blanks, no blank at its ends; null when empty. #}
 {% macro clean(column) -%}
     nullif(trim(regexp_replace(nfc_normalize({{ column }}::varchar), '\s+', ' ', 'g')), '')
 {%- endmacro %}
 
-{# Outliers: an event counts as at most 1,000 pieces, and its money in proportion, so that the price of a piece stays.
-   One limit for all days: a day that was cleaned once stays as it is when later days come in. A rating is no number of
-   pieces. This is the share of the event that counts. #}
+{# Outliers: an event counts as at most 1,000 pieces, and its amount in proportion, so that the price of a piece stays.
+   The limit is a constant, so that later days do not change earlier ones. A rating is no number of pieces. Returns
+   the share of the event that counts. #}
 {% macro counted_share(value, event_type) -%}
     if({{ event_type }} != 'rating' and {{ value }} > 1000, 1000 / {{ value }}, 1)
 {%- endmacro %}
@@ -31,7 +31,7 @@
     list_filter(list_transform(string_split_regex({{ path }}, '[>|;]'), lambda level: trim(level)), lambda level: level != '')
 {%- endmacro %}
 
-{# Share of the events that may be set aside, by the meta of the dataset's source definition. #}
+{# Share of the events that may be quarantined, by the meta of the dataset's source definition. #}
 {% macro quarantine_limit() -%}
     {%- set said = [] -%}
     {%- for table in (graph.sources.values() if execute else []) if "quarantine_share" in table.source_meta -%}

@@ -3,7 +3,7 @@
     {{ ref("stg_" ~ env_var("ZHIYIN_DATASET") ~ "__" ~ part) }}
 {%- endmacro %}
 
-{# The promotions of a dataset that has none. #}
+{# Empty promotions, for a dataset without them. #}
 {% macro no_promotions() -%}
     select
         null::varchar as item_id,
@@ -13,7 +13,7 @@
     where false
 {%- endmacro %}
 
-{# The offers of a dataset that has none. #}
+{# Empty offers, for a dataset without them. #}
 {% macro no_offers() -%}
     select
         null::varchar as user_id,
@@ -34,13 +34,13 @@
     read_parquet({{ files }}, hive_partitioning = true, union_by_name = true)
 {%- endmacro %}
 
-{# The id of an event that the source gives none: who, what, where and when it was. What a second delivery may change,
-   such as the source, the moment of delivery or a corrected number, is no part of it. #}
+{# The id of an event whose source has none: a hash of who, what, where and when. Columns that a second delivery may
+   change, such as the moment of delivery or a corrected number, are no part of it. #}
 {% macro event_id(columns) -%}
     md5(concat_ws('|', {% for column in columns %}coalesce({{ column }}::varchar, ''){{ ", " if not loop.last }}{% endfor %}))
 {%- endmacro %}
 
-{# Who is who: each raw user of `rows` once, with the pseudonym. Hashing is a Python function, so it is called once per
+{# Each raw user of `rows` once, with the pseudonym. Hashing is a Python function, so it is called once per
    user and not once per row; no table keeps the pairs. #}
 {% macro pseudonyms(rows, user) -%}
     select
@@ -49,7 +49,7 @@
     from (select distinct {{ user }} from {{ rows }}) as raw_users
 {%- endmacro %}
 
-{# The moment that stands for: from the beginning. #}
+{# The timestamp that means: valid from the beginning. #}
 {% macro undated() -%}
     timestamp '0001-01-01'
 {%- endmacro %}
@@ -67,7 +67,7 @@
     end
 {%- endmacro %}
 
-{# The users of a dataset that knows nothing of them but what they do. #}
+{# Empty users, for a dataset without attributes of users. #}
 {% macro no_users() -%}
     select
         null::varchar as user_id,

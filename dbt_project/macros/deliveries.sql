@@ -1,6 +1,6 @@
-{# Which raw tables a model is made from, and what a new delivery of them means. #}
+{# Which raw tables a model depends on, and the effect of a new delivery of them. #}
 
-{# Names of the raw tables from which models are made; a history in between stands for what it was made from. #}
+{# Names of the raw tables that models depend on; a history table in between ends the search, since it keeps its rows. #}
 {% macro sources_above(unique_ids) %}
     {%- set names, met = [], unique_ids | list -%}
     {%- for unique_id in met -%}{# what is appended is met later #}
@@ -23,7 +23,7 @@
     {%- do return(sources_above(ids)) -%}
 {% endmacro %}
 
-{# Whether this build finds raw tables of a model other than the last whole one did. #}
+{# Whether raw tables of a model changed since the last complete build. #}
 {% macro delivered_anew(unique_id) %}
     {%- do return(run_query("
         select
@@ -32,8 +32,8 @@
     ").rows[0][0]) -%}
 {% endmacro %}
 
-{# Whether a history takes in what is delivered: when it is new since the run of the latest day, and this is no run of an
-   earlier one. #}
+{# Whether a history table processes the delivery: when the delivery is new since the run of the latest day, and this
+   run is not of an earlier day. #}
 {% macro takes_in() %}
     {%- if not execute -%}{%- do return(true) -%}{%- endif -%}
     {%- set run = run_query("
@@ -45,8 +45,8 @@
     {%- do return(not run["earlier"] and (run["went_back"] or delivered_anew(model.unique_id))) -%}
 {% endmacro %}
 
-{# An item that is new in the catalogue, or that is merchandise now and was not, gives its earlier events another fate. #}
-{% macro earliest_judged_anew(since) %}
+{# An item that is new in the catalogue, or newly merchandise, changes the fate of its earlier events. #}
+{% macro earliest_changed_fate(since) %}
     {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}
     {%- do return(run_query("
         select least(timestamp '" ~ since ~ "', date_trunc('day', min(int_events.occurred_at)))::varchar

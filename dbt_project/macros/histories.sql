@@ -1,8 +1,8 @@
-{# The CTE `versions` of a history: what is `delivered` (with its valid_from), compared with what was known before.
+{# The CTE `versions` of a history: what is `delivered` (with its valid_from), compared with the recorded versions.
 
-   A first version holds from when the source says, a later one from the run that met it or, where the source dates it
-   later than the last one, from then. A key that is delivered no more gets a last version that is not `available`, where
-   `withdrawal` asks for it. A run that takes nothing in keeps what it recorded before. #}
+   A first version is valid from the date of the source, a later one from its run or, where the source dates it later
+   than the version before, from that date. With `withdrawal` a key that is no longer delivered gets a last version that
+   is not `available`. A run without a new delivery keeps the recorded versions. #}
 {% macro versions_of(key, attributes, withdrawal=false) %}
 {%- if is_incremental() and takes_in() -%}
 earlier as (

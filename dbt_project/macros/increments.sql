@@ -7,7 +7,7 @@
     reached  the latest as_of of all whole builds
     users_before  users of whom the last build held events that happened since `since`, and when the first of these did;
              empty where there is nothing to build on
-    snapshots  the moments of the build's user states, and from which of the last build's they start: snapshots.sql
+    snapshots  the moments of the build's user states, and from which of the last build's each starts: snapshots.sql
     current  `as_of` of the build; the moment `since`: events before it, and every state before it or at it, are as they
              were; and whether the last build `went_back` behind an earlier one
     since()  the moment again, as a constant: so that files and row groups before it are never read
@@ -36,7 +36,7 @@ table that increments read by another way does. #}
             {%- endfor -%}
             {%- do log("full refresh: " ~ reason, info=true) -%}
         {%- else -%}
-            {%- set since = earliest_judged_anew(since) -%}
+            {%- set since = earliest_changed_fate(since) -%}
             {%- do log("increment: what happened since " ~ since, info=true) -%}
             {%- do run_query(
                 "insert into increment.users_before"
@@ -152,7 +152,7 @@ table that increments read by another way does. #}
             when {{ asked | lower }} then 'asked for'
             when last_build.as_of is null then 'no whole build to add to'
             when last_build.signature != '{{ signature }}' then 'the project, a setting or a version changed'
-            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build stands at a later as_of'
+            when last_build.as_of > timestamp '{{ as_of }}' then 'the last build has a later as_of'
             when undated.tables is not null then 'undated tables changed: ' || undated.tables
         end as reason,
         if(

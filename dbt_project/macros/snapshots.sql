@@ -1,18 +1,19 @@
 {# How the marts of user states go on from the last build.
 
    A state follows from the user's events before its moment and from nothing else. So the state at a moment starts from
-   the latest snapshot, at that moment or before it, that the last build holds: a user of whom nothing came in between,
-   and nothing late, changed or withdrawn before, is copied with the new moment. int_states_to_make names the others,
-   whose states are made anew. Snapshots that are no longer wanted leave; one that stays costs nothing.
+   the latest snapshot, at that moment or before it, that the last build holds: of a user of whom nothing came in between,
+   and nothing late, changed or withdrawn before, it is the same state. int_states_to_make names the others, whose states
+   are made anew. Snapshots that are no longer wanted leave; one that stays costs nothing.
 
    What of a state changes as time passes is therefore not kept in these tables: weights that fade are kept as of the
    user's latest event (user_item_repeats fades them to the snapshot), and shares are the same at any moment. #}
 
 {# on-run-start: increment.snapshots says from which snapshot of the last build the states at each moment start; from none
-   (null) where all is made `anew`, and at moments before the last build's first. #}
+   (null) where all is made `anew`, and at moments before the last build's first. Rows of a snapshot that is not wanted any
+   more `become` those of the last moment that starts from it, which costs a column; other moments' rows are copies. #}
 {% macro list_snapshots(anew) %}
     {%- do run_query("
-        create table if not exists increment.snapshots (feature_at timestamp, starts_from timestamp);
+        create table if not exists increment.snapshots (feature_at timestamp, starts_from timestamp, becomes boolean);
         create or replace table increment.snapshots as
         with wanted as (
 
@@ -29,7 +30,9 @@
 
         select
             wanted.feature_at,
-            held.feature_at as starts_from
+            held.feature_at as starts_from,
+            held.feature_at not in (from wanted)
+            and wanted.feature_at = max(wanted.feature_at) over (partition by held.feature_at) as becomes
         from wanted
         asof left join held on wanted.feature_at >= held.feature_at
     ") -%}
@@ -39,12 +42,12 @@
    one now. #}
 {% macro states_to_make() -%}
     {%- if execute and is_incremental() and reads_categories() and categories_moved() -%}
-    select
-        users.user_id,
+    select distinct
+        interactions.user_id,
         snapshots.feature_at
-    from {{ ref('users') }} as users
+    from {{ ref('interactions') }} as interactions
     cross join increment.snapshots as snapshots
-    where {{ in_part("users.user_id") }}
+    where {{ in_part("interactions.user_id") }}
     {%- else -%}
     select
         user_id,
@@ -61,6 +64,8 @@
 {# Whether an item is in another category than in the last build. #}
 {% macro categories_moved() %}
     {%- set last = run_query("select max(starts_from)::varchar, max(starts_from) = " ~ as_of() ~ " from increment.snapshots").rows[0] -%}
+    {#- No state starts from an earlier one: the last build made all anew, as a compilation after it (dbt docs) finds. -#}
+    {%- if last[0] is none -%}{%- do return(true) -%}{%- endif -%}
     {%- set run = run_query("
         with versions as (
 
@@ -86,21 +91,41 @@
    rows that the table holds, at another moment. #}
 {% macro get_incremental_carry_over_sql(arguments) %}
     {%- set target = arguments["target_relation"] -%}
+    {%- set made = target.identifier ~ "__made" -%}
     {%- set columns = get_quoted_csv(arguments["dest_columns"] | map(attribute="name")) -%}
-    create or replace temporary table made as {{ states_to_make() }};
+    create or replace temporary table {{ made }} as
+    select
+        states.user_id,
+        states.feature_at,
+        if(snapshots.becomes, snapshots.starts_from, snapshots.feature_at) as held_at
+    from ({{ states_to_make() }}) as states
+    inner join increment.snapshots as snapshots on states.feature_at = snapshots.feature_at;
 
+    -- copies
     insert into {{ target }} by name
     select held.* replace (snapshots.feature_at as feature_at)
     from {{ target }} as held
     inner join increment.snapshots as snapshots on held.feature_at = snapshots.starts_from
     where
         snapshots.feature_at != snapshots.starts_from
-        and (held.user_id, snapshots.feature_at) not in (select (made.user_id, made.feature_at) from made);
+        and not snapshots.becomes
+        and (held.user_id, snapshots.feature_at) not in (select (made.user_id, made.feature_at) from {{ made }} as made);
 
+    -- what leaves, and what is made anew
     delete from {{ target }}
     where
-        feature_at not in (select snapshots.feature_at from increment.snapshots as snapshots)
-        or (user_id, feature_at) in (select (made.user_id, made.feature_at) from made);
+        feature_at not in (
+            select snapshots.feature_at from increment.snapshots as snapshots
+            union all
+            select snapshots.starts_from from increment.snapshots as snapshots
+            where snapshots.becomes
+        )
+        or (user_id, feature_at) in (select (made.user_id, made.held_at) from {{ made }} as made);
+
+    -- what becomes the row of a later moment
+    update {{ target }} set feature_at = snapshots.feature_at
+    from increment.snapshots as snapshots
+    where snapshots.becomes and {{ target }}.feature_at = snapshots.starts_from;
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ arguments["temp_relation"] }}

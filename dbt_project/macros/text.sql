@@ -1,4 +1,4 @@
-{# Abbreviations of the catalogue, word by word; the most frequent first to be seen, in the order of the alphabet. #}
+{# Abbreviations of the catalogue, word by word, sorted. #}
 {% macro abbreviations() -%}
     map {
         'bg': 'bag', 'bkd': 'baked', 'bn': 'bean', 'brkfst': 'breakfast', 'btl': 'bottle', 'btr': 'butter',

@@ -1,4 +1,5 @@
-{# A view in one statement: dbt's own makes it under another name and renames twice, which is most of its cost here. #}
+{# Overrides dbt's view materialization: creates the view in one statement. dbt's own creates it under another name and
+   renames twice, which takes most of the time here. #}
 {% materialization view, adapter="duckdb" %}
     {%- set old = load_cached_relation(this) -%}
     {%- set view = this.incorporate(type="view") -%}

@@ -1,4 +1,4 @@
--- The running sums of gains and losses end where a plain count of the last days ends.
+-- At as_of the running sums of gains and losses equal a plain count over the last days.
 with latest as (
 
     select * from {{ ref('item_activity') }}
@@ -24,15 +24,26 @@ recent as (
 
 ),
 
-days as (
+user_days as (
+
+    select distinct
+        item_id,
+        user_id,
+        occurred_at::date as day
+    from {{ ref('interactions') }}
+
+),
+
+pairs as (
 
     select
         item_id,
         user_id,
-        occurred_at::date as day,
-        lag(occurred_at::date) over (partition by item_id, user_id order by occurred_at::date) as previous_day
-    from {{ ref('interactions') }}
-    group by item_id, user_id, occurred_at::date
+        min(day) as first_day,
+        max(day) as last_day,
+        count(*) as days
+    from user_days
+    group by item_id, user_id
 
 ),
 
@@ -40,12 +51,12 @@ visits as (
 
     select
         item_id,
-        count(distinct user_id) as users,
-        avg(day - previous_day) as gap_days,
-        count(distinct user_id) filter (
-            where previous_day is not null and day >= {{ as_of() }} - interval 14 day
+        count(*) as users,
+        sum(last_day - first_day) / nullif(sum(days - 1), 0) as gap_days,
+        count(*) filter (
+            where days > 1 and last_day >= {{ as_of() }} - interval 14 day
         ) as returned_14d
-    from days
+    from pairs
     group by item_id
 
 ),

@@ -1,4 +1,4 @@
--- kept + quarantined + duplicates = landed
+-- Every landed event is kept, quarantined or a duplicate: the counts add up.
 with counted as (
 
     select

@@ -1,5 +1,5 @@
--- A share above the limit says that a source changed, not that some rows are bad. Searches without an item are no bad
--- rows. Each reason is listed with its share and some of its rows as the source names them.
+-- A share above the limit shows that a source changed, rather than that single rows are bad. Searches without an item
+-- do not count. Each reason is listed with its share and some of its rows as the source names them.
 with reasons as (
 
     select

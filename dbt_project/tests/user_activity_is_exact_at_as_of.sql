@@ -1,4 +1,4 @@
--- The running sums of gains and losses end where a plain count of the last days ends.
+-- At as_of the running sums of gains and losses equal a plain count over the last days.
 with latest as (
 
     select * from {{ ref('user_activity') }}

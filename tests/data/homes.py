@@ -1,5 +1,6 @@
 """The two moments at which the tests' home publishes, and what it looks like afterwards."""
 
+import importlib
 import os
 import re
 import shutil
@@ -11,6 +12,9 @@ from cli.environment import tool
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.warehouse import DBT_PROJECT, Marts, dbt_environment, run_environment
+
+# Where builds find the dbt project; as an attribute of the package `build` is the function.
+BUILD_MODULE = importlib.import_module("zhiyin.warehouse.build")
 
 # A build on the way to the one that is looked at: its data are tested there.
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")

@@ -47,7 +47,7 @@ HEADER = "customer,quantity,bought_at"
         ),
         (
             [HEADER, *(line.replace(",", ",many", 1) if i % 10 == 0 else line for i, line in enumerate(receipts()))],
-            r"10 of 100 values of quantity are no double, such as 'many\d' .*mend the source",
+            r"10 of 100 values of quantity are no double, such as 'many\d' .*correct the source",
         ),
         (
             [

@@ -17,7 +17,7 @@ from cli.forget import forget_user
 from cli.platform import PlatformError
 from pipeline.erasure import erasure_of
 from zhiyin.clock import Clock
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.person import Person
 from zhiyin.landing import datasets, land
 from zhiyin.landing.forgotten import forgotten, remember

@@ -74,5 +74,5 @@ def test_items(warehouse: Warehouse, states: dict[str, pa.Table], catalogue: Cat
     mine = read_items(log_before(warehouse, catalogue, moment), moment.timestamp(), marts.eligible, {})
     assert marts.columns.keys() - mine.columns.keys() == set(ITEM_FACTS)
     for name, values in mine.columns.items():
-        assert np.isfinite(values).sum() > 0
+        assert np.isfinite(values).any()
         same(values, marts.columns[name], name)

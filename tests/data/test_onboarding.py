@@ -170,10 +170,10 @@ def test_rows_that_break_a_rule_stop_the_build_with_reason_and_rows_and_leave_th
 
 def test_data_that_knows_an_order_only_gets_a_clock_of_its_own(workplace: Workplace, files: Path) -> None:
     arguments = ("--events", f"{files}/ordered.csv", "--items", f"{files}/items.jsonl")
-    asked = workplace.zhiyin("onboard", "ordered", *arguments)
-    assert asked.returncode == 2
-    assert "--map" in asked.stderr
-    assert "events.event_type" in asked.stderr
+    answer = workplace.zhiyin("onboard", "ordered", *arguments)
+    assert answer.returncode == 2
+    assert "--map" in answer.stderr
+    assert "events.event_type" in answer.stderr
     assert not (workplace.project / "dbt_project/datasets/ordered").exists()
 
     done = workplace.zhiyin("onboard", "ordered", *arguments, "--map", "events.event_type=view", "--step", "12 hours")
@@ -201,7 +201,7 @@ ITEMS = "select i as sku, 'Lamp ' || i as title from range(20) as numbers (i)"
     [
         (
             "select 1 as a, 2 as sku, timestamp '2024-01-01' as ts",
-            r"events\.user_id: no column is clearly it.*a, sku, ts",
+            r"events\.user_id: no column matches clearly.*a, sku, ts",
         ),
         (
             "select 1 as customer, 2 as visitor, 3 as sku, timestamp '2024-01-01' as ts",

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-import zhiyin.warehouse
 from tests.data.homes import EARLY, LATE, Warehouse
 from zhiyin.clock import Clock
 from zhiyin.contract import MARTS
@@ -39,7 +38,7 @@ def test_a_publication_that_breaks_off_leaves_the_old_version(
     def die(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(zhiyin.warehouse, "write_manifest", die)
+    monkeypatch.setattr("zhiyin.warehouse.marts.write_manifest", die)
     with pytest.raises(OSError, match="disk full"):
         publish(warehouse.settings, LATE)
     assert sorted(warehouse.settings.marts.iterdir()) == before

@@ -1,4 +1,4 @@
-"""A person asks to be forgotten, on a home that the whole platform has filled."""
+"""Erasure of a user, on a home that the whole platform has filled."""
 
 import io
 import re

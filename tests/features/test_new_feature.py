@@ -11,15 +11,15 @@ import yaml
 import feature_repo
 from feature_repo import OnlineStates
 from monitoring import frames
+from tests.data.homes import BUILD_MODULE
 from training.data import read_data
-from training.ranking.fit_ranker import fit_ranker
-from training.ranking.ranking_set import build_ranking_set
+from training.splits import training_splits
+from training.train import fit
 from zhiyin import warehouse
 from zhiyin.clock import Clock
 from zhiyin.landing import land
-from zhiyin.recommender.candidates import Context, PersonalFrequency, Popularity
-from zhiyin.recommender.candidates.base import silent
-from zhiyin.recommender.state.history import History
+from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.recipe import Recipe
 from zhiyin.settings import Settings
 
 MART, FEATURE = "user_activity", "mean_basket_size_28d"
@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     edit(project)
     settings = Settings(home=tmp_path_factory.mktemp("home"), user_sample=60, memory_limit="2GB")  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warehouse, "DBT_PROJECT", project)
+        patch.setattr(BUILD_MODULE, "DBT_PROJECT", project)
         land(settings, CLOCK)
         warehouse.build(settings, CLOCK, "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
     warehouse.publish(settings, CLOCK)
@@ -72,10 +72,8 @@ def test_a_column_of_a_mart_is_a_feature_everywhere(home: Settings) -> None:
     assert FEATURE in frames.states(home, CLOCK, states / "users.parquet").numerical
 
     data = read_data(warehouse.current(home), states)
-    history = History.of(data.interactions, data.catalogue, CLOCK.ranking_cut)
-    context = Context(data.catalogue, np.zeros((len(data.catalogue), 1), np.float32))
-    generators = [PersonalFrequency.fit(history, context), Popularity.fit(history, context)]
-    ranking_set, _ = build_ranking_set(data, [generators], [CLOCK.ranking_cut], CLOCK.label_days, silent)
-    column = ranking_set.features[:, ranking_set.names.index(f"user_{FEATURE}")]
-    assert len(np.unique(column[~np.isnan(column)])) > 1
-    assert f"user_{FEATURE}" in fit_ranker(ranking_set, home, silent).features
+    recipe = Recipe(generators={"personal_frequency": {}, "popularity": {}}, windows=CLOCK.windows)
+    text = np.zeros((len(data.catalogue), 1), np.float32)
+    splits = training_splits(recipe, data.history, data.states, data.catalogue, CLOCK.label_days)
+    fitted = fit(recipe, data.history, splits, data.states, Context(data.catalogue, text))
+    assert f"user_{FEATURE}" in fitted.rankers["all"].ranker.features

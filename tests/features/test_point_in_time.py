@@ -143,7 +143,7 @@ def test_reading_again_replaces_the_states_whole(applied: Settings, dbt_manifest
 
 def test_marts_of_another_day_are_refused(applied: Settings) -> None:
     for step in (feature_repo.materialize, feature_repo.read_offline, feature_repo.verify_parity):
-        with pytest.raises(ValueError, match=f"stands at {AS_OF.date}, the run at {clock(81).date}"):
+        with pytest.raises(ValueError, match=f"is as of {AS_OF.date}, the run as of {clock(81).date}"):
             step(applied, clock(81))
 
 

@@ -1,18 +1,27 @@
 """A small world in which the right recommendation can be proved: a checkerboard of users and items."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from training.interest.train_encoder import train_encoder
+from benchmarks.lab.experiment import Experiment
+from training.interest.train_encoder import fit_within
+from training.log_states import LogStates
+from zhiyin.clock import Clock
 from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
+from zhiyin.settings import Settings
+from zhiyin.warehouse import Marts
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
 DAY = 86_400
+CLOCK = Clock(NOW, label_days=9)
 N_USERS, N_ITEMS = 24, 12
 
 
@@ -153,11 +162,34 @@ def item_rows(rows: list[tuple[str, str, str, datetime]], n_items: int = N_ITEMS
                 "events_28d": sum(age < 28 for age in ages),
                 "events_90d": sum(age < 90 for age in ages),
                 "users_28d": len({row[0] for row, age in zip(mine, ages, strict=True) if age < 28}),
+                "users_90d": len({row[0] for row, age in zip(mine, ages, strict=True) if age < 90}),
                 "promoted": 0.5 if item == 3 else 0.0,
                 "last_event_at": max((row[3] for row in mine), default=None),
             }
         )
     return pa.Table.from_pylist(states)
+
+
+def experiment_of(world: "World", protocol, split, recipe: Recipe | None = None) -> Experiment:
+    """An experiment of the lab on the checkerboard, with states read off the log."""
+    states = LogStates(world.catalogue, world.context.users)
+    return Experiment(protocol, split, world.context, states, recipe or Recipe())
+
+
+def home_of(home: Path, rows: list[tuple[str, str, str, datetime]]) -> tuple[Settings, Marts, Path]:
+    """Marts and states of a log as of ``NOW``, on disk: what a run of training reads."""
+    settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=CLOCK.label_days)  # type: ignore[call-arg]
+    counts = {"interactions": len(rows), "items": N_ITEMS}
+    marts = Marts(home / "marts", {"rows": counts, "as_of": NOW.isoformat(), "digest": "d"})
+    marts.folder.mkdir()
+    pq.write_table(interactions(rows), marts.path("interactions"))
+    pq.write_table(items_table(), marts.path("items"))
+    states = home / "states"
+    states.mkdir()
+    users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]
+    pq.write_table(pa.Table.from_pylist(users), states / "users.parquet")
+    pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
+    return settings, marts, states
 
 
 class World:
@@ -172,7 +204,7 @@ class World:
             [{key: row[key] for key in ("user_id", "diet", "region")} for row in self.user_rows]
         )
         self.context = Context(
-            self.catalogue, text(), seed=1, threads=1, fit_encoder=train_encoder, users=lambda moment: words
+            self.catalogue, text(), seed=1, threads=1, fit_encoder=fit_within(2.0), users=lambda moment: words
         )
         self.users = Users.of(self.user_rows, self.catalogue, NOW.timestamp())
         self.items = ItemState.of(item_rows(self.events), self.catalogue, NOW)

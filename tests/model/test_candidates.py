@@ -8,11 +8,13 @@ import pyarrow as pa
 import pytest
 
 from tests.model.checkerboard import DAY, N_ITEMS, NOW, World, interactions, item_rows, left_out, text, user_rows
-from zhiyin.recommender.candidates import GENERATORS, CandidateGenerator, Context, PeopleAlike
+from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context, PeopleAlike
+from zhiyin.recommender.recipe import DEFAULT
 from zhiyin.recommender.state.catalogue import ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
 
+GENERATORS = [KINDS[name] for name in DEFAULT]
 PERSONAL = [kind for kind in GENERATORS if kind.name != "popularity"]
 
 
@@ -78,15 +80,15 @@ def test_someone_new_is_proposed_what_people_alike_take(world, fitted):
 
 
 def test_what_is_known_of_people_is_asked_for_as_of_the_end_of_the_log(world):
-    asked = []
+    moments = []
 
     def users(moment):
-        asked.append(moment)
+        moments.append(moment)
         return world.context.users(moment)
 
     cut = NOW - timedelta(days=9)
     PeopleAlike.fit(world.history.before(cut), replace(world.context, users=users))
-    assert asked == [cut.timestamp()]
+    assert moments == [cut.timestamp()]
 
 
 def test_a_small_group_leans_on_everybody(world):
@@ -97,19 +99,28 @@ def test_a_small_group_leans_on_everybody(world):
     words = pa.table({"user_id": [f"u{n:02d}" for n in range(10)], "region": ["north"] * 8 + ["south"] * 2})
     context = replace(world.context, users=lambda moment: words)
     model = PeopleAlike.fit(History.of(interactions(rows), world.catalogue, NOW), context, shrink=10.0)
-    asked = Users.of([{"user_id": "x", "region": "south"}], world.catalogue, NOW.timestamp())
-    shares = model.score(asked, world.items)[0]
+    users = Users.of([{"user_id": "x", "region": "south"}], world.catalogue, NOW.timestamp())
+    shares = model.score(users, world.items)[0]
     np.testing.assert_allclose(shares[:2], [(1 + 10 * 0.9) / 12, (1 + 10 * 0.1) / 12], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", GENERATORS, ids=of)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=of)
 def test_a_loaded_generator_scores_as_the_fitted_one(world, fitted, kind, tmp_path):
-    fitted[kind.name].save(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors"}
+    model = fitted.get(kind.name) or kind.fit(world.history, world.context)
+    model.save(tmp_path)
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
     loaded = kind.load(tmp_path, world.context)
-    np.testing.assert_array_equal(
-        loaded.score(world.users, world.items), fitted[kind.name].score(world.users, world.items)
-    )
+    np.testing.assert_array_equal(loaded.score(world.users, world.items), model.score(world.users, world.items))
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=of)
+def test_scores_are_those_of_the_eligible_items_alone(world, fitted, kind):
+    model = fitted.get(kind.name) or kind.fit(world.history, world.context)
+    if kind.name == "content":
+        return  # its scores are standardised over what there is to choose from
+    some = np.arange(N_ITEMS) % 3 > 0
+    fewer = model.score(world.users, world.items.only(some))
+    np.testing.assert_array_equal(fewer, model.score(world.users, world.items)[:, some])
 
 
 @pytest.mark.parametrize("kind", GENERATORS, ids=of)

@@ -1,6 +1,7 @@
 """An encoder goes on from what was promoted: it keeps what was learned, sees nothing early, and repeats exactly."""
 
 import shutil
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import numpy as np
@@ -15,13 +16,14 @@ from training.interest.train_encoder import LoopConfig, Start, train_encoder
 from training.text.encode_items import TextBasis
 from zhiyin import registry
 from zhiyin.clock import Clock
-from zhiyin.recommender.candidates import Context
+from zhiyin.recommender.candidates import Context, Interest
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
 
 YESTERDAY, TODAY = Clock(NOW - timedelta(days=1)), Clock(NOW)
 CUT = timedelta(days=9)
+SHAPE = EncoderConfig()
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def run(settings, world, clock, vectors=None, text_encoder="minilm", bundle=None
     """
     encoders = Encoders.after(settings, clock, text() if vectors is None else vectors, text_encoder)
     history = world.history.before(clock.as_of - CUT)
-    encoder = encoders.fit(history, Context(world.catalogue, encoders.basis.standardise(text()), seed=1))
+    encoder = encoders.fit(history, Context(world.catalogue, encoders.basis.standardise(text()), seed=1), SHAPE, {})
     bundle = bundle or f"of {clock.date}"
     encoders.save(settings, clock, text_encoder, bundle)
     if promoted:
@@ -90,13 +92,13 @@ def test_without_warm_start_or_with_another_text_encoder_it_learns_from_nothing(
 
 
 def test_an_encoder_never_starts_from_one_that_saw_later_events(settings, world):
-    """Law 4: two days back, neither yesterday's encoder nor one of its own run with a later cut may teach."""
+    """Law 4: two days back, training starts neither from yesterday's encoder nor from one with a later cut."""
     run(settings, world, YESTERDAY)
     before = world.history.before(YESTERDAY.as_of - CUT - timedelta(days=1))
     encoders = Encoders.after(settings, TODAY, text(), "minilm")
     context = Context(world.catalogue, encoders.basis.standardise(text()), seed=1)
-    encoders.fit(world.history, context)
-    assert same(encoders.fit(before, context), train_encoder(before, context))
+    encoders.fit(world.history, context, SHAPE, {})
+    assert same(encoders.fit(before, context, SHAPE, {}), train_encoder(before, context))
     # A kill before the end would have lost nothing: both have their checkpoint, until they are kept.
     assert len([*settings.encoders.glob(".*.unfinished/*.safetensors")]) == 2
     encoders.save(settings, TODAY, "minilm", "of today")
@@ -119,17 +121,14 @@ def test_known_items_keep_their_vectors_and_new_ones_start_from_their_text(world
     assert torch.equal(now.layers[1].fading, earlier.layers[1].fading)
 
 
-def test_trainable_text_learns_is_kept_and_goes_on(world, tmp_path):
-    config = EncoderConfig(trainable_text=True)
-    encoder = train_encoder(world.history, world.context, config, LoopConfig(epochs=1))
-    learned = encoder.text.detach().numpy()
-    assert not np.array_equal(learned, world.context.text)
-    encoder.save(tmp_path)
-    assert np.array_equal(InterestEncoder.load(tmp_path, world.context.text).text.detach().numpy(), learned)
-    now = InterestEncoder(config, text(14), np.ones(14, bool))
-    now.adopt(encoder, torch.arange(2, 14))
-    assert np.array_equal(now.text[2:].detach().numpy(), learned)
-    assert np.array_equal(now.text[:2].detach().numpy(), text(14)[:2])
+def test_an_encoder_of_another_shape_is_not_gone_on_from_and_the_loops_settings_are_heard(settings, world):
+    run(settings, world, YESTERDAY)
+    encoders = Encoders.after(settings, TODAY, text(), "minilm")
+    history = world.history.before(TODAY.as_of - CUT)
+    context = Context(world.catalogue, encoders.basis.standardise(text()), seed=1)
+    narrow = EncoderConfig(width=32, hidden=64)
+    fitted = encoders.fit(history, context, narrow, {"dropout": 0.0, "most_passes": 2})
+    assert same(fitted, train_encoder(history, context, narrow, LoopConfig(dropout=0.0, most_passes=2)))
 
 
 def test_a_new_item_of_the_catalogue_does_not_move_the_others(settings, world):
@@ -137,7 +136,7 @@ def test_a_new_item_of_the_catalogue_does_not_move_the_others(settings, world):
     grown = catalogue(13)
     encoders = Encoders.after(settings, TODAY, text(13), "minilm")
     history = History.of(interactions(world.events), grown, NOW - CUT)
-    encoder = encoders.fit(history, Context(grown, encoders.basis.standardise(text(13)), seed=1))
+    encoder = encoders.fit(history, Context(grown, encoders.basis.standardise(text(13)), seed=1), SHAPE, {})
     kept = encoders._earlier[(YESTERDAY.as_of - CUT).strftime("%Y-%m-%d")].encoder
     cosine = torch.nn.functional.cosine_similarity(encoder.ids.weight[:12], kept.ids.weight)
     assert cosine.min() > 0.5
@@ -156,7 +155,8 @@ def test_only_windows_with_events_since_are_read_again(world):
 
 def test_the_last_interest_alone_is_that_of_the_whole_row(world):
     encoder = train_encoder(world.history, world.context).double()
-    sequences = training_sequences(world.history, 6)
+    flat = training_sequences(world.history, 6)
+    sequences = flat.pad(torch.arange(len(flat)))
     last = (sequences.size > 0).sum(dim=1) - 1
     with torch.inference_mode():
         every = encoder(sequences)[torch.arange(len(sequences)), last]
@@ -178,3 +178,22 @@ def test_the_basis_is_standard_and_the_next_run_reads_the_same(tmp_path):
     assert np.allclose(np.cov(standard.T, bias=True), np.eye(8), atol=1e-2)
     basis.save(tmp_path / "basis.safetensors")
     assert np.array_equal(TextBasis.load(tmp_path / "basis.safetensors").standardise(vectors), standard)
+
+
+def test_the_generator_hands_its_settings_to_network_and_loop(world):
+    asked = []
+
+    def fit_encoder(history, context, config, learning):
+        asked.append((config, LoopConfig(**learning)))  # raises for what is no setting of the loop
+        return InterestEncoder(config, context.text, history.item_counts > 0)
+
+    context = replace(world.context, fit_encoder=fit_encoder)
+    Interest.fit(world.history, context)
+    Interest.fit(world.history, context, width=32, layers=1, length=64, dropout=0.2, learning_rate=2e-3, least_events=1)
+    default, other = asked
+    assert default == (EncoderConfig(), LoopConfig())
+    assert other[0] == EncoderConfig(width=32, layers=1, hidden=64, length=64)
+    assert other[1] == LoopConfig(dropout=0.2, learning_rate=2e-3, least_events=1)
+    network = {"width", "layers", "length"}
+    loop = {field.name for field in fields(LoopConfig)}
+    assert Interest.space.keys() - network <= loop  # what is tuned can be set

@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from tests.model.checkerboard import NOW, World
+from zhiyin.language.words import Wording
 from zhiyin.recommender.candidates import ItemToItem, PersonalFrequency, Popularity
-from zhiyin.recommender.explanation import SIGNALS, EventPhrase, Weights, gather_evidence, say, weigh_evidence
-from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.explanation import Weights, gather_evidence, say, weigh_evidence
+from zhiyin.recommender.features import Candidates, Scored, propose
+from zhiyin.recommender.features.registry import EVIDENCE_KINDS
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.state.users import Users
 
 FEATURES = ["baskets", "item_to_item_score", "category_affinity", "interest_rank", "item_promoted", "popularity_rank"]
-KINDS = list(SIGNALS)
+KINDS = EVIDENCE_KINDS
 
 
 class Case:
@@ -22,7 +24,8 @@ class Case:
         self.world, self.users = world, users
         kinds = (PersonalFrequency, ItemToItem, Popularity)
         self.generators = {kind.name: kind.fit(world.history, world.context) for kind in kinds}
-        self.candidates = propose([*self.generators.values()], users, world.catalogue, world.items)
+        scored = Scored.by([*self.generators.values()], users, world.items)
+        self.candidates = propose(scored, users, world.catalogue, world.items)
         for name in ("interest_rank", "people_alike_rank"):
             self.candidates.columns[name] = np.full(len(self.candidates), 3, np.float32)
         self.all = np.arange(len(self.candidates))
@@ -54,9 +57,8 @@ def test_facts_stand_in_the_order_of_what_their_signals_are_worth(case: Case, se
 
 
 def test_the_strongest_fact_is_the_first_word(case: Case) -> None:
-    words = [
-        say(facts, EventPhrase("bought", "purchases"), most=1) for facts in case.evidence(case.weights(interest=1.0))
-    ]
+    wording = Wording.of(["purchase"])
+    words = [say(facts, wording, most=1) for facts in case.evidence(case.weights(interest=1.0))]
     assert set(words) == {"Fits your latest purchases."}
 
 
@@ -82,7 +84,7 @@ def test_what_a_ranker_learned_from_weighs_most_where_it_speaks_for_the_item(
     )
     settings = {"objective": "lambdarank", "verbosity": -1, "min_data_in_leaf": 5, "num_threads": 1}
     ranker = Ranker(lgb.train(settings, rows, 20))
-    candidates = Candidates(case.candidates.user, case.candidates.item, known, {})
+    candidates = Candidates(case.candidates.user, case.candidates.item, known)
     weights = weigh_evidence(ranker, candidates, case.all)
     for other in KINDS:
         assert (np.abs(weights[other]) < 1e-6).all() == (other != kind)
@@ -92,7 +94,7 @@ def test_what_a_ranker_learned_from_weighs_most_where_it_speaks_for_the_item(
     assert set(first) == {kind}
 
     # By hand: the score less the score of a candidate of whom this is not known.
-    unknown = Candidates(candidates.user, candidates.item, known | {feature: np.full(len(label), np.nan)}, {})
+    unknown = Candidates(candidates.user, candidates.item, known | {feature: np.full(len(label), np.nan)})
     np.testing.assert_allclose(weights[kind], ranker.score(candidates) - ranker.score(unknown))
     assert {
         kind: len(worth) for kind, worth in weigh_evidence(ranker, candidates, case.all[:0]).items()

@@ -9,34 +9,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.reports import RunReports
-from tests.model.checkerboard import NOW, events, interactions, item_rows, items_table, user_rows
+from tests.model.checkerboard import CLOCK, NOW, events, home_of
 from training.evaluation import evaluate
 from training.evaluation.guardrails import slice_values
-from training.ranking.fit_ranker import TREES
 from training.train import train
-from zhiyin.clock import Clock
-from zhiyin.settings import Settings
-from zhiyin.warehouse import Marts
+from zhiyin.recommender.recipe import read_recipe
 
-CLOCK = Clock(NOW, label_days=9)
 LATE = NOW - timedelta(days=12)  # before it nobody has item 4, and user 7 does nothing
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    """The report, the folder of its files, the log, and the curves that training recorded."""
-    home = tmp_path_factory.mktemp("leaderboard")
+def small_home(tmp_path_factory):
+    """Marts and states of the checkerboard."""
     rows = [row for row in events() if row[3] >= LATE or (row[1] != "i004" and row[0] != "u07")]
-    settings = Settings(home=home, threads=1, encoder_steps=4, label_days=9)
-    marts = Marts(home / "marts", {"rows": {"interactions": len(rows), "items": 12}, "digest": "d"})
-    marts.folder.mkdir()
-    pq.write_table(interactions(rows), marts.path("interactions"))
-    pq.write_table(items_table(), marts.path("items"))
-    states = home / "states"
-    states.mkdir()
-    users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]
-    pq.write_table(pa.Table.from_pylist(users), states / "users.parquet")
-    pq.write_table(pa.concat_tables([item_rows(rows, at=at) for at in CLOCK.snapshots]), states / "items.parquet")
+    return home_of(tmp_path_factory.mktemp("leaderboard"), rows), rows
+
+
+@pytest.fixture(scope="module")
+def judged(small_home):
+    """The report, the folder of its files, the log, and the curves that training recorded."""
+    (settings, marts, states), rows = small_home
     curves = []
     bundle = train(settings, CLOCK, marts, states, record=lambda *point: curves.append(point))
     report = RunReports.of(settings, CLOCK).write_leaderboard(evaluate(settings, CLOCK, marts, states, bundle))
@@ -44,11 +36,15 @@ def judged(tmp_path_factory):
 
 
 def test_training_records_the_loss_of_every_encoder_and_the_ranker_by_tree(judged):
-    for curve in ("teachers 1/encoder loss", "served/encoder loss", "ranker NDCG of its lessons"):
+    for curve in (
+        f"{CLOCK.judged_cuts[-1]:%Y-%m-%d}/encoder loss",
+        "served/encoder loss",
+        "ranker NDCG of its training set",
+    ):
         points = [point[1:] for point in judged[3] if point[0] == curve]
         assert points, curve
         assert all(np.isfinite(value) for _, value in points)
-    assert points[-1][0] == TREES
+    assert points[-1][0] == read_recipe("complete_journey").ranker["trees"]
 
 
 def test_figures_at_every_cutoff_are_those_of_the_lists_that_were_written(judged):
@@ -73,8 +69,8 @@ def test_slices_hold_who_and_what_was_new_at_the_start_of_the_window(judged):
     truth = pq.read_table(report["truth_file"])
     slices = report["slices"]
     known = {row[0] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
-    asked = set(pc.unique(truth["user_id"]).to_pylist())
-    assert slices["new users"]["users"] == len(asked - known)
+    answered = set(pc.unique(truth["user_id"]).to_pylist())
+    assert slices["new users"]["users"] == len(answered - known)
     late = {row[1] for row in rows} - {row[1] for row in rows if row[3] < CLOCK.evaluation_cut - timedelta(days=28)}
     assert slices["new items"]["answer_share"] == pytest.approx(
         pc.sum(pc.is_in(truth["item_id"], value_set=pa.array(sorted(late)))).as_py() / truth.num_rows

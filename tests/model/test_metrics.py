@@ -51,8 +51,8 @@ def test_auc_of_a_user_without_truth_is_unknown():
 def test_the_interval_covers_a_known_mean_about_as_often_as_it_says():
     random = np.random.default_rng(1)
     covered = 0
-    for trial in range(200):
-        low, high = interval(bootstrap_means(random.normal(0.3, 0.2, (80, 1)), 400, trial))
+    for seed in range(200):
+        low, high = interval(bootstrap_means(random.normal(0.3, 0.2, (80, 1)), 400, seed))
         covered += bool(low[0] <= 0.3 <= high[0])
     assert 0.88 <= covered / 200 <= 0.99
 

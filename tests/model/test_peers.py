@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.lab.experiment import PEERS
+from benchmarks.lab.experiment import MODELS
 from benchmarks.peers.tifu_knn import TifuKnn
 from tests.model.checkerboard import N_ITEMS, NOW, left_out
 from training.log_states import read_items, read_users
@@ -13,7 +13,7 @@ from zhiyin.recommender.candidates import Content, Ials, ItemKnn, ItemToItem, Ki
 from zhiyin.recommender.candidates.base import recency
 from zhiyin.recommender.state.users import Users
 
-MATRIX_PEERS = ("item_knn", "ials", "tifu_knn", "content", "kind_demand", "ease", "text_neighbours")
+MATRIX_PEERS = ("item_knn", "ials", "tifu_knn", "content", "kind_demand", "item_to_item", "text_neighbours")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_peer_finds_the_own_item_that_was_never_bought(world, users, items, na
         "lstm": {"width": 8, "length": 24, "epochs": 120},
     }
     options = small.get(name, {})
-    scores = PEERS[name].fit(world.history, world.context, **options).score(users, items)
+    scores = MODELS[name].fit(world.history, world.context, **options).score(users, items)
     assert scores.dtype == np.float32
     assert not np.isnan(scores).any()
     for user in range(len(users)):
@@ -54,7 +54,7 @@ def test_a_peer_finds_the_own_item_that_was_never_bought(world, users, items, na
 
 @pytest.mark.parametrize("name", MATRIX_PEERS)
 def test_a_peer_scores_a_user_alone_as_among_many(world, users, items, name):
-    model = PEERS[name].fit(world.history, world.context)
+    model = MODELS[name].fit(world.history, world.context)
     log = world.history
     one = read_users(log, np.array([3]), np.array([log.cut]), world.catalogue)
     np.testing.assert_allclose(model.score(one, items)[0], model.score(users, items)[3], rtol=1e-4, atol=1e-5)
@@ -63,8 +63,8 @@ def test_a_peer_scores_a_user_alone_as_among_many(world, users, items, name):
 def test_promotions_are_of_the_kinds_that_the_user_goes_for(world, users, items):
     """Item 3 is promoted in half of the shops; those of odd numbers go for items of odd numbers."""
     promoted = replace(items, columns=items.columns | {"promoted": np.where(np.arange(N_ITEMS) == 3, 0.5, np.nan)})
-    model = PEERS["promotions"].fit(world.history, world.context)
-    habits = PEERS["kind_demand"].fit(world.history, world.context).score(users, items)
+    model = MODELS["promotions"].fit(world.history, world.context)
+    habits = MODELS["kind_demand"].fit(world.history, world.context).score(users, items)
     scores = model.score(users, promoted)
     np.testing.assert_allclose(scores[1::2, 3], 0.5 * habits[1::2, 3])
     assert (scores[::2] == -np.inf).all()

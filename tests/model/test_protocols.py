@@ -6,11 +6,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from benchmarks.lab.experiment import Experiment
 from tests.model.checkerboard import catalogue, interactions
-from training.log_states import read_users
-from training.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays
-from zhiyin.recommender.candidates import Context
+from training.log_states import LogStates, read_users
+from training.protocols import ColdItems, ColdUsers, LeaveOneOut, NextDays, window
 from zhiyin.recommender.state.history import History
 
 CUT = datetime(2020, 3, 1, tzinfo=UTC)
@@ -126,10 +124,30 @@ def test_item_states_know_nothing_of_a_cold_item():
     rows = [event(user, item, -100 + 10 * user + item) for user in range(10) for item in range(6)]
     protocol = ColdItems(share=1 / 3)
     split = protocol.split(log_of(rows, 0), ITEMS)
-    experiment = Experiment(protocol, split, Context(ITEMS, np.ones((6, 2), np.float32)), lambda at: {})
-    state = experiment.items(split)
+    state = LogStates(ITEMS).items(split.log, split.log.cut, 0)
     assert np.isnan(state.columns["events_90d"][split.candidates]).all()
     assert (state.columns["events_90d"][~split.candidates] > 0).all()
+
+
+def test_an_item_whose_ninth_and_tenth_event_lie_in_the_label_window_is_no_candidate_of_it():
+    """Counts decide what may be listed at a moment, and the catalogue holds every item whatever its counts."""
+    seldom = [event(user, 4, -60 + user) for user in range(8)] + [event(8, 4, 1), event(9, 4, 2)]
+    often = [event(user, 1, -60 + user) for user in range(10)] + [event(0, 1, 1)]
+    log = log_of(seldom + often, 14)
+    before = log.before(CUT)
+    items = LogStates(ITEMS).items(before, before.cut, 10)
+    split = window(log, before, CUT, 14, items.eligible, True)
+    assert np.flatnonzero(split.candidates).tolist() == [1]
+    assert pairs(split) == {("u0", 1)}
+    after = LogStates(ITEMS).items(log, log.cut, 10)
+    assert np.flatnonzero(after.eligible).tolist() == [1, 4]
+
+
+def test_a_new_item_may_be_listed_before_it_has_the_events_that_others_need():
+    log = log_of([event(0, 2, -3)] + [event(user, 1, -60 + user) for user in range(10)], 0)
+    assert np.flatnonzero(LogStates(ITEMS).items(log, log.cut, 10).eligible).tolist() == [1, 2]
+    later = log_of([event(0, 2, -40)] + [event(user, 1, -60 + user) for user in range(10)], 0)
+    assert np.flatnonzero(LogStates(ITEMS).items(later, later.cut, 10).eligible).tolist() == [1]
 
 
 def test_what_is_left_of_nothing_is_an_error():

@@ -17,7 +17,7 @@ NAMES = ["habit", "price", "noise", "user_events_28d"]
 USERS, EACH = 400, 20
 
 
-def lessons(seed: int) -> tuple[RankingSet, np.ndarray]:
+def training_rows(seed: int) -> tuple[RankingSet, np.ndarray]:
     """Candidates with features, whether each was taken, and the chance with which it was."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(USERS * EACH, 4)).astype(np.float32)
@@ -31,14 +31,14 @@ def lessons(seed: int) -> tuple[RankingSet, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def ranker() -> Ranker:
-    taught, _ = lessons(1)
-    rows = lgb.Dataset(taught.features, taught.label, group=taught.group, feature_name=NAMES)
+    training, _ = training_rows(1)
+    rows = lgb.Dataset(training.features, training.label, group=training.group, feature_name=NAMES)
     return Ranker(lgb.train({"objective": "lambdarank", "verbosity": -1, "num_threads": 1, "seed": 1}, rows, 40))
 
 
 def test_probabilities_come_true_on_users_that_neither_the_ranker_nor_they_were_fitted_on(ranker: Ranker) -> None:
-    calibration = fit_calibration(ranker, lessons(2)[0])
-    fresh, chance = lessons(3)
+    calibration = fit_calibration(ranker, training_rows(2)[0])
+    fresh, chance = training_rows(3)
     scores = ranker.booster.predict(fresh.features)
     measured = reliability(calibration(scores, fresh.features[:, 3]), fresh.label.astype(bool))
     uncalibrated = reliability(1 / (1 + np.exp(-scores)), fresh.label.astype(bool))
@@ -51,7 +51,7 @@ def test_probabilities_come_true_on_users_that_neither_the_ranker_nor_they_were_
 def test_a_better_score_is_no_less_likely_and_a_loaded_calibration_says_the_same(
     ranker: Ranker, tmp_path: Path
 ) -> None:
-    calibration = fit_calibration(ranker, lessons(2)[0])
+    calibration = fit_calibration(ranker, training_rows(2)[0])
     scores = np.linspace(-20, 20, 999)
     busy = np.full(999, 20, np.float32)
     chances = calibration(scores, busy)
@@ -81,9 +81,9 @@ def test_reliability_of_a_case_by_hand() -> None:
 
 
 def test_contributions_sum_to_the_score_and_name_what_moved_it(ranker: Ranker) -> None:
-    rows, _ = lessons(4)
+    rows, _ = training_rows(4)
     columns = dict(zip(NAMES, rows.features.T, strict=True)) | {"not a feature": rows.features[:, 0]}
-    candidates = Candidates(np.zeros(len(rows.label), np.int64), np.arange(len(rows.label)), columns, {})
+    candidates = Candidates(np.zeros(len(rows.label), np.int64), np.arange(len(rows.label)), columns)
     positions = np.array([5, 0, 77])
     shares = ranker.contributions(candidates, positions)
     np.testing.assert_allclose(

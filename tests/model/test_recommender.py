@@ -1,6 +1,5 @@
 """The one recommender, on a real slice: the same lists for one and for many, true reasons, and no look ahead."""
 
-import re
 import shutil
 from collections import Counter
 from datetime import datetime, timedelta
@@ -16,18 +15,21 @@ from training.evaluation import evaluate
 from training.train import train
 from zhiyin import registry
 from zhiyin.clock import Clock
-from zhiyin.recommender.explanation import SIGNALS
+from zhiyin.language.words import read_words
+from zhiyin.recommender.features.registry import OTHER, describe_feature, group_by_evidence
+from zhiyin.recommender.recipe import run_clock
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.slate.rules import SlateRules
+from zhiyin.settings import Settings
 from zhiyin.store import read_json
 from zhiyin.warehouse import Marts, current
 
-CLOCK = Clock.parse(AS_OF)
+CLOCK = run_clock(Settings(), AS_OF)
 
 
 @pytest.fixture(scope="module")
 def bundle(slice_home):
-    return slice_home.settings.bundles / registry.champion(slice_home.settings)["digest"]
+    return slice_home.settings.bundles / registry.champion(slice_home.settings)["judged"]
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +129,24 @@ def test_the_first_fact_is_mostly_what_contributed_most(recommender, users):
     agreed = []
     for slate in recommender.recommend(users.slice(0, 50), k=10, contributions=True):
         for item in slate.items if "no_history" not in slate.missing else []:
-            names = [SIGNALS[fact["kind"]] for fact in item.evidence]
-            weights = [sum(s for f, s in item.contributions.items() if re.fullmatch(name, f)) for name in names]
+            features = group_by_evidence(item.contributions)
+            names = [features[fact["kind"]] for fact in item.evidence]
+            weights = [sum(item.contributions[name] for name in each) for each in names]
             agreed += [weights[0] == max(weights)] if len(weights) > 1 else []
     assert len(agreed) > 100
     assert np.mean(agreed) > 0.8
+
+
+def test_every_feature_of_a_trained_ranker_is_in_the_registry(recommender):
+    described = [describe_feature(name) for name in recommender.feature_names]
+    assert len(described) > 50
+    assert [feature.name for feature in described if feature.family == OTHER] == []
+    assert len({feature.label for feature in described}) == len(described)
+
+
+def test_the_bundle_carries_the_words_of_its_dataset(recommender):
+    assert recommender.wording.words == read_words("complete_journey")
+    assert recommender.wording.words.user == "household"
 
 
 def test_without_words_the_evidence_stays(recommender, users):
@@ -196,5 +211,5 @@ def test_a_planted_future_changes_nothing_that_was_learned_and_a_planted_past_do
 def test_a_model_is_not_judged_on_days_it_has_seen(slice_home, bundle):
     earlier = Clock(CLOCK.as_of - timedelta(days=1))
     settings = slice_home.settings
-    with pytest.raises(ValueError, match="no judge"):
+    with pytest.raises(ValueError, match="cannot evaluate"):
         evaluate(settings, earlier, current(settings), settings.states / AS_OF, bundle)

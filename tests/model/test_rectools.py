@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.lab.experiment import Experiment
-from benchmarks.peers.environment import PeersMissingError, peer_python
+from benchmarks.peers import rectools
+from benchmarks.peers.environment import PeersMissingError, peer_python, peers_folder
 from benchmarks.peers.rectools import fit_rectools
 from cli.main import app
-from training.evaluation import rectools
+from tests.model.checkerboard import experiment_of
 from training.log_states import read_users
 from training.protocols import LeaveOneOut
 
@@ -27,11 +27,11 @@ options = json.loads((folder / "options.json").read_text())
 if options["epochs"] == 0:
     print("no epochs, no model"); sys.exit(3)
 log = pq.read_table(folder / "log.parquet").to_pylist()
-asked = pq.read_table(folder / "asked.parquet").to_pylist()
+users = pq.read_table(folder / "users.parquet").to_pylist()
 print("a library's own words")
 print(json.dumps(["epochs", 1.0, json.dumps(options)]))
 counts, items = Counter((row["user"], row["item"]) for row in log), {row["item"] for row in log}
-rows = [{"user": a["user"], "item": i, "score": float(counts[a["user"], i])} for a in asked[:-1] for i in items]
+rows = [{"user": a["user"], "item": i, "score": float(counts[a["user"], i])} for a in users[:-1] for i in items]
 schema = pa.schema([("user", pa.int64()), ("item", pa.int64()), ("score", pa.float32())])
 pq.write_table(pa.Table.from_pylist(rows, schema), folder / "scores.parquet")
 """
@@ -56,14 +56,14 @@ def peers(tmp_path, monkeypatch):
 @pytest.fixture
 def experiment(world):
     protocol = LeaveOneOut(repeats=True)
-    return Experiment(protocol, protocol.split(world.history, world.catalogue), world.context, lambda at: {})
+    return experiment_of(world, protocol, protocol.split(world.history, world.catalogue))
 
 
 def test_the_peer_gets_the_log_and_its_scores_stand_at_their_users_and_items(experiment, peers):
     model = fit_rectools("sasrec", experiment, {"epochs": 2, "n_factors": 8})
     split = experiment.split
     users = read_users(split.log, split.user[::-1][:3][::-1], split.at[-3:], experiment.context.catalogue)
-    scores = model.score(users, experiment.items(split))
+    scores = model.score(users, experiment.items())
     for row, user in enumerate(split.user[-3:-1]):
         counts = np.bincount(split.log.item[split.log.user == user], minlength=split.log.n_items)
         seen = np.bincount(split.log.item, minlength=split.log.n_items) > 0
@@ -109,7 +109,7 @@ def test_without_the_peers_one_line_says_what_to_do(tmp_path, monkeypatch):
     assert isinstance(answer.exception, PeersMissingError)
 
 
-INSTALLED = [*rectools.peers_folder().glob("lib/python*/site-packages/rectools-*.dist-info")]
+INSTALLED = [*peers_folder().glob("lib/python*/site-packages/rectools-*.dist-info")]
 
 
 @pytest.mark.parametrize("name", ["sasrec", "hstu"])
@@ -120,6 +120,6 @@ def test_the_real_models_find_the_own_colour(experiment, name):
     model = fit_rectools(name, experiment, {"epochs": 40, "n_factors": 16, "session_max_len": 24, "lr": 5e-3})
     split = experiment.split
     users = read_users(split.log, split.user, split.at, experiment.context.catalogue)
-    scores = model.score(users, experiment.items(split))
+    scores = model.score(users, experiment.items())
     own = np.arange(split.log.n_items) % 2 == split.user[:, None] % 2
     assert (np.where(own, scores, -np.inf).max(axis=1) > np.where(own, -np.inf, scores).max(axis=1)).mean() > 0.9

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from tests.model.checkerboard import NOW, World, catalogue, item_rows, text
-from zhiyin.recommender.candidates import GENERATORS
-from zhiyin.recommender.features import Candidates, propose
+from zhiyin.recommender.candidates import Popularity
+from zhiyin.recommender.features import Candidates, Scored, propose
 from zhiyin.recommender.slate.item_rules import ItemRules
 from zhiyin.recommender.slate.pick import Picked, pick
 from zhiyin.recommender.slate.rules import SlateRules, read_rules
@@ -27,7 +27,7 @@ def candidates(users: int = 2, **columns: list[float]) -> Candidates:
     """Every item for every user; further columns are given per item."""
     rows, item = np.repeat(np.arange(users), ITEMS), np.tile(np.arange(ITEMS), users)
     given = {name: np.tile(np.asarray(values, np.float32), users) for name, values in columns.items()}
-    return Candidates(rows, item, given, {})
+    return Candidates(rows, item, given)
 
 
 def scores(users: int = 2) -> np.ndarray:
@@ -124,9 +124,11 @@ def test_an_unavailable_item_is_never_a_candidate_and_a_pinned_one_always(world:
     states = item_rows(world.events)
     available = [item != 3 for item in range(ITEMS)]
     items = ItemState.of(states.append_column("available", pa.array(available)), world.catalogue, NOW)
-    popularity = next(kind for kind in GENERATORS if kind.name == "popularity").fit(world.history, world.context)
+    popularity = Popularity.fit(world.history, world.context)
     popularity.quota = 2
-    found = propose([popularity], world.users, world.catalogue, items, always=np.array([3, 5]))
+    found = propose(
+        Scored.by([popularity], world.users, items), world.users, world.catalogue, items, always=np.array([3, 5])
+    )
     for user in range(len(world.users)):
         of_user = set(found.item[found.user == user].tolist())
         assert 3 not in of_user
@@ -165,7 +167,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_nobody_gets_nothing_and_a_list_may_be_short() -> None:
-    nobody = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), {}, {})
+    nobody = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), {})
     assert not len(pick(nobody, np.empty(0), ALL, TEXT, ItemRules.of(rules(diversity=0.5), ALL), 5).rank)
     one_left = rules({"action": "exclude", "items": [f"i{item:03d}" for item in range(1, ITEMS)]}, diversity=0.5)
     assert lists(one_left) == [[0], [0]]

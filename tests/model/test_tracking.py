@@ -7,7 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from training import tracking
+from training import code
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet
 from training.tracking import track_evaluation, tracked
@@ -20,8 +20,8 @@ from zhiyin.warehouse import Marts
 
 CLOCK = Clock.parse("2020-03-01")
 FACTS = {
-    "evaluation_cut": "2020-02-16T00:00:00+00:00",
-    "ranking_cuts": ["2020-02-02T00:00:00+00:00"],
+    "fitted_until": "2020-02-16T00:00:00+00:00",
+    "training_splits": ["2020-02-03"],
     "encoders_start_from": None,
     "versions": {"torch": "1"},
 }
@@ -68,7 +68,7 @@ def test_a_run_keeps_parameters_curve_and_digests_and_the_bundle_knows_it(home):
     assert len(tags["code_digest"]) == 64
     parameters = dict(rows.execute("select key, value from params where run_uuid = ?", [run_id]))
     assert parameters["seed"] == "7"
-    assert parameters["evaluation_cut"] == FACTS["evaluation_cut"]
+    assert parameters["fitted_until"] == FACTS["fitted_until"]
     assert parameters["version.torch"] == "1"
     query = "select key, step, value from metrics where run_uuid = ? order by step"
     points = rows.execute(query, [run_id]).fetchall()
@@ -91,29 +91,29 @@ def lists_of(seed, users=60, each=20):
 
 def test_a_run_keeps_how_the_ranker_learned_tree_by_tree(tmp_path):
     settings = Settings(home=tmp_path, threads=1)
-    lessons, trial = lists_of(1), lists_of(2)
+    training, holdout = lists_of(1), lists_of(2)
     with tracked(settings, CLOCK, Marts(settings.marts / "v", {"digest": "d1"})) as run:
-        watched = fit_ranker(lessons, settings, silent, 25, run.record, trial, bagging_freq=0, feature_fraction=1.0)
+        watched = fit_ranker(training, 0, 1, silent, 25, run.record, holdout, bagging_freq=0, feature_fraction=1.0)
     rows = sqlite3.connect(settings.tracking)
     curve = "select step, value from metrics where key = ? order by step"
     held_out = rows.execute(curve, ["ranker NDCG of held-out users"]).fetchall()
     assert [tree for tree, _ in held_out] == list(range(1, 26))
-    learned = rows.execute(curve, ["ranker NDCG of its lessons"]).fetchall()
+    learned = rows.execute(curve, ["ranker NDCG of its training set"]).fetchall()
     assert [tree for tree, _ in learned] == [10, 20, 25]
     assert learned[0][1] < learned[-1][1]
 
     # Held against the lists themselves: of users who took nothing no list is good or bad.
-    scores = watched.booster.predict(trial.features).reshape(-1, 20)
-    gains = np.take_along_axis(trial.label.reshape(-1, 20), np.argsort(-scores, kind="stable"), 1)[:, :10]
-    asked = trial.label.reshape(-1, 20).sum(axis=1)
-    assert (asked == 0).sum() > 10
+    scores = watched.booster.predict(holdout.features).reshape(-1, 20)
+    gains = np.take_along_axis(holdout.label.reshape(-1, 20), np.argsort(-scores, kind="stable"), 1)[:, :10]
+    relevant = holdout.label.reshape(-1, 20).sum(axis=1)
+    assert (relevant == 0).sum() > 10
     discount = 1 / np.log2(np.arange(2, 12))
-    best = np.array([discount[: min(count, 10)].sum() for count in asked[asked > 0]])
-    assert held_out[-1][1] == pytest.approx(((gains @ discount)[asked > 0] / best).mean(), abs=1e-6)
+    best = np.array([discount[: min(count, 10)].sum() for count in relevant[relevant > 0]])
+    assert held_out[-1][1] == pytest.approx(((gains @ discount)[relevant > 0] / best).mean(), abs=1e-6)
 
     # Nobody who watches changes what grows.
-    alone = fit_ranker(lessons, settings, silent, 25, bagging_freq=0, feature_fraction=1.0)
-    np.testing.assert_array_equal(alone.booster.predict(trial.features), watched.booster.predict(trial.features))
+    alone = fit_ranker(training, 0, 1, silent, 25, bagging_freq=0, feature_fraction=1.0)
+    np.testing.assert_array_equal(alone.booster.predict(holdout.features), watched.booster.predict(holdout.features))
 
 
 def test_a_training_that_fails_is_kept_as_failed(home):
@@ -141,9 +141,9 @@ def test_a_broken_tracker_is_a_warning_and_the_training_stands(tmp_path, caplog)
 
 
 def test_the_digest_of_the_code_follows_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "PROJECT", tmp_path)
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "one.py").write_text("x = 1\n")
-    before = tracking.code_digest()
+    before = code.code_digest.__wrapped__()
     (tmp_path / "training" / "one.py").write_text("x = 2\n")
-    assert tracking.code_digest() != before
+    assert code.code_digest.__wrapped__() != before

@@ -1,4 +1,4 @@
-"""A sentence encoder of a few thousand random weights: what tests of its training teach in a second."""
+"""A sentence encoder of a few thousand random weights, which tests can train in a second."""
 
 from pathlib import Path
 

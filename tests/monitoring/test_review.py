@@ -130,7 +130,7 @@ def test_without_an_earlier_window_there_is_quality_and_no_drift(build: Build) -
 
 def test_the_run_and_its_marts_must_stand_at_one_moment(build: Build) -> None:
     settings = build()
-    with pytest.raises(ValueError, match="stands at 2024-03-01, the review at 2024-03-02"):
+    with pytest.raises(ValueError, match="is as of 2024-03-01, the review as of 2024-03-02"):
         report(settings, Clock(AS_OF.as_of + timedelta(days=1)))
     for file in (settings.states / AS_OF.date).iterdir():
         file.unlink()

@@ -163,7 +163,7 @@ def test_the_next_run_lands_what_its_log_learns_from(live: Service, bought: list
         (
             '{"user_id": "1", "events": [{"event_type": "view", "item_id": "1", "occurred_at": "2999-01-01T00:00Z"}]}',
             "events.0.occurred_at",
-            "lies in the future",
+            "is in the future",
         ),
         ("[", "body", "JSON"),
     ],

@@ -118,9 +118,9 @@ def test_the_page_works_from_the_keyboard_and_keeps_its_address(browser: Browser
     page.keyboard.press("Control+A")
     page.keyboard.type("nobody <b>we</b> know")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Nothing is known of this user")
+    page.wait_for_selector("text=There is no data of this id, so")
     assert "user=nobody" in page.url
-    assert page.locator("#list-title").inner_text() == "Recommended to user nobody <b>we</b> know"
+    assert page.locator("#list-title").inner_text() == "Recommended to household nobody <b>we</b> know"
     page.go_back()
     page.wait_for_selector(".basket")
     assert page.locator(".notice").count() == 0

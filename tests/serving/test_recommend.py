@@ -33,11 +33,12 @@ def test_a_list_has_k_ranked_items_with_their_evidence(
 
 
 def test_contributions_come_when_asked_for_and_sum_to_the_score(service: Service, shopper: str) -> None:
-    asked = service.recommend(user_id=shopper, contributions=True)["items"]
+    explained = service.recommend(user_id=shopper, contributions=True)["items"]
     plain = service.recommend(user_id=shopper)["items"]
-    assert [{**item, "contributions": None} for item in asked] == plain
-    assert [sum(item["contributions"].values()) for item in asked] == pytest.approx([item["score"] for item in asked])
-    ordered = sorted(asked, key=lambda item: item["score"])
+    assert [{**item, "contributions": None} for item in explained] == plain
+    sums = [sum(item["contributions"].values()) for item in explained]
+    assert sums == pytest.approx([item["score"] for item in explained])
+    ordered = sorted(explained, key=lambda item: item["score"])
     chances = [item["probability"] for item in ordered]
     assert chances == sorted(chances)
     assert 0 < chances[-1] < 1

@@ -35,6 +35,6 @@ def test_rules_are_followed_while_serving(
         moved = first["evidence"][0]
         assert (moved["kind"], moved["rule"], moved["action"]) == ("rule", "spring", "pin")
         assert moved["rank_by_score"] > 10
-        assert first["reason"].startswith("Placed here by the shop (spring)")
+        assert first["reason"].startswith("Placed here by a rule (spring)")
         assert all(fact["kind"] != "rule" for item in answer["items"][1:] for fact in item["evidence"])
         assert len({line["rules"] for line in service.impressions()}) == 2

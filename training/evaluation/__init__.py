@@ -1,4 +1,4 @@
-"""How the recommender is judged: splits by time, metrics, the leaderboard, and the gate before a promotion."""
+"""Evaluation of the recommender: splits by time, metrics, the leaderboard, and the gate before a promotion."""
 
 from training.evaluation.gate import gate
 from training.evaluation.gate_rules import GateRules

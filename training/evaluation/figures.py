@@ -1,4 +1,4 @@
-"""From lists to the figures of a leaderboard: of each user, then their mean with its 95 % interval."""
+"""Figures of a leaderboard from lists: per user, and their mean with its 95 % interval."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,7 +58,7 @@ def character(
 
 
 def means(values: Mapping[str, Values]) -> dict[str, dict[str, float]]:
-    """Of each figure: mean over the users who have it and its 95 % interval; 0 where nobody has."""
+    """Of each figure: mean over the users who have it and its 95 % interval; 0 where none has."""
     table = np.column_stack(list(values.values()))
     table = np.where(np.isnan(table).all(axis=0), 0.0, table)
     low, high = interval(bootstrap_means(table))

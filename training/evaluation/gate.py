@@ -1,16 +1,14 @@
 """The gate: a challenger is promoted when it beats the baselines, has lost no more than a margin, and harms nothing.
 
 Two comparisons keep small losses from adding up: with the champion, and with a reference, the best promotion of the
-last weeks. Both are judged anew on the challenger's window, by bundles that were fitted before it.
+last weeks. Both are evaluated on the challenger's window, by bundles that were fitted before it.
 """
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from training.evaluation.answer import Answer, Gap
 from training.evaluation.gate_rules import GateRules
-from training.evaluation.guardrails import Gap, check_calibration, check_coverage, check_slices, check_users
-from zhiyin.contract import USER_ID
+from training.evaluation.guardrails import check_calibration, check_coverage, check_slices, check_users
 from zhiyin.registry import Check, Decision
 
 WHOLE = "zhiyin"
@@ -28,13 +26,13 @@ def gate(
     """Decide from evaluations (what ``evaluate`` returns) on the same window.
 
     Args:
-        champion: of the champion's judged bundle; None where there is no other champion.
-        reference: of the reference's judged bundle; None where that is the champion, or there is none.
-        promoted_on: users on whom the champion was judged when it was promoted.
+        champion: of the champion's evaluated bundle; None where there is no other champion.
+        reference: of the reference's evaluated bundle; None where that is the champion, or there is none.
+        promoted_on: users on whom the champion was evaluated when it was promoted.
         held: why the challenger's lineage is on hold, None where it is not.
 
     Raises:
-        ValueError: the evaluations are of different windows or users, or an earlier version wrote one.
+        ValueError: the evaluations are of different windows, or an earlier version wrote one.
     """
     rules = rules or GateRules()
     if "slices_file" not in challenger:
@@ -42,7 +40,7 @@ def gate(
     first, users = champion is None, int(challenger["users"])
     checks = [Check("hold", False, f"is of a lineage on hold: {held}")] if held else []
     checks.append(check_users(users, promoted_on, first, rules))
-    by_mean = first and users < rules.least_users
+    by_mean = first and users < rules.first_by_interval
     checks += [_beats(name, challenger["differences"][name], by_mean) for name in BASELINES]
     if champion is None:
         checks.append(Check("champion", True, "there is no other champion to compare with"))
@@ -85,22 +83,9 @@ def _holds_against(name: str, challenger: dict[str, Any], other: dict[str, Any],
 
 
 def paired_difference(challenger: dict[str, Any], other: dict[str, Any]) -> Gap:
-    """Mean over users of the NDCG@10 of one less the other's, with its 95 % interval (bootstrap over users).
+    """Mean over users of one's NDCG@10 less the other's on one answer, with its 95 % interval (bootstrap over users).
 
     Raises:
-        ValueError: they were judged on different windows or users.
+        ValueError: they were evaluated on different windows.
     """
-    if other["window"] != challenger["window"]:
-        raise ValueError(
-            f"challenger was judged on {challenger['window']}, {other['bundle'][:12]} on {other['window']}: "
-            "evaluate both on the challenger's window first"
-        )
-    ours, theirs = (
-        pq.read_table(evaluation["users_file"], columns=[USER_ID, WHOLE]).sort_by(USER_ID)
-        for evaluation in (challenger, other)
-    )
-    if not ours[USER_ID].equals(theirs[USER_ID]):
-        raise ValueError(
-            f"challenger and {other['bundle'][:12]} were judged on different users: evaluate both on the same marts"
-        )
-    return Gap.of(ours[WHOLE].to_numpy(), theirs[WHOLE].to_numpy())
+    return Gap.of(*Answer.of(challenger, other).ndcg())

@@ -4,59 +4,20 @@ Slices are those of the challenger's evaluation for both bundles: by its own cat
 the newest items.
 """
 
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training.evaluation.answer import Answer, Gap, mask_of
 from training.evaluation.figures import K
 from training.evaluation.gate_rules import GateRules
-from training.evaluation.metrics import Values, bootstrap_means, interval, list_metrics
+from training.evaluation.metrics import Values
 from zhiyin.contract import ITEM_ID, USER_ID
-from zhiyin.recommender.state.catalogue import Integers
 from zhiyin.registry import Check
 
 SLICE = "slice"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Mean paired difference over ``users`` with its 95 % interval, and the mean of the one that was held against."""
-
-    mean: float
-    low: float
-    high: float
-    users: int
-    base: float
-
-    @classmethod
-    def of(cls, ours: Values, theirs: Values) -> "Gap":
-        """Of all users, by bootstrap."""
-        gap = ours - theirs
-        low, high = interval(bootstrap_means(gap[:, None]))
-        return cls(float(gap.mean()), float(low[0]), float(high[0]), len(gap), float(theirs.mean()))
-
-    @classmethod
-    def of_one_among(cls, count: int, ours: Values, theirs: Values) -> "Gap":
-        """With an interval so wide that all of ``count`` such intervals hold at once in 95 % (Bonferroni), by the
-        normal distribution of a mean. Users without a figure (NaN) do not count.
-        """
-        known = ~np.isnan(ours) & ~np.isnan(theirs)
-        gap = (ours - theirs)[known]
-        mean, error = float(gap.mean()), float(gap.std()) / len(gap) ** 0.5
-        reach = NormalDist().inv_cdf(1 - 0.025 / count) * error
-        return cls(mean, mean - reach, mean + reach, len(gap), float(theirs[known].mean()))
-
-    def __str__(self) -> str:
-        return f"NDCG@{K} {self.mean:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
-
-    @property
-    def figures(self) -> dict[str, float]:
-        return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def check_slices(challenger: dict[str, Any], champion: dict[str, Any], rules: GateRules) -> list[Check]:
@@ -81,56 +42,19 @@ def slice_values(challenger: dict[str, Any], champion: dict[str, Any]) -> dict[s
     """Of each slice, NDCG@10 per user of challenger and champion, NaN outside it. In a slice of items all other items
     are misses.
     """
-    truth = pq.read_table(challenger["truth_file"])
+    answer = Answer.of(challenger, champion)
     members = pq.read_table(challenger["slices_file"])
-    lists = [pq.read_table(report["lists_file"], filters=[("rank", "<=", K)]) for report in (challenger, champion)]
-    users = pc.unique(truth[USER_ID].combine_chunks())
-    items = pc.unique(pa.chunked_array([chunk for table in (truth, *lists) for chunk in table[ITEM_ID].chunks]))
-    true_user, true_item = _places(truth[USER_ID], users), _places(truth[ITEM_ID], items)
-    answer = np.sort(true_user * len(items) + true_item)
-    shown = [_lists(table, users, items) for table in lists]
-    hits = [(each >= 0) & np.isin(np.arange(len(users))[:, None] * len(items) + each, answer) for each in shown]
-
-    def ndcg(of_items: np.ndarray[Any, Any]) -> list[Values]:
-        """Of both, where only some of the items count; NaN for users without such an answer."""
-        totals = np.bincount(true_user[of_items[true_item]], minlength=len(users))
-        found = [hit & of_items[each] for hit, each in zip(hits, shown, strict=True)]
-        return [np.where(totals > 0, list_metrics(part, totals)["ndcg"], np.nan) for part in found]
-
-    whole = ndcg(np.ones(len(items), bool))
+    whole = answer.ndcg()
     slices: dict[str, tuple[Values, Values]] = {}
     for name in pc.unique(members[SLICE]).to_pylist():
         inside = members.filter(pc.equal(members[SLICE], name))
         if inside[USER_ID].null_count == inside.num_rows:
-            ours, theirs = ndcg(_mask(inside[ITEM_ID], items))
+            ours, theirs = answer.ndcg(mask_of(inside[ITEM_ID], answer.items))
         else:
-            mask = _mask(inside[USER_ID], users)
+            mask = mask_of(inside[USER_ID], answer.users)
             ours, theirs = (np.where(mask, values, np.nan) for values in whole)
         slices[name] = ours, theirs
     return slices
-
-
-def _places(values: pa.ChunkedArray, known: pa.Array) -> Integers:
-    places = pc.fill_null(pc.index_in(values, value_set=known), -1)
-    return np.asarray(
-        places.to_numpy(zero_copy_only=False) if isinstance(places, pa.Array) else places.to_numpy(), np.int64
-    )
-
-
-def _mask(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    places = _places(values, known)
-    mask = np.zeros(len(known), bool)
-    mask[places[places >= 0]] = True
-    return mask
-
-
-def _lists(table: pa.Table, users: pa.Array, items: pa.Array) -> Integers:
-    """Items of each user's list [users, K], -1 where there is nothing."""
-    lists = np.full((len(users), K), -1, np.int64)
-    user = _places(table[USER_ID], users)
-    known = user >= 0
-    lists[user[known], table["rank"].to_numpy()[known] - 1] = _places(table[ITEM_ID], items)[known]
-    return lists
 
 
 def check_calibration(challenger: dict[str, Any], champion: dict[str, Any] | None, rules: GateRules) -> Check:
@@ -167,19 +91,20 @@ def check_coverage(challenger: dict[str, Any], champion: dict[str, Any], model: 
 def check_users(users: int, promoted_on: int | None, first: bool, rules: GateRules) -> Check:
     """Whether so many users can tell two models apart, and are as many as one may expect.
 
-    ``promoted_on``: users on whom the champion was judged when it was promoted, None where unknown; ``first``: there is
-    no champion, and a list that was proved on few users is better than none.
+    ``promoted_on``: users on whom the champion was evaluated when it was promoted, None where unknown; ``first``: there
+    is no champion, and a bundle evaluated on few users is better than none.
     """
     figures = {"users": float(users)}
-    if users < rules.least_users:
-        words = f"{users:,} users are too few to tell two models apart (the least is {rules.least_users:,})"
+    least = rules.first_by_interval if first else rules.least_users
+    if users < least:
+        words = f"{users:,} users are too few to tell two models apart (the least is {least:,})"
         if first:
             words = f"WARNING: {words}; as there is no champion, it is enough to beat the baselines by the mean"
         return Check("users", first, words, figures)
     if promoted_on and users < rules.users_share * promoted_on:
         words = (
-            f"judged on {users:,} users, the champion on {promoted_on:,} when it was promoted: over half are missing; "
-            "look whether all data has landed"
+            f"evaluated on {users:,} users, the champion on {promoted_on:,} when it was promoted: over half are "
+            "missing; check that all data has landed"
         )
         return Check("users", False, words, figures)
-    return Check("users", True, f"judged on {users:,} users", figures)
+    return Check("users", True, f"evaluated on {users:,} users", figures)

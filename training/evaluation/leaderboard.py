@@ -6,7 +6,8 @@ the last event of every user where the recipe's protocol is leave one out. Lists
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from training.data import read_data
-from training.evaluation.figures import KS, K, accuracy, character, owners, paired, summary
+from training.evaluation.figures import KS, K, accuracy, character, means, owners, paired, summary
 from training.evaluation.gate import WHOLE
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
@@ -23,6 +24,8 @@ from training.protocols import Split
 from training.splits import States, holdout
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
+from zhiyin.recommender.bundle import load_generators
+from zhiyin.recommender.candidates import Context
 from zhiyin.recommender.candidates.base import Progress, silent, top_items
 from zhiyin.recommender.features import users_at_once
 from zhiyin.recommender.lists import Ranked
@@ -99,6 +102,17 @@ def evaluate(
         "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
         "reliability": measure_reliability(recommender, everyone, known, K),
     }
+    stale = _stale(settings, recommender)
+    if stale is not None and alone:
+        late = score(stale, split, known, progress=progress).models[WHOLE].values["ndcg@10"]
+        days = (clock.evaluation_cut - _cut_of(recommender)).days
+        found_at = means({"ndcg@10": ndcg[WHOLE], "stale": late})
+        report["lag"] = {
+            "days": days,
+            "fresh": found_at["ndcg@10"],
+            "stale": found_at["stale"],
+            "fresh_less_stale": paired(ndcg[WHOLE], {"stale": late})["stale"],
+        }
     users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
     truth = {
         USER_ID: pa.array(split.user_ids, pa.string()).take(pa.array(split.true_user)),
@@ -107,6 +121,24 @@ def evaluate(
     inside = slice_members(slices, split.user_ids, data.catalogue.item_ids)
     tables = {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside}
     return Evaluation(report, tables)
+
+
+def _cut_of(recommender: Recommender) -> datetime:
+    """Where the latest label window starts on which the rankers learned."""
+    return datetime.fromisoformat(recommender.manifest["training_splits"][-1]).replace(tzinfo=UTC)
+
+
+def _stale(settings: Settings, recommender: Recommender) -> Recommender | None:
+    """The same rankers over the generators of the latest label window: what days without a refit cost.
+
+    None where those generators are not kept any more.
+    """
+    kept = recommender.manifest.get("stale_generators")
+    folder = settings.ranking_sets / str(kept)
+    if kept is None or not folder.is_dir():
+        return None
+    context = Context(recommender.catalogue, recommender.text)
+    return replace(recommender, generators=load_generators(folder, recommender.recipe, context))
 
 
 @dataclass(frozen=True)

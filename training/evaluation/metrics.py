@@ -88,7 +88,7 @@ def _divide(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.numbe
 
 
 def beyond_accuracy(lists: Integers, buyers: Integers, n_users: int, own: Values, text: Floats) -> dict[str, Values]:
-    """What lists are like, whatever is relevant; each per user [users], NaN for an empty list.
+    """Properties of lists beyond accuracy; each per user [users], NaN for an empty list.
 
     ``lists`` [users, k], -1 where there is nothing; ``buyers`` [items]: users who have the item; ``own`` [users]: mean
     buyers of what the user has; ``text`` [items, d]: vectors that say how alike two items are. Novelty: mean

@@ -70,8 +70,21 @@ items to those of the user's own. Miscalibration: divergence of the list's categ
 <tbody>
 {sliced}
 </tbody></table>
-{_reliability(report)}</body></html>
+{_lag(report)}{_reliability(report)}</body></html>
 """
+
+
+def _lag(report: dict[str, Any]) -> str:
+    """What fresh generators are worth: the reason why a bundle is fitted again to the last day."""
+    if not (lag := report.get("lag")):
+        return ""
+    gap = lag["fresh_less_stale"]
+    days, stale, fresh = f"{lag['days']} days", lag["stale"]["mean"], lag["fresh"]["mean"]
+    return (
+        f"<h2>Fresh against {days} stale</h2><p>The same rankers over generators that end {days} before the window:"
+        f" NDCG at {report['k']} {stale:.4f} instead of {fresh:.4f}; paired {gap['mean']:+.4f} ({gap['low']:+.4f} to"
+        f" {gap['high']:+.4f}).</p>"
+    )
 
 
 def _reliability(report: dict[str, Any]) -> str:

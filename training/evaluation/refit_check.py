@@ -1,4 +1,4 @@
-"""What a refitted bundle must show before it is served: it was not judged itself, so it is held against its twin."""
+"""Checks of a refitted bundle before it is served: it has no holdout, so it is compared with the evaluated bundle."""
 
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ LEAST_OVERLAP = 0.35  # of two lists of ten: 14 more days of a log change some o
 
 
 def check_refit(settings: Settings, clock: Clock, states: Path, judged: Path, served: Path) -> dict[str, Any]:
-    """Hold a refitted bundle against the judged one, for a sample of users as they stand at ``as_of``.
+    """Compare a refitted bundle with the evaluated one, for a sample of users in their state at ``as_of``.
 
-    Scores are finite; golden requests (somebody unknown, what is new, items left out, items asked for) are answered as
+    Scores are finite; golden requests (an unknown user, new items, items left out, given candidates) are answered as
     they must be; and the lists share at least ``LEAST_OVERLAP`` of their items, on average.
 
     Raises:
-        ValueError: a check failed; the message says which, and what was found.
+        ValueError: a check failed; the message names it and what was found.
     """
     rules = read_rules(settings.rules) if settings.rules else None
     one, two = (Recommender.load(bundle, rules) for bundle in (judged, served))
@@ -42,7 +42,7 @@ def check_refit(settings: Settings, clock: Clock, states: Path, judged: Path, se
     overlap = float(np.mean(shared)) if shared else 1.0
     if overlap < LEAST_OVERLAP:
         raise ValueError(
-            f"the refitted bundle {served.name[:12]} lists only {overlap:.0%} of what the judged one lists "
+            f"the refitted bundle {served.name[:12]} lists only {overlap:.0%} of what the evaluated one lists "
             f"(at least {LEAST_OVERLAP:.0%}); it is not served"
         )
     _check_golden_requests(two, rows)
@@ -63,7 +63,7 @@ def _check_golden_requests(recommender: Recommender, rows: pa.Table) -> None:
         ValueError: one was answered otherwise.
     """
     (unknown,) = recommender.recommend([{USER_ID: "golden-unknown"}], K)
-    problems = set() if unknown.items and unknown.missing == ["unknown_user"] else {"somebody unknown"}
+    problems = set() if unknown.items and unknown.missing == ["unknown_user"] else {"an unknown user"}
     for row in [row for row in rows.to_pylist() if row.get("repeat_item_ids")][:5]:
 
         def listed(row: dict[str, Any] = row, **narrowed: Any) -> list[str]:
@@ -76,7 +76,7 @@ def _check_golden_requests(recommender: Recommender, rows: pa.Table) -> None:
         if set(listed(exclude=[first])) & set(first):
             problems.add("items left out")
         if not set(listed(candidates=first)) <= set(first):
-            problems.add("items asked for")
+            problems.add("given candidates")
     if problems:
         raise ValueError(
             f"the refitted bundle {recommender.version[:12]} fails golden requests: {', '.join(sorted(problems))}; "

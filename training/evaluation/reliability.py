@@ -1,4 +1,4 @@
-"""Are probabilities true? What was promised against what came, on users drawn from all, buying or not."""
+"""Reliability of the probabilities: predicted against observed, on a sample of all users, active or not."""
 
 import zlib
 from typing import Any

@@ -35,9 +35,9 @@ def find_slices(
     catalogue: Catalogue,
     true_item: Integers,
 ) -> Slices:
-    """The slices of a question.
+    """The slices of a split.
 
-    ``user`` [users]: indices of ``log.user_ids``, -1 for somebody the log does not hold; ``at`` [users] and ``moment``:
+    ``user`` [users]: indices of ``log.user_ids``, -1 for a user outside the log; ``at`` [users] and ``moment``:
     when users and items are looked at, in epoch seconds; ``true_item`` [pairs]: the answer.
     """
     events = np.bincount(log.user, minlength=log.n_users + 1)[user]

@@ -25,7 +25,10 @@ class Position:
     step: int = 0
     loss: float = 0.0  # running
     best: float = float("inf")  # validation loss
-    waited: int = 0  # epochs since
+    waited: int = 0  # passes since
+    best_step: int = 0  # steps that it had taken
+    decay_from: int = 0  # the step from which the learning rate falls
+    last: int = 0  # steps in all
 
 
 def fingerprint(*parts: Any) -> str:

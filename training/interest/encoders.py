@@ -1,17 +1,18 @@
 """The interest encoders of a run, each started from the latest one that was fitted strictly before it.
 
-Kept by the bundle that they were trained for, so that a later run need not learn again:
+Kept by the bundle that they were trained for, so that a later run need not train again:
 ``<bundle>/basis.safetensors`` (of the text vectors), ``<bundle>/<cut>/`` (the encoder, and the items of its catalogue)
-and ``<bundle>/manifest.json``. A run goes on from what was promoted: what the gate refused, or a rollback took back,
-teaches nobody.
+and ``<bundle>/manifest.json``. A run starts from what was promoted, never from what the gate refused or a rollback took
+back.
 """
 
 import logging
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 BASIS = "basis.safetensors"
 ITEMS = "items.arrow"
-FORMAT = 2  # of the network's parameters: encoders of another one are not gone on from
+FORMAT = 3  # of the network's parameters: encoders of another one are not gone on from
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,11 @@ class Encoders:
         """Those that go on from the champion's judged bundle; of a day before its own, from the promotion before that.
 
         From nothing where nothing was promoted before, with ``settings.warm_start`` off, or where that bundle's
-        encoders are gone, its documents went through another text encoder (digest ``text_encoder``) or its encoders had
-        another shape. ``vectors``: float32 [items, d], the documents' vectors of now. ``judged``: go on from the
-        encoders of this bundle instead.
+        encoders are gone, or its documents went through another text encoder (digest ``text_encoder``). ``vectors``:
+        float32 [items, d], the documents' vectors of now. ``judged``: go on from the encoders of this bundle instead.
         """
         unfinished = _unfinished(settings, clock)
-        loop = LoopConfig(least_steps=settings.encoder_steps)
+        loop = LoopConfig(minutes=settings.encoder_minutes)
         start = judged or (start_of(settings, clock) if settings.warm_start else None)
         if start is None:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
@@ -91,21 +91,22 @@ class Encoders:
         if manifest.get("format") != FORMAT:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
         basis = TextBasis.load(folder / BASIS)
-        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
-        same_shape = all(kept.encoder.config == EncoderConfig() for kept in earlier.values())
-        if manifest["text_encoder"] != text_encoder or not same_shape:
+        if manifest["text_encoder"] != text_encoder:
             return cls(TextBasis.of(vectors), loop, unfinished=unfinished)
+        earlier = {cut: _load(folder / cut, basis) for cut in manifest["cuts"]}
         return cls(basis, loop, start, earlier, unfinished)
 
-    def fit(self, history: History, context: Context) -> InterestEncoder:
-        """An encoder of the log, started from the latest that saw nothing at or after its cut."""
+    def fit(
+        self, history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]
+    ) -> InterestEncoder:
+        """An encoder of the log, started from the latest of its shape that saw nothing at or after its cut."""
         cut, known = _day(history.cut), self._earlier | self._fitted
         start = None
-        if earlier := [day for day in known if day < cut]:
+        if earlier := [day for day, kept in known.items() if day < cut and kept.encoder.config == config]:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
         checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
-        encoder = train_encoder(history, context, loop=self.loop, start=start, checkpoint=checkpoint)
+        encoder = train_encoder(history, context, config, replace(self.loop, **learning), start, checkpoint)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 
@@ -114,12 +115,26 @@ class Encoders:
         with atomic_folder(settings.encoders / bundle, replace=True) as folder:
             self.basis.save(folder / BASIS)
             for cut, kept in self._fitted.items():
-                (folder / cut).mkdir()
-                kept.encoder.save(folder / cut)
-                write_table(folder / cut / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
+                _save(kept, folder / cut)
             facts = {"cuts": list(self._fitted), "text_encoder": text_encoder, "origin": self.origin}
             write_manifest(folder, format=FORMAT, **facts)
         shutil.rmtree(_unfinished(settings, clock), ignore_errors=True)
+
+    def write(self, moment: float, folder: Path) -> None:
+        """Keep the encoder of one cut (epoch seconds), where this run has fitted one."""
+        if kept := self._fitted.get(_day(moment)):
+            _save(kept, folder)
+
+    def read(self, moment: float, folder: Path) -> None:
+        """Take an encoder that an earlier run has fitted up to a cut for one of this run."""
+        if folder.is_dir():
+            self._fitted[_day(moment)] = _load(folder, self.basis)
+
+
+def _save(kept: Kept, folder: Path) -> None:
+    folder.mkdir()
+    kept.encoder.save(folder)
+    write_table(folder / ITEMS, pa.table({ITEM_ID: kept.item_ids}))
 
 
 def _unfinished(settings: Settings, clock: Clock) -> Path:

@@ -5,18 +5,20 @@ import time
 import torch
 
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig
-from zhiyin.recommender.encoder.sequences import PaddedSequences
 
 
-def step_flops(config: EncoderConfig, sequences: PaddedSequences, n_scored: int, n_items: int, text: int) -> float:
-    """Floating-point operations of one step's matrix products, backward counted twice the forward, padding included.
+def step_flops(
+    config: EncoderConfig, rows: int, events: int, baskets: int, asking: int, n_scored: int, n_read: int, text: int
+) -> float:
+    """Floating-point operations of one step's matrix products, backward counted twice the forward.
 
-    ``n_scored``: items in a basket's softmax; ``text``: width of a document vector.
+    ``rows`` are padded to ``events`` and ``baskets`` each. ``asking``: baskets that have a next one; ``n_scored``:
+    items in the softmax of each; ``n_read``: items whose vectors are made, from documents of width ``text``.
     """
-    (rows, events), baskets, width = sequences.item.shape, sequences.size.shape[1], config.width
-    layer = rows * (8 * baskets * width**2 + 2 * events * width**2 + 2 * baskets * events * width)
-    products = config.layers * layer + rows * baskets * n_scored * width + n_items * text * width
-    return 6.0 * products
+    width = config.width
+    a_basket = 2 * width**2 + 3 * width * config.hidden  # query and output; the gated layer
+    layer = rows * (baskets * a_basket + 2 * events * width**2 + 2 * baskets * events * width)
+    return 6.0 * (config.layers * layer + asking * n_scored * width + n_read * text * width)
 
 
 def matmul_limit(device: torch.device, precision: torch.dtype, side: int | None = None) -> float:

@@ -6,38 +6,35 @@ from collections.abc import Callable
 
 import torch
 
-from training.interest.flops import matmul_limit, step_flops
+from training.interest.flops import matmul_limit
 from training.interest.processes import rank, world
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
-from zhiyin.recommender.encoder.sequences import PaddedSequences
 
 
 class Meter:
     """Speed so far, for whoever watches: sequences and events a second, and on a GPU the share of its arithmetic."""
 
-    def __init__(self, model: InterestEncoder, n_scored: int, precision: str, progress: Callable[..., None]) -> None:
-        self._model, self._n_scored, self._progress = model, n_scored, progress
-        self._device = model.popularity.device
+    def __init__(self, device: torch.device, precision: str, progress: Callable[..., None]) -> None:
+        self._device, self._progress = device, progress
         kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._peak = matmul_limit(self._device, kind) * world() if self._device.type == "cuda" else 0.0
         self._started, self._rows, self._events, self._flops = time.perf_counter(), 0, 0, 0.0
 
-    def opens(self, rows: int, events: int, epochs: int) -> None:
-        self._progress("encoder", 0.0, f"{rows:,} sequences, {events:,} events an epoch, {epochs} epochs")
+    def opens(self, rows: int, events: int, passes: float) -> None:
+        self._progress("encoder", 0.0, f"{rows:,} sequences, {events:,} events a pass, at most {passes:.1f} passes")
 
-    def counts(self, batch: PaddedSequences) -> None:
-        self._rows += len(batch)
-        self._events += int((batch.item >= 0).sum())
-        shape = self._model.text.shape
-        self._flops += step_flops(self._model.config, batch, self._n_scored, shape[0], shape[1])
+    def counts(self, rows: int, events: int, flops: float) -> None:
+        """What a step read and took."""
+        self._rows += rows
+        self._events += events
+        self._flops += flops
 
-    def report(self, share: float, loss: float, judged: float = math.inf) -> None:
+    def report(self, share: float, loss: float, held_out_loss: float = math.inf) -> None:
         if rank():
             return
         seconds = time.perf_counter() - self._started
         note = f"loss {loss:.3f}, {self._rows / seconds:,.0f} sequences/s, {self._events / seconds:,.0f} tokens/s"
         if self._peak:
             note += f", MFU {self._flops / seconds / self._peak:.1%}"
-        if judged < math.inf:
-            note += f", held out {judged:.3f}"
+        if held_out_loss < math.inf:
+            note += f", held out {held_out_loss:.3f}"
         self._progress("encoder", share, note)

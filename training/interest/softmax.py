@@ -31,24 +31,49 @@ class Softmax:
         return None if self.full else torch.multinomial(self._chance, self.n_scored, True, generator=random)
 
     def __call__(
-        self, interests: Tensor, vectors: Tensor, bias: Tensor, basket: Tensor, target: Tensor, sample: Tensor | None
+        self,
+        interests: Tensor,
+        vectors: Tensor,
+        bias: Tensor,
+        basket: Tensor,
+        target: Tensor,
+        sample: Tensor | None,
+        owned: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
+        """As ``full_softmax``; samples do not leave out what is ``owned``: of many items a user has few."""
         if sample is None:
-            return full_softmax(interests, vectors, bias, basket, target, self._low)
+            return full_softmax(interests, vectors, bias, basket, target, self._low, owned)
         return sampled_softmax(interests, vectors, bias, basket, target, sample, self._log_q)
 
 
 def full_softmax(
-    interests: Tensor, vectors: Tensor, bias: Tensor, basket: Tensor, target: Tensor, low: torch.dtype | None = None
+    interests: Tensor,
+    vectors: Tensor,
+    bias: Tensor,
+    basket: Tensor,
+    target: Tensor,
+    low: torch.dtype | None = None,
+    owned: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Sum of the pairs' losses. ``interests`` [baskets, w], ``vectors`` [items, w], ``bias`` [items]; pairs [n].
 
-    Memory is that of one chunk of scores, for gradients as well; time grows with baskets x items.
+    ``owned``: pairs of a basket and an item that its softmax leaves out, ordered by basket. Memory is that of one chunk
+    of scores, for gradients as well; time grows with baskets x items.
     """
-    asking, basket, weight = torch.unique(basket, return_inverse=True, return_counts=True)
+    n_baskets = len(interests)
+    asking, place, weight = torch.unique(basket, return_inverse=True, return_counts=True)
     interests = functional.embedding(asking, interests)
-    total: Tensor = _Normaliser.apply(interests, vectors, bias, weight.to(interests.dtype), low or vectors.dtype)  # type: ignore[no-untyped-call]
-    return total - _right(interests, vectors, bias, basket, target).sum()
+    out = None
+    if owned is not None:
+        row = torch.full((n_baskets,), -1, device=asking.device)
+        row[asking] = torch.arange(len(asking), device=asking.device)
+        row = row[owned[0]]
+        out = row[row >= 0], owned[1][row >= 0]
+    reference = torch.zeros_like(asking).scatter_reduce_(0, place, target, "amax")  # any of a basket's targets
+    total: Tensor = _Normaliser.apply(  # type: ignore[no-untyped-call]
+        interests, vectors, bias, weight.to(interests.dtype), low or vectors.dtype, reference, out
+    )
+    return total - _right(interests, vectors, bias, place, target).sum()
 
 
 def sampled_softmax(
@@ -62,14 +87,21 @@ def sampled_softmax(
 ) -> Tensor:
     """Sum of the pairs' losses over the items ``sample`` [s]; ``log_q`` [items]: log expected draws.
 
-    Taking log Q off each score makes it an unbiased stand-in for the full one (Bengio and Senecal 2008). A pair's own
-    target joins the samples.
+    The normaliser is the target, exactly, plus an unbiased estimate of all other items: each draw counts one over its
+    expected draws, and a draw of the target counts nothing (Khrylchenko et al. 2025, arXiv:2507.09331). The usual
+    correction divides the target, too, by its expected draws, so that rare items stop learning.
     """
     asking, basket = torch.unique(basket, return_inverse=True)
     interests = functional.embedding(asking, interests)
-    right = _right(interests, vectors, bias, basket, target)
-    wrong = torch.addmm((bias - log_q)[sample], interests, functional.embedding(sample, vectors).T).float()
-    return (torch.logaddexp(torch.logsumexp(wrong, dim=1)[basket], right - log_q[target]) - right).sum()
+    right = _right(interests, vectors, bias, basket, target).float()
+    drawn = torch.addmm((bias - log_q)[sample], interests, functional.embedding(sample, vectors).T).float()
+    all_drawn = torch.logsumexp(drawn, dim=1)[basket]
+    # The estimate holds the target ``hits`` / expected draws times; it has to be there once. The sum is never less
+    # than the target alone, so what is lost in the difference is rounding.
+    hits = torch.bincount(sample, minlength=len(bias))[target] / log_q.exp()[target]
+    top = torch.maximum(all_drawn, right).detach()
+    normaliser = (all_drawn - top).exp() + (right - top).exp() * (1 - hits)
+    return (top + normaliser.clamp(min=1e-30).log() - right).sum()
 
 
 def _right(interests: Tensor, vectors: Tensor, bias: Tensor, basket: Tensor, target: Tensor) -> Tensor:
@@ -81,11 +113,20 @@ class _Normaliser(torch.autograd.Function):
     """Weighted sum of log-sum-exp over the catalogue; gradients are made with the value, while a chunk is in cache.
 
     Products and chances are of type ``low``: in bfloat16 a CPU that has it is thrice as fast, and the weights learn as
-    well (docs/benchmarks.md).
+    well (docs/lab/encoder_inputs.md).
     """
 
     @staticmethod
-    def forward(ctx: Any, interests: Tensor, vectors: Tensor, bias: Tensor, weight: Tensor, low: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any,
+        interests: Tensor,
+        vectors: Tensor,
+        bias: Tensor,
+        weight: Tensor,
+        low: torch.dtype,
+        reference: Tensor,
+        owned: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
         kind, width = interests.device.type, interests.shape[1]
         total = torch.zeros((), dtype=vectors.dtype, device=vectors.device)
         # The bias is one more column: a product adds it to the scores, and another makes its gradient. With a width
@@ -93,16 +134,20 @@ class _Normaliser(torch.autograd.Function):
         filler = -(width + 1) % 8
         table = functional.pad(torch.cat([vectors, bias.unsqueeze(1)], dim=1), (0, filler)).to(low)
         rows = functional.pad(functional.pad(interests, (0, 1), value=1.0), (0, filler))
-        top = int(bias.argmax())
         d_interests, d_vectors = torch.empty_like(interests), torch.zeros_like(table, dtype=vectors.dtype)
         with torch.autocast(kind, enabled=False):
             for start in range(0, len(rows), chunk := max(SCORES_AT_ONCE[kind] // len(vectors), 16)):
                 some, share = rows[start : start + chunk], weight[start : start + chunk].unsqueeze(1)
                 scores = some.to(low) @ table.T
+                if owned is not None:
+                    bounds = torch.tensor([start, start + chunk], device=scores.device)
+                    first, last = torch.searchsorted(owned[0], bounds).tolist()
+                    scores[owned[0][first:last] - start, owned[1][first:last]] = -torch.inf
                 chances = torch.softmax(scores, dim=1)
-                # Log-sum-exp from one column, that of the most popular item: its chance is never 0 in float32.
-                likely = chances[:, top].to(total.dtype).clamp(min=1e-38)
-                total += ((scores[:, top] - likely.log()) * share.squeeze(1)).sum()
+                # Log-sum-exp from one column, that of an item that did come next.
+                column = reference[start : start + chunk].unsqueeze(1)
+                likely = chances.gather(1, column).to(total.dtype).clamp(min=1e-38)
+                total += ((scores.gather(1, column) - likely.log()) * share).sum()
                 d_interests[start : start + chunk] = (chances @ table)[:, :width] * share
                 d_vectors += chances.T @ (some * share).to(low)
         ctx.save_for_backward(d_interests, d_vectors[:, :width], d_vectors[:, width])
@@ -110,4 +155,4 @@ class _Normaliser(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(grad * part for part in ctx.saved_tensors), None, None
+        return *(grad * part for part in ctx.saved_tensors), None, None, None, None

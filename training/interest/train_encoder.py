@@ -9,52 +9,66 @@ Deterministic for a seed, a machine and a number of threads, whatever else the m
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 import torch.utils.deterministic
 from torch import Tensor
 
+from training.interest.budget import Work
 from training.interest.checkpoint import Position, fingerprint, load_checkpoint, save_checkpoint
 from training.interest.early_stopping import EarlyStopping
 from training.interest.meter import Meter
 from training.interest.processes import rank, sum_gradients, world
-from training.interest.sequences import next_baskets, pack, training_sequences
+from training.interest.sequences import answers, next_baskets, pack, training_sequences
 from training.interest.softmax import Softmax
 from zhiyin.recommender.encoder.hardware import fast_bfloat16
 from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder, Noise
-from zhiyin.recommender.encoder.sequences import PaddedSequences
+from zhiyin.recommender.encoder.sequences import FlatSequences
 
 if TYPE_CHECKING:
     from zhiyin.recommender.candidates import Context
+    from zhiyin.recommender.candidates.base import FitEncoder
     from zhiyin.recommender.state.catalogue import Integers
     from zhiyin.recommender.state.history import History
 
 
+MOST_RISE = 200  # steps until the learning rate is at its highest
+REPEATS = 0.01  # share of a log's events that repeat an earlier one, under which users take an item only once
+DROPOUT = {True: 0.1, False: 0.3}  # of a log with repeats: they are learned by heart; of one without
+
+
 @dataclass(frozen=True)
 class LoopConfig:
-    """How it learns."""
+    """Settings of the training loop.
 
-    epochs: int = 1
-    least_steps: int = 500  # about; a small log is read more often,
-    most_epochs: int = 50  # but not until it is known by heart
-    dropout: float = 0.1
-    small_log_dropout: float = 0.3  # of a log that is read more than four times
+    The learning rate rises over the first steps, stays, and falls to 0 in the last ``decay`` of them: when the budget
+    is nearly spent, or earlier, when the loss of held-out baskets no longer falls. While the rate falls the held-out
+    baskets are trained on as well, so none is lost.
+    """
+
+    minutes: float = 2.0  # of a CPU, at most (see ``budget``)
+    most_passes: float = 60  # over the log, whatever the budget
+    warm_passes: float = 1.0  # of an encoder that goes on: over the windows that hold events since
+    patience: int = 4  # passes without a better loss on held-out baskets before the learning rate falls
+    held_out: float = 0.05  # share of the rows whose last basket is kept back until then
+    decay: float = 0.3
+    dropout: float | None = None  # None: ``DROPOUT``
     tokens: int = 4096  # events of a batch, padding counted
     learning_rate: float = 4e-3
     warm_learning_rate: float = 1e-3  # of an encoder that goes on from an earlier one
     weight_decay: float = 0.01
-    whole_catalogue: int = 30_000  # items up to which each is scored: a tenth better than samples, in twice the time
+    least_events: int = 5  # an item with fewer has no id of its own and is in no softmax
+    whole_catalogue: int = 40_000  # items up to which each is scored: 2 to 10 % better than samples, for more time
     negatives: int = 4096  # past that, shared by a step
     precision: Literal["float32", "bfloat16"] = "float32"  # of products, for GPUs; weights stay float32
     softmax: Literal["auto", "float32", "bfloat16"] = "auto"  # its products; auto: as the rest, or what a CPU has
     compiled: bool = False  # torch.compile, on a GPU
-    held_out: float = 0.1  # share of users whose last basket judges the epochs where there is ``patience``
-    patience: int = 0  # epochs without a better loss on those before it stops; 0: all epochs, all baskets learn
     save_every: int = 200  # steps between checkpoints
 
 
@@ -90,56 +104,96 @@ def train_encoder(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(context.seed)
 
-    model = InterestEncoder(config, context.text, history.item_counts > 0)
-    counts = torch.from_numpy(history.item_counts).float()
+    learned = history.item_counts >= loop.least_events
+    model = InterestEncoder(config, context.text, learned)
+    counts = torch.from_numpy(history.item_counts[learned]).float()
     # The output bias starts at what is popular: the network learns what differs from it.
     with torch.no_grad():
         model.popularity.copy_(torch.log1p(counts) - torch.log1p(counts).mean())
+    repeats = repeat_share(history) >= REPEATS
+    if loop.dropout is None:
+        loop = replace(loop, dropout=DROPOUT[repeats])
     sequences, rate = training_sequences(history, config.length), loop.learning_rate
-    steps_an_epoch = max(-(-int((sequences.item >= 0).sum()) // loop.tokens), 1)
-    epochs = max(loop.epochs, min(round(loop.least_steps / steps_an_epoch), loop.most_epochs))
+    n_scored = len(counts) if len(counts) <= loop.whole_catalogue else loop.negatives
+    work = Work(sequences, model, n_scored, loop.tokens, context.seed)
+    passes = min(work.passes(loop.minutes), loop.most_passes)
     made_by: list[object] = [asdict(config), asdict(loop), context.seed, history.cut, history.user, history.item]
     made_by += [history.basket, history.type, history.at, context.text]
     if start is not None:
+        passes = min(passes, loop.warm_passes)
         model.adopt(start.encoder, torch.from_numpy(start.items))
         sequences, rate = training_sequences(history, config.length, start.cut), loop.warm_learning_rate
+        work = Work(sequences, model, n_scored, loop.tokens, context.seed)
         made_by += [start.cut, *(value.numpy() for value in model.state_dict().values())]
-    if len(sequences):
-        fit(model, sequences, counts, context, loop, epochs, rate, checkpoint, fingerprint(*made_by))
+    if len(sequences) and learned.any():
+        plan = TrainingPlan(sequences, counts, work, passes, rate, without_owned=not repeats)
+        fit(model, plan, context, loop, checkpoint, fingerprint(*made_by))
     return model.cpu().eval()
+
+
+def fit_within(minutes: float) -> FitEncoder:
+    """The loop as the candidate generator calls it, from nothing, with this budget."""
+
+    def fit(history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]) -> InterestEncoder:
+        return train_encoder(history, context, config, replace(LoopConfig(minutes=minutes), **learning))
+
+    return fit
+
+
+def repeat_share(history: History) -> float:
+    """Share of a log's events whose user had the item before."""
+    distinct = np.unique(history.user * len(history.item_counts) + history.item)
+    return 1 - len(distinct) / max(len(history), 1)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Data and plan of a training. ``counts`` [trained items]: events of each item; ``rate``: the top learning rate.
+
+    ``without_owned``: where users take an item only once, an item that the user has is neither positive nor negative.
+    """
+
+    sequences: FlatSequences
+    counts: Tensor
+    work: Work
+    passes: float
+    rate: float
+    without_owned: bool
 
 
 def fit(
     model: InterestEncoder,
-    sequences: PaddedSequences,
-    counts: Tensor,
+    plan: TrainingPlan,
     context: Context,
     loop: LoopConfig,
-    epochs: int,
-    rate: float,
     checkpoint: Path | None = None,
     made_by: str = "",
 ) -> None:
-    """The loop itself. ``counts`` [items]: how often each was bought; ``rate``: the highest learning rate."""
+    """The loop itself."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     random = torch.Generator(device).manual_seed(context.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=loop.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=loop.weight_decay, fused=True)
     read = torch.compile(model, dynamic=True) if loop.compiled else model
     precision = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
     kind = loop.softmax
     if kind == "auto":
         kind = "bfloat16" if device.type == "cpu" and fast_bfloat16() else loop.precision
     low = torch.bfloat16 if kind == "bfloat16" else torch.float32
-    softmax = Softmax(counts.to(device), 0 if len(counts) <= loop.whole_catalogue else loop.negatives, low)
-    judge = EarlyStopping(sequences, loop.held_out if loop.patience else 0.0, loop.tokens, context.seed)
-    lengths = (sequences.item >= 0).sum(dim=1).numpy()
-    sequences = sequences.to(device)
-    dropout = loop.dropout if epochs <= 4 else loop.small_log_dropout
-    meter = Meter(model, softmax.n_scored, loop.precision, context.progress)
-    meter.opens(len(lengths), int(lengths.sum()), epochs)
+    counts = plan.counts.to(device)
+    softmax = Softmax(counts, 0 if len(counts) <= loop.whole_catalogue else loop.negatives, low)
+    lengths, sequences = plan.work.lengths, plan.sequences.to(device)
+    steps = max(round(plan.passes * len(pack(lengths, loop.tokens, context.seed, 0))), 1)
+    rise = min(steps // 10 + 1, MOST_RISE)
+    # A plan too short for early stopping holds nothing out.
+    watched = plan.passes * (1 - loop.decay) > loop.patience > 0
+    stopping = EarlyStopping(
+        sequences, loop.held_out if watched else 0.0, loop.tokens, context.seed, plan.without_owned
+    )
+    meter = Meter(device, loop.precision, context.progress)
+    meter.opens(len(lengths), int(lengths.sum()), plan.passes)
 
-    at, best = Position(), dict[str, Tensor]()
+    at, best = Position(decay_from=steps - round(loop.decay * steps), last=steps), dict[str, Tensor]()
     if checkpoint is not None and (found := load_checkpoint(checkpoint, made_by, model, optimizer, random)):
         at, best = found
     running = torch.tensor(at.loss, device=device)
@@ -148,25 +202,26 @@ def fit(
         if checkpoint is not None and rank() == 0:
             save_checkpoint(checkpoint, made_by, model, optimizer, random, best, at)
 
-    while at.epoch < epochs and not (loop.patience and at.waited >= loop.patience):
+    while at.step < at.last:
         batches = pack(lengths, loop.tokens, context.seed, at.epoch)
         for rows in batches[at.batch :]:
-            optimizer.param_groups[0]["lr"] = rate * one_cycle((at.epoch + at.batch / len(batches)) / epochs)
-            batch = sequences.rows(rows.to(device))
-            held = judge.held[rows].to(device)
-            n_pairs = len(next_baskets(batch, held)[0])
+            falling = (at.last - at.step) / max(at.last - at.decay_from, 1)
+            optimizer.param_groups[0]["lr"] = plan.rate * min((at.step + 1) / rise, falling, 1.0)
+            batch, held = sequences.pad(rows.to(device)), stopping.held[rows].to(device) & (at.step < at.decay_from)
+            pairs, owned = answers(model, batch, next_baskets(batch, held), plan.without_owned)
+            n_pairs = len(pairs[0])
             # Noise and samples are those of the whole batch: they do not depend on who takes which of its rows.
-            noise = Noise.draw(batch, model.config.width, dropout, random)
+            noise = Noise.draw(batch, model.config.width, loop.dropout or 0.0, random)
             sample = softmax.draw(random)
-            meter.counts(batch)
+            meter.counts(len(rows), int(lengths[rows.numpy()].sum()), plan.work.of(rows.numpy()))
             if world() > 1:
                 mine = torch.arange(rank(), len(rows), world(), device=device)
-                batch, noise, held = batch.rows(mine), noise.rows(mine), held[mine]
+                batch, noise, held = sequences.pad(rows.to(device)[mine]), noise.rows(mine), held[mine]
+                pairs, owned = answers(model, batch, next_baskets(batch, held), plan.without_owned)
             with precision:
-                vectors = model.item_vectors()
+                vectors = model.learned_vectors()
                 interests = read(batch, vectors, noise).flatten(0, 1).to(vectors.dtype)
-                pairs = next_baskets(batch, held)
-                loss = softmax(interests, vectors, model.popularity, *pairs, sample) / max(n_pairs, 1)
+                loss = softmax(interests, vectors, model.popularity, *pairs, sample, owned) / max(n_pairs, 1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             total = loss.detach()
@@ -176,29 +231,27 @@ def fit(
             running = total if at.step == 0 else running.lerp(total, 0.02)
             at.batch, at.step = at.batch + 1, at.step + 1
             if at.step % 10 == 0:
-                meter.report((at.epoch + at.batch / len(batches)) / epochs, float(running))
+                meter.report(at.step / at.last, float(running))
                 context.record("encoder loss", at.step, float(running))
+            if at.step == at.last:
+                break
             if at.step % loop.save_every == 0 and at.batch < len(batches):
                 at.loss = float(running)
                 keep()
         at.epoch, at.batch, at.loss = at.epoch + 1, 0, float(running)
-        if loop.patience:
-            judged = judge.loss(model, sequences)
-            context.record("encoder loss on held-out baskets", at.step, judged)
-            at.waited = 0 if judged < at.best else at.waited + 1
-            if judged < at.best:
-                at.best, best = judged, {name: value.clone() for name, value in model.state_dict().items()}
-        meter.report(at.epoch / epochs, at.loss, at.best)
+        if watched and at.step < at.decay_from:
+            held_out_loss = stopping.loss(model, sequences)
+            context.record("encoder loss on held-out baskets", at.step, held_out_loss)
+            at.waited = 0 if held_out_loss < at.best else at.waited + 1
+            if held_out_loss < at.best:
+                at.best, at.best_step = held_out_loss, at.step
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+            if at.waited == loop.patience:
+                # Back to the best, and down from there, for as many steps as if the budget had ended it.
+                model.load_state_dict(best)
+                fall = max(round(at.best_step * loop.decay / (1 - loop.decay)), 1)
+                at.decay_from, at.last = at.step, min(at.step + fall, steps)
+        meter.report(at.step / at.last, at.loss, at.best)
         if at.step % 10:  # else it stands on the curve already
             context.record("encoder loss", at.step, at.loss)
         keep()
-    if best:
-        model.load_state_dict(best)
-
-
-def one_cycle(share: float, rise: float = 0.1, low: float = 0.04) -> float:
-    """Factor of the learning rate once a ``share`` of the steps is done: up to 1, then down, by half cosines."""
-    climb, fall = share / rise, (share - rise) / (1 - rise)
-    if share < rise:
-        return low + (1 - low) * (1 - math.cos(math.pi * climb)) / 2
-    return (1 + math.cos(math.pi * min(fall, 1.0))) / 2

@@ -1,4 +1,4 @@
-"""Fit the ranker: LambdaMART (Burges 2010) on the ranking set."""
+"""Fit the ranker: LambdaMART (Burges 2010, MSR-TR-2010-82) on the ranking set."""
 
 from typing import Any, cast
 
@@ -67,8 +67,8 @@ def fit_ranker(
 
     def report(state: lgb.callback.CallbackEnv) -> None:
         tree, last = state.iteration + 1, state.iteration + 1 == trees
-        for judged in state.evaluation_result_list or []:
-            record("ranker NDCG of held-out users", tree, judged[2])
+        for measured in state.evaluation_result_list or []:
+            record("ranker NDCG of held-out users", tree, measured[2])
         if record is not unrecorded and (tree % CURVE_EVERY == 0 or last):
             record("ranker NDCG of its training set", tree, cast(lgb.Booster, state.model).eval_train()[0][2])
         if state.iteration % 10 == 9:

@@ -8,6 +8,7 @@ is made anew; what was not used for the longest time is removed.
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.ranking.ranking_set import RankingSet, SplitRows
-from zhiyin.recommender.bundle import CalibratedRanker, Lists
+from zhiyin.recommender.bundle import CalibratedRanker, Lists, save_generators
+from zhiyin.recommender.candidates import CandidateGenerator
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, Floats
 from zhiyin.recommender.state.history import History
@@ -57,12 +59,24 @@ class Kept:
                 found[kind] = SplitRows(*parts)
         return found
 
-    def keep_rows(self, key: str, rows: dict[Lists, SplitRows]) -> None:
+    def encoder(self, key: str) -> Path:
+        """Where the interest encoder of a label window lies, from which that of the next one goes on."""
+        return self.folder / key / "encoder"
+
+    def keep_rows(self, key: str, rows: dict[Lists, SplitRows], write_encoder: Callable[[Path], None]) -> None:
         with atomic_folder(self.folder / key) as place:
+            write_encoder(place / "encoder")
             for kind, made in rows.items():
                 _write(place / f"{kind}-training.parquet", made.training)
                 _write(place / f"{kind}-holdout.parquet", made.holdout)
         self._sweep()
+
+    def keep_generators(self, key: str, generators: Mapping[str, CandidateGenerator]) -> str:
+        """Keep the generators of a label window: what a served bundle would be if it were not refitted."""
+        name = f"{key}-generators"
+        with atomic_folder(self.folder / name) as place:
+            save_generators(place, generators)
+        return name
 
     def ranker_key(self, kind: Lists, windows: list[str]) -> str:
         """What names the ranker that was grown on the rows of some windows."""

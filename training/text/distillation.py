@@ -1,7 +1,7 @@
-"""A smaller text encoder: the first layers of a larger one, trained to give the larger one's vectors.
+"""A smaller text encoder: the first layers of a larger one, trained to reproduce its vectors (distillation).
 
-Layers are left out as in Sajjad et al. 2023, "On the effect of dropping layers of pre-trained transformer models"; the
-loss is the squared distance of unit vectors, which is twice what the cosine lacks (Reimers and Gurevych 2020).
+Distillation: Hinton et al. 2015 (arXiv:1503.02531). Dropping layers: Sajjad et al. 2023 (arXiv:2004.03844). The loss
+is the squared distance of unit vectors, 2 - 2 cos, as in Reimers and Gurevych 2020 (arXiv:2004.09813).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.interest.train_encoder import one_cycle
+from training.text.schedule import one_cycle
 from training.text.tuning import autocast, make_deterministic, mean_of_late
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.encoder.text_encoder import TextEncoder
@@ -20,7 +20,7 @@ from zhiyin.recommender.state.catalogue import Floats, Integers
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """How the smaller one learns."""
+    """Settings of the distillation."""
 
     passes: int = 10  # over the documents
     documents: int = 128  # of a step
@@ -53,7 +53,7 @@ def distil(
     progress: Progress,
     config: DistillationConfig | None = None,
 ) -> None:
-    """Teach an encoder of precision float32, in place, the ``vectors`` [documents, d] that another gave."""
+    """Train a float32 encoder, in place, to reproduce the ``vectors`` [documents, d] of another."""
     config = config or DistillationConfig()
     make_deterministic(seed)
     random = np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def distil(
     learned = [weights for weights in encoder.model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.01, fused=True)
     tokens, wanted = encoder.tokenize(documents), torch.from_numpy(vectors).to(encoder.device)
-    # Documents of like length meet, so that hardly anything is padding; which of them meet is another each time round.
+    # A batch has documents of similar length, so that padding is small; batches are drawn anew each epoch.
     lengths = np.array([len(ids) for ids in tokens])
     batches: list[Integers] = []
     for _ in range(config.passes):

@@ -1,4 +1,4 @@
-"""Document vectors of the catalogue, from a cache that knows each document by its digest."""
+"""Document vectors of the catalogue, from a cache keyed by document digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_arrays
 from zhiyin.warehouse import Marts
 
-DIMENSIONS = 128  # of the standardised vectors; the rest of a sentence vector is hardly more than noise on short texts
+DIMENSIONS = 128  # of the standardised vectors; further axes are mostly noise on short texts
 
 WORTH_COMPILING = 100_000  # documents, on a GPU
 
@@ -35,7 +35,7 @@ class EncodeReport:
 
 
 def encode_items(settings: Settings, marts: Marts, tower: str, progress: Progress = silent) -> EncodeReport:
-    """Encode what is new: one vector per distinct document, kept under the digest of the encoder named ``tower``."""
+    """Encode new documents: one vector per distinct document, kept under the digest of the encoder named ``tower``."""
     documents = read_catalogue(marts).table["document"]
     return _encode(settings, documents, tower, progress)[0]
 
@@ -50,7 +50,7 @@ def document_vectors(
 
 @dataclass(frozen=True)
 class TextBasis:
-    """Principal axes of document vectors, each scaled to unit variance. ``mean`` [d], ``axes`` [d, up to 128]."""
+    """PCA whitening of document vectors (Su et al. 2021, arXiv:2103.15316): ``mean`` [d], ``axes`` [d, up to 128]."""
 
     mean: npt.NDArray[np.float64]
     axes: npt.NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Pairs of documents that users took together: what teaches the text encoder which documents belong together."""
+"""Pairs of documents of items that users took together: the positive pairs of the text encoder's fine-tuning."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from zhiyin.recommender.state.catalogue import Integers
 from zhiyin.recommender.state.history import History
 
-NEIGHBOURS = 8  # successive events of a user that stand together where the log knows no basket
+NEIGHBOURS = 8  # successive events of a user that form a group where the log has no baskets
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Pairs:
         ``document`` [items]: index of each item's document among the distinct ones.
 
         Raises:
-            ValueError: no two events with different documents stand together.
+            ValueError: no group has two different documents.
         """
         alone = np.bincount(history.basket)[history.basket] == 1
         baskets = int(history.basket.max(initial=-1)) + 1
@@ -55,7 +55,7 @@ class Pairs:
     def draw(self, count: int, random: np.random.Generator) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
         """``count`` = n pairs: documents [n], their partners [n], and bool [n, n]: which partner is no row's negative.
 
-        Those are all that stand in a row's group, its own document and another copy of its partner among them.
+        Those are all documents of the row's group, including its own and copies of its partner.
         """
         entry = random.integers(0, len(self.group), count)
         group = self.group[entry]

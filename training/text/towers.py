@@ -1,6 +1,6 @@
-"""The text encoder that the settings ask for, where that is not simply the model they name.
+"""Fine-tuned and distilled text encoders ("towers"), made as the settings ask.
 
-``text_tuning`` fine-tunes it on the log, ``text_layers`` makes it smaller. The result is a transformers folder under
+``text_tuning`` fine-tunes it on the log, ``text_layers`` distils it. The result is a transformers folder under
 ``settings.text_towers``, named by its digest; ``find_tower`` gives the one that a run may read, and any other home can
 point ``ZHIYIN_TEXT_ENCODER`` at it.
 """
@@ -27,7 +27,7 @@ from zhiyin.warehouse import Marts
 
 
 def wanted(settings: Settings) -> bool:
-    """Whether the settings ask for more than the model they name."""
+    """Whether the settings ask for fine-tuning or distillation."""
     return settings.text_tuning != "off" or settings.text_layers is not None
 
 
@@ -38,7 +38,7 @@ def adapt(
     progress: Progress = silent,
     tuning: TuningConfig | None = None,
 ) -> TextEncoder:
-    """The encoder that the settings ask for, in float32; nothing but ``history`` teaches it.
+    """The encoder that the settings ask for, in float32, trained on ``history`` alone.
 
     Raises:
         ValueError: the log holds no pairs, or the encoder has fewer layers than asked for.
@@ -71,7 +71,7 @@ def make_tower(
 ) -> Path:
     """Adapt an encoder on events before ``clock.ranking_cut`` and keep it; returns its folder.
 
-    The ranker learns from what comes after that cut, so the vectors must not know it (law 4).
+    The ranker is trained on events after that cut, so the encoder must not see them (law 4).
 
     Raises:
         ValueError: the settings ask for nothing, or as in ``adapt``.
@@ -82,7 +82,7 @@ def make_tower(
     history = History.of(read_interactions(marts.path(INTERACTIONS)), catalogue, clock.ranking_cut)
     encoder = adapt(settings, history, catalogue, progress, tuning)
     tuned = settings.text_tuning != "off"
-    facts = _recipe(settings) | {"taught_before": clock.ranking_cut.isoformat() if tuned else None}
+    facts = _recipe(settings) | {"trained_before": clock.ranking_cut.isoformat() if tuned else None}
 
     def write(folder: Path) -> str:
         encoder.save(folder)
@@ -96,13 +96,13 @@ def find_tower(settings: Settings, clock: Clock) -> str | None:
     of it; None where that is still to be made.
 
     Raises:
-        ValueError: the settings name a tower that has learned from events which this run is yet to be judged on.
+        ValueError: the settings name a tower that was trained on events of this run's holdout.
     """
     if not wanted(settings):
         named = Path(settings.text_encoder) / MANIFEST
         if named.is_file() and not _may_read(read_json(named), clock):
             raise ValueError(
-                f"{named.parent}: has learned from events until {read_json(named)['taught_before']}, but a run of "
+                f"{named.parent}: was trained on events until {read_json(named)['trained_before']}, but a run of "
                 f"{clock.date} needs one that saw none since {clock.ranking_cut.date()}; take an earlier one"
             )
         return settings.text_encoder
@@ -121,5 +121,5 @@ def _recipe(settings: Settings) -> dict[str, Any]:
 
 
 def _may_read(facts: dict[str, Any], clock: Clock) -> bool:
-    taught = facts.get("taught_before")
-    return taught is None or bool(taught <= clock.ranking_cut.isoformat())
+    trained = facts.get("trained_before")
+    return trained is None or bool(trained <= clock.ranking_cut.isoformat())

@@ -1,7 +1,8 @@
-"""Fine-tune a text encoder on a log: documents that users take together move together.
+"""Fine-tune a text encoder on a log: the vectors of documents that users take together move closer.
 
-InfoNCE over pairs (van den Oord et al. 2018), each batch the others' negatives, corrected for how often a batch holds
-them (log-Q: Yi et al. 2019, "Sampling-bias-corrected neural modeling"). Deterministic for a seed, a machine and a
+InfoNCE over pairs with in-batch negatives (van den Oord et al. 2018, arXiv:1807.03748; for sentence encoders: SimCSE,
+Gao et al. 2021, arXiv:2104.08821), with the log-Q correction for sampling frequency (Yi et al. 2019, RecSys). LoRA: Hu
+et al. 2021 (arXiv:2106.09685). Deterministic for a seed, a machine and a
 number of threads.
 """
 
@@ -15,8 +16,8 @@ import torch
 import torch.utils.deterministic
 from torch.nn import functional
 
-from training.interest.train_encoder import one_cycle
 from training.text.pairs import Pairs
+from training.text.schedule import one_cycle
 from zhiyin.recommender.candidates.base import Progress
 from zhiyin.recommender.encoder.hardware import fast_bfloat16
 from zhiyin.recommender.encoder.text_encoder import TextEncoder
@@ -26,9 +27,9 @@ Method = Literal["full", "lora"]
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How it learns."""
+    """Settings of the fine-tuning."""
 
-    steps: int = 60  # three CPU minutes for films' titles: what docs/benchmarks.md measured
+    steps: int = 60  # three CPU minutes for short titles (docs/lab/text.md)
     pairs: int = 128  # of a step
     temperature: float = 0.05
     learning_rate: float = 1e-4
@@ -45,7 +46,7 @@ def fine_tune(
     progress: Progress,
     config: TuningConfig | None = None,
 ) -> None:
-    """Teach an encoder of precision float32, in place; ``lora`` learns low-rank updates, which are then added."""
+    """Fine-tune a float32 encoder in place; ``lora`` learns low-rank updates and merges them at the end."""
     config = config or TuningConfig()
     make_deterministic(seed)
     random = np.random.default_rng(seed)
@@ -59,9 +60,10 @@ def fine_tune(
         )
         rate = config.lora_learning_rate
     else:
-        # Words keep their place among each other, those that the log lacks too; and half of the weights need no step.
+        # Word embeddings stay fixed: words that the log lacks keep their relation to others, and half of the weights
+        # need no gradient.
         model.get_input_embeddings().weight.requires_grad_(False)
-    encoder.model.eval()  # without dropout: which pairs are drawn is noise enough
+    encoder.model.eval()  # without dropout: the sampling of pairs regularises enough
     learned = [weights for weights in encoder.model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.01, fused=True)
     tokens = encoder.tokenize(documents)
@@ -70,7 +72,7 @@ def fine_tune(
     running = 0.0
     for step in range(config.steps):
         one, other, together = pairs.draw(config.pairs, random)
-        # Each document once, those of like length together: hardly anything is padding.
+        # Each document once, sorted by length to reduce padding.
         distinct = np.unique(np.concatenate([one, other]))
         distinct = distinct[np.argsort(lengths[distinct], kind="stable")]
         with autocast(encoder):

@@ -1,5 +1,5 @@
-"""Forgetting a person: what every room that keeps files of people implements, and how an erasure goes through them.
+"""Erasure of a user: the interface that each room implements for its files, and the search over the home.
 
-``Person`` is who; ``Trace`` finds the person in a file; a ``Keeper`` stands in each room beside what writes the room's
-files, and frees them; ``Erasure`` asks the keepers that it is given, in their order, and searches the whole home.
+``Person`` is the user; ``Trace`` finds the person in one file; an ``Erasable`` of a room removes the person from the
+room's files; ``Erasure`` runs the search and the erasables that it is given, in their order.
 """

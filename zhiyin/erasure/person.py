@@ -1,4 +1,4 @@
-"""The person that an id means."""
+"""The person behind a user id."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,9 +9,9 @@ from zhiyin.settings import Settings
 
 @dataclass(frozen=True)
 class Person:
-    """``user_id`` as the source writes it, but for blanks and composed letters; its ``pseudonym``; its ``mark``.
+    """``user_id`` as in the source, with blanks and Unicode normalised; its ``pseudonym``; its ``mark``.
 
-    A mark is the pseudonym of the pseudonym: it stands in no file but the list of those who are not to land again.
+    A mark is the pseudonym of the pseudonym; only the list of erased users holds it.
     """
 
     user_id: str

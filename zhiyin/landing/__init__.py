@@ -1,4 +1,4 @@
-"""Landing: the raw tables of a dataset enter the lake as Parquet, names and values as they were delivered."""
+"""Landing: writes the raw tables of a dataset to the lake as Parquet, with the names and values of the source."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ __all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", 
 
 
 def land(settings: Settings, clock: Clock) -> dict[str, Any]:
-    """Bring every raw table of ``settings.dataset`` into ``settings.lake``, up to ``clock.as_of``.
+    """Write every raw table of ``settings.dataset`` to ``settings.lake``, up to ``clock.as_of``.
 
-    A day that is there with the same content is left alone, so that landing twice changes nothing.
+    A day whose content did not change is not rewritten, so landing twice changes nothing.
 
     Returns:
         Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int}``.
 
     Raises:
-        ValueError: no such dataset (the message lists those that there are), a table is not as its definition says,
+        ValueError: no such dataset (the message lists those that there are), a table differs from its definition,
             or none of its events lies before ``as_of``.
         FileNotFoundError: a source is missing; the message names it and the cure.
     """

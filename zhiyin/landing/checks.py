@@ -1,16 +1,16 @@
-"""What a raw table must be before a row of it enters the lake: readable, not empty, with the columns staging reads."""
+"""Checks of a raw table before it lands: it is readable, has rows, and has the columns that staging reads."""
 
 import duckdb
 
 from zhiyin.landing.source import Files, Source
 from zhiyin.landing.table import RawTable
 
-# Above this share of unreadable values a column has changed; below, its rows go on and are set aside by the rules.
+# Above this share of unreadable values the column is refused; below it, the rows land and dbt quarantines them.
 BROKEN_SHARE = 0.05
 
 
 def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
-    """Refuse a source that is not as its definition says.
+    """Refuse a source that differs from its definition.
 
     Raises:
         ValueError: the message names source, column, rows and cure.
@@ -40,7 +40,7 @@ def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
 def _check_type(
     connection: duckdb.DuckDBPyConnection, table: RawTable, name: str, wanted: str, delivered: str, rows: int
 ) -> None:
-    """Values of another type pass where they can be cast; too many that cannot are refused."""
+    """Accept values of another type that can be cast; refuse the source when too many cannot."""
     relation, column = table.source.relation(), '"' + name.replace('"', '""') + '"'
     broken = f"{column} is not null and try_cast({column} as {wanted}) is null"
     count, example = connection.execute(
@@ -49,7 +49,7 @@ def _check_type(
     if count > BROKEN_SHARE * rows:
         raise ValueError(
             f"{table.source} ({table.name}): {count} of {rows} values of {name} are no {wanted}, such as {example!r} "
-            f"(it came as {delivered}); mend the source, or change data_type in the source definition"
+            f"(it came as {delivered}); correct the source, or change data_type in the source definition"
         )
 
 
@@ -65,14 +65,14 @@ def _check_day(
         ) from None
     except duckdb.Error as error:
         raise ValueError(
-            f"{where}: day is {table.day}: {table.source.explain(error)}; mend those rows or day"
+            f"{where}: day is {table.day}: {table.source.explain(error)}; correct those rows or day"
         ) from None
     if undated:
         raise ValueError(f"{where}: {undated} of {rows} rows have no {table.day}; date them or drop them")
 
 
 def _broken_lines(connection: duckdb.DuckDBPyConnection, source: Source) -> str | None:
-    """How many lines of a CSV file are broken, and what is wrong with the first; None where it is something else."""
+    """How many lines of a CSV file cannot be read, and the error of the first; None for another kind of error."""
     if not isinstance(source, Files) or source.kind != "csv":
         return None
     try:

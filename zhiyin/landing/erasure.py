@@ -1,4 +1,4 @@
-"""A person leaves the lake: the files are rewritten, and the person is put on the list of those who land no more."""
+"""Erasure from the lake: its files are rewritten, and the person is added to the list of erased users."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import without_rows
 from zhiyin.erasure.trace import Trace
 from zhiyin.landing.datasets import raw_tables
@@ -21,7 +21,7 @@ from zhiyin.store import file_digest, read_json, write_json
 
 @dataclass(frozen=True)
 class Lake:
-    """It comes first: an erasure that is cut short is completed by the next, and no landing brings the person back."""
+    """The raw tables of a dataset."""
 
     settings: Settings
 
@@ -55,7 +55,7 @@ class Lake:
             for path in files:
                 if path.is_relative_to(folder):
                     without_rows(trace, path, is_person(table, trace.person))
-            for name, entry in landed["files"].items():  # also what an erasure rewrote that was cut short
+            for name, entry in landed["files"].items():  # also files that an interrupted erasure rewrote
                 path = folder / name
                 if path.is_file() and (digest := file_digest(path)) != entry["sha256"]:
                     entry |= {"rows": pq.read_metadata(path).num_rows, "sha256": digest}

@@ -15,7 +15,7 @@ def load_extension(connection: duckdb.DuckDBPyConnection, extension: str, needed
 
     Raises:
         FileNotFoundError: no package carries it for this DuckDB, it is not installed, and it cannot be downloaded; the
-            message says how to bring it.
+            message names the package to install.
     """
     packaged = _packaged(extension)
     try:

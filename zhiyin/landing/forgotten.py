@@ -1,7 +1,7 @@
-"""The list of those who are not to land again, and how the rows of a raw table are held against it.
+"""The list of erased users whose rows must not land again, and the SQL condition that leaves them out.
 
-The list holds marks, so it tells nobody who was forgotten; only the key finds, for an id that a source delivers,
-whether it is one of them.
+The list holds marks. No other file holds a mark, so the list does not reveal who was erased. Only with the key can one
+tell whether an id of a source is on it.
 """
 
 import duckdb
@@ -15,18 +15,18 @@ from zhiyin.store import read_json, write_json
 
 
 def raw_user(column: str) -> str:
-    """SQL of a raw user id in one writing, as ``Person.user_id`` has it; ``column`` is ``meta.land.user``."""
+    """SQL of a normalised raw user id, as in ``Person.user_id``; ``column`` is ``meta.land.user``."""
     return rf"trim(regexp_replace(nfc_normalize(({column})::varchar), '\s+', ' ', 'g'))"
 
 
 def is_person(table: RawTable, person: Person) -> str:
-    """SQL condition on the rows of a raw table with users: that they are the person's."""
+    """SQL condition that selects the person's rows of a raw table."""
     user = person.pseudonym if table.posted else person.user_id
     return f"coalesce({raw_user(table.user or 'null')} = {quote(user)}, false)"
 
 
 def forgotten(settings: Settings) -> list[str]:
-    """The marks of all who were forgotten, in the order of the alphabet."""
+    """The marks of all erased users, sorted."""
     return list(read_json(settings.forgotten)) if settings.forgotten.is_file() else []
 
 
@@ -36,7 +36,7 @@ def remember(settings: Settings, person: Person) -> None:
 
 
 def not_forgotten(connection: duckdb.DuckDBPyConnection, settings: Settings, table: RawTable, relation: str) -> str:
-    """SQL condition on the rows of ``relation`` that may land; those without a user may (staging sets them aside)."""
+    """SQL condition on the rows of ``relation`` that may land. Rows without a user may: staging quarantines them."""
     marks, column = forgotten(settings), table.user
     if column is None or not marks:
         return "true"

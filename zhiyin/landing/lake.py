@@ -1,4 +1,4 @@
-"""How one raw table is written to the lake: whole days, each atomically, each only when its content changed."""
+"""Writing one raw table to the lake: a file per day, atomically, and only where the content changed."""
 
 import shutil
 import tempfile
@@ -37,8 +37,8 @@ class Landed:
 def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequence[RawTable] = ()) -> Landed:
     """Write the days of ``table`` before ``clock.as_of`` that are not in the lake yet, or differ there.
 
-    Days at or after ``as_of`` that an earlier run landed stay: every reader looks at days before its own ``as_of``.
-    ``tables`` are those that the condition on its rows reads besides.
+    Days at or after ``as_of`` that an earlier run landed stay, since every reader filters by its own ``as_of``.
+    ``tables``: other tables that the condition on its rows reads.
 
     Raises:
         FileNotFoundError: the source is missing.
@@ -46,7 +46,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
             names source, column, rows and cure.
     """
     folder = settings.lake / table.name
-    # What a file's content follows from: while this is the same, the day need not be read again.
+    # The inputs of a file's content: while they are equal, the day is not read again.
     sample = None if table.rows == ALL_ROWS else settings.user_sample
     fingerprint = table.source.fingerprint()
     origin = json_digest([fingerprint, table.day, table.rows, table.line]) if fingerprint else None
@@ -119,11 +119,11 @@ def _split(
         for other in tables:
             other.source.prepare(connection)
         if isinstance(table.source, Database):
-            connection.begin()  # what is checked is what lands, whatever is written there meanwhile
+            connection.begin()  # the same snapshot is checked and landed, even if the source is written to meanwhile
         check(connection, table)
         source = table.source.relation()
         if table.line:
-            source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: as they come
+            source = f"(select *, row_number() over () as {table.line} from {source})"  # one thread: in order
         rows = f"({table.rows}) and {not_forgotten(connection, settings, table, source)}"
         try:
             connection.execute(_copy(table, source, rows, clock, known, staging))

@@ -1,4 +1,4 @@
-"""What DuckDB says of a source, fit to be shown: a line, and no secret in it."""
+"""DuckDB's errors about a source, as one line without secrets."""
 
 import os
 import re
@@ -15,15 +15,14 @@ ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")  # user:password@host
 
 
 def without_secrets(text: str) -> str:
-    """A location or a connection string with stars where a secret stands."""
+    """A location or a connection string with its secrets replaced by stars."""
     return ADDRESS.sub(r"\1***@", SECRETS.sub(r"\1***", text))
 
 
 def one_line(error: duckdb.Error, given: str) -> str:
-    """The error's first lines as one.
+    """The error's first lines, joined into one.
 
-    ``given`` is the location or connection string as the definition has it: what it says by variables of the
-    environment is not spelt out.
+    ``given``: the location or connection string of the definition; values of its environment variables are hidden.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines[:LINES]).replace(os.path.expandvars(given), given)

@@ -1,4 +1,4 @@
-"""Where a raw table lies, and how DuckDB reads it: files by its own readers, databases by ``attach``."""
+"""Sources of raw tables, read by DuckDB: files by its readers, databases by ``attach``."""
 
 import importlib.util
 import os
@@ -24,8 +24,8 @@ SUFFIXES = {
 DATABASES = ("postgres", "mysql", "sqlite")
 SHOWN_TABLES = 8
 
-# MySQL gives a TIMESTAMP in the session's time zone, which by default is the server's; and DuckDB takes a TINYINT(1)
-# for true or false, whatever number it holds.
+# MySQL returns a TIMESTAMP in the session's time zone, by default the server's; and DuckDB reads any TINYINT(1) as a
+# boolean.
 SESSION: dict[str, dict[str, Any]] = {
     "mysql": {"mysql_session_time_zone": "+00:00", "mysql_tinyint1_as_boolean": False}
 }
@@ -72,7 +72,7 @@ class Files:
         """Which of DuckDB's readers.
 
         Raises:
-            ValueError: the suffix tells none.
+            ValueError: the suffix is unknown.
         """
         path = self.location.partition("?")[0] if "://" in self.location else self.location
         suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
@@ -97,7 +97,7 @@ class Files:
         return one_line(error, self.location)
 
     def fingerprint(self) -> str | None:
-        """What the content follows from; None where only reading would tell (a remote file).
+        """A key that changes with the content; None for a remote file, which must be read to know.
 
         Raises:
             FileNotFoundError: no file is there.
@@ -110,7 +110,7 @@ class Files:
         return json_digest([[file_digest(file) for file in files], self.format, dict(self.options)])
 
     def files(self) -> list[Path]:
-        """Those that are there, in order; none of a remote location."""
+        """The existing files, sorted; none for a remote location."""
         pattern = Path(self.path)
         if pattern.is_file():
             return [pattern]
@@ -118,9 +118,9 @@ class Files:
 
 
 class Log(Files):
-    """JSON lines that may not have begun; their ``options`` hold the ``columns``, of which every line has the first.
+    """A log of JSON lines that may not exist yet; ``options`` hold the ``columns``, of which every line has the first.
 
-    A line that a crash tore reads as one without it: it was acknowledged to nobody.
+    A line cut off by a crash lacks that column and is skipped: the service never acknowledged it.
     """
 
     def relation(self) -> str:
@@ -137,7 +137,7 @@ class Log(Files):
 class Database:
     """A table of a PostgreSQL, MySQL or SQLite database; ``connect`` is a file or a connection string.
 
-    ``table`` may name its schema, ``sales.orders``; a name that holds a dot stands in double quotes.
+    ``table`` may name its schema, ``sales.orders``; put a name with a dot in double quotes.
     """
 
     kind: str

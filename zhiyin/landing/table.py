@@ -1,4 +1,4 @@
-"""A raw table: where a source delivers it, and what it must be."""
+"""A raw table: its source, and what the source must provide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,11 @@ class RawTable:
     """A table as a source delivers it.
 
     ``day`` is the SQL expression of the date that a row belongs to (None: the table is undated and lands whole).
-    ``columns`` are those that staging reads, with the types that it counts on (None: any).
-    ``line`` names a column that is added, the row's place in the source: where the order of events of one moment tells.
-    ``posted``: its source is what the service was sent, which may be nothing; its users are pseudonyms already.
-    ``rows`` is the SQL condition on the rows that are taken: all, or those of a sample of users.
+    ``columns`` are those that staging reads, with their required types (None: any).
+    ``line`` names an added column with the row's place in the source, for logs where the order of simultaneous events
+    matters.
+    ``posted``: its source is the service's log of events, which may be empty; its user ids are pseudonyms already.
+    ``rows`` is the SQL condition on the rows to land: all, or those of a sample of users.
     """
 
     name: str

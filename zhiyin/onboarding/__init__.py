@@ -1,1 +1,1 @@
-"""Onboarding: look at a company's files, map their columns to the contract, write the dataset's folder, build it."""
+"""Onboarding: profile a company's files, map their columns to the contract, write the dataset's folder, build it."""

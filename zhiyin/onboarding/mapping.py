@@ -1,4 +1,4 @@
-"""Which column is which part of the data contract: proposed by name and content, asked for where it is unclear."""
+"""Maps source columns to the data contract by name and content; an unclear column is an error with its cure."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from zhiyin.contract import EVENT_TYPES
 from zhiyin.onboarding.profile import Column, Profile, connect
 
-# Names under which sources are known to carry a part of the contract, without case and signs.
+# Usual column names of each part of the contract, in lower case without signs.
 _USER = "user userid uid customer customerid custid custno customerno client clientid member memberid visitor visitorid"
 _USER += " household householdid shopper shopperid account accountid person personid buyer buyerid reviewerid"
 _ITEM = "item itemid iid product productid productno sku article articleid movie movieid film filmid song songid track"
@@ -65,14 +65,14 @@ TYPES = {
     "purchase": "purchase purchased buy bought order ordered transaction checkout sale",
     "rating": "rating rate rated review",
 }
-# What the name of a column of numbers says of the events when no column tells their type.
+# The event type that the name of a numeric column implies when no column has the type.
 IMPLIED = {"rating": "rating", "stars": "rating", "quantity": "purchase", "qty": "purchase", "pieces": "purchase"}
 
 KNOWN_SHARE = 0.5  # a column is that of the items when at least this share of its values is in the catalogue
 
 
 class UnclearError(ValueError):
-    """Something that only the engineer can say; the message names it, the candidates and the flag."""
+    """A mapping that only the engineer can decide; the message names the part, the candidate columns and the flag."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Proposal:
     """The mapping: by table, contract part -> column."""
 
     columns: Mapping[str, Mapping[str, Column]]
-    event_type: str | None  # of all events, where no column tells it
+    event_type: str | None  # of all events, where no column has it
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
 
@@ -91,7 +91,7 @@ def plain(name: str) -> str:
 
 
 def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Proposal:
-    """Map the sources to the contract; ``given`` is what the engineer said, such as ``events.user_id=cust_no``.
+    """Map the sources to the contract; ``given``: the engineer's answers, such as ``events.user_id=cust_no``.
 
     Raises:
         UnclearError: a part has several possible columns, or a required one none.
@@ -110,10 +110,10 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
     for table, parts in REQUIRED.items():
         for part in parts if table in profiles else ():
             if part not in columns[table]:
-                raise UnclearError(_ask(table, part, "no column is clearly it", profiles[table].names))
+                raise UnclearError(_ask(table, part, "no column matches clearly", profiles[table].names))
     if "occurred_at" not in events and "position" not in events:
         raise UnclearError(
-            _ask("events", "occurred_at", "no column is clearly it", profiles["events"].names)
+            _ask("events", "occurred_at", "no column matches clearly", profiles["events"].names)
             + " (or, where the source knows an order only, --map events.position=COLUMN)"
         )
     _check_twice(columns)
@@ -134,7 +134,7 @@ def _check_given(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> N
 
 
 def _find(table: str, part: str, profile: Profile, given: Mapping[str, str]) -> tuple[Column, str] | None:
-    """The column that was named, or the one whose name says it."""
+    """The column that the engineer named, or the one with a usual name."""
     if (name := given.get(f"{table}.{part}")) is not None:
         column = profile.column(name)
         return (column, "you said so") if column else None
@@ -145,7 +145,7 @@ def _find(table: str, part: str, profile: Profile, given: Mapping[str, str]) -> 
         return exact[0], "its name"
     called = [column for column in free if plain(column.name) in NAMES[table][part].split()]
     if len(called) > 1:
-        raise UnclearError(_ask(table, part, "several columns could be it", [column.name for column in called]))
+        raise UnclearError(_ask(table, part, "several columns match", [column.name for column in called]))
     return (called[0], "its name") if called else None
 
 
@@ -192,7 +192,7 @@ def _check_twice(columns: Mapping[str, Mapping[str, Column]]) -> None:
 def _event_types(
     profile: Profile, mapped: dict[str, Column], given: Mapping[str, str], reasons: dict[str, str]
 ) -> tuple[str | None, dict[str, str]]:
-    """The type of all events, or the type of each value of the column that tells it."""
+    """The type of all events, or the type for each value of the column that has it."""
     said = given.get("events.event_type")
     if said in EVENT_TYPES and profile.column(said) is None:
         reasons["events.event_type"] = "you said so"
@@ -206,7 +206,7 @@ def _event_types(
                 "events.event_type: no column tells what users did; say --map events.event_type=COLUMN, or one type "
                 f"for all: --map events.event_type={'|'.join(EVENT_TYPES)}"
             )
-        reasons["events.event_type"] = "what the other columns speak of"
+        reasons["events.event_type"] = "the other columns imply it"
         return implied, {}
     with connect(profile.source) as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Onboarding: look at a company's files, map them, write the dataset's folder, build it, say how good it is."""
+"""Onboarding: profile a company's files, map them, write the dataset's folder, build it, and report its quality."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from zhiyin.warehouse import build
 
 @dataclass(frozen=True)
 class Quality:
-    """How the events of a built dataset fared."""
+    """Counts of a built dataset's events: kept, duplicate, quarantined."""
 
     landed: int
     kept: int
@@ -76,7 +76,7 @@ def source_at(place: str, options: Mapping[str, str]) -> Source:
 
 
 def _dialect(files: Files) -> dict[str, str]:
-    """How a CSV file separates and quotes: written down, since a later delivery may make it look otherwise."""
+    """Delimiter and quote of a CSV file, kept in the definition because a later file might be sniffed differently."""
     files.fingerprint()
     options = "".join(f", {name} = {quote(value)}" for name, value in files.options.items())
     with connect(files) as connection:
@@ -85,8 +85,8 @@ def _dialect(files: Files) -> dict[str, str]:
                 f"select delimiter, quote from sniff_csv({quote(files.path)}{options})"
             ).fetchall()[0]
         except duckdb.Error:
-            return {}  # empty or unreadable, which the look at its rows will say
-    # A file in which no value is quoted says nothing of how later ones are: DuckDB's default stays.
+            return {}  # empty or unreadable: profiling reports it
+    # Without a quoted value the quote is unknown: keep DuckDB's default.
     return {"delim": delimiter} | ({"quote": quoting} if quoting not in ("(empty)", "") else {})
 
 
@@ -94,7 +94,7 @@ def write(name: str, profiles: Mapping[str, Profile], given: Mapping[str, str], 
     """Propose the mapping and write the dataset's folder.
 
     Raises:
-        UnclearError: something that only the engineer can say.
+        UnclearError: an answer is needed that only the engineer knows.
     """
     proposal = propose(profiles, given)
     write_dataset(DATASETS / name, profiles, proposal, clock)
@@ -123,7 +123,7 @@ def _after_last_event(settings: Settings) -> str:
 
 
 def quality(settings: Settings) -> Quality:
-    """What became of the events in the warehouse."""
+    """How many events the warehouse kept, quarantined and found twice."""
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
 
         def count(sql: str) -> dict[str, int]:

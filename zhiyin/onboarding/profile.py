@@ -1,4 +1,4 @@
-"""A look at a source before it is mapped: columns, types, samples, nulls, duplicates."""
+"""Profile of a source before it is mapped: columns, types, samples, nulls, duplicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def connect(*sources: Source) -> duckdb.DuckDBPyConnection:
 
 
 def profile(source: Source) -> Profile:
-    """Read a source once, and say what is there.
+    """Read a source once and profile it.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -27,9 +27,9 @@ class SourceClock:
     """
 
     time_format: str | None = None  # of strptime
-    time_zone: str = "UTC"  # of moments that carry none
-    epoch: str = "2000-01-01"  # where positions begin
-    step: str = "1 day"  # from one position to the next
+    time_zone: str = "UTC"  # of moments without a time zone
+    epoch: str = "2000-01-01"  # of position 0
+    step: str = "1 day"  # between two positions
 
     def __post_init__(self) -> None:
         for flag, value, sql, cure in (
@@ -100,7 +100,7 @@ def write_dataset(
     """Write the folder of the dataset, whole; return its files' texts by name.
 
     Raises:
-        FileExistsError: the folder is there; what an engineer edited is not overwritten.
+        FileExistsError: the folder is there; files that an engineer edited are not overwritten.
         UnclearError: moments cannot be read.
     """
     if folder.exists():
@@ -114,6 +114,7 @@ def write_dataset(
         f"stg_{name}__users.sql": _users(name, proposal) if "users" in profiles else "{{ no_users() }}\n",
         f"stg_{name}__promotions.sql": "{{ no_promotions() }}\n",
         f"stg_{name}__offers.sql": "{{ no_offers() }}\n",
+        "words.toml": WORDS.format(name=name),
     }
     for part, grain in GRAINS.items():
         texts[f"stg_{name}__{part}.yml"] = _model_yaml(name, part, grain)
@@ -122,6 +123,14 @@ def write_dataset(
             (temporary / file).write_text(text)
     return texts
 
+
+WORDS = """# How reasons and the page speak of {name}: see zhiyin/language/words.py. Uncomment a line to set it.
+# user = "user"
+# item = "item"
+# basket = "basket"
+# currency = "EUR"
+# promotion = "on promotion in {{reach}} of the places"
+"""
 
 GRAINS = {
     "events": "One row per delivered event.",
@@ -188,7 +197,7 @@ def _model_yaml(name: str, part: str, grain: str) -> str:
 
 
 def _select(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:
-    """A select list in the house's groups: ``expression as name``, or the name alone where they are the same."""
+    """A select list in groups of columns: ``expression as name``, or the name alone where they are the same."""
     lines = []
     for title, columns in groups:
         lines.append(f"    -- {title}")

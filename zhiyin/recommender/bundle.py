@@ -6,6 +6,7 @@ ranker and its calibration, by the lists that it orders), ``recipe.json`` and ``
 clock: the same inputs give the same bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,10 +68,7 @@ class Bundle:
         text, events = self.text.astype(np.float16), self.events.astype(np.int32)
         write_arrays(folder / "items.safetensors", {"text": text, "events": events})
         write_json(folder / "recipe.json", self.recipe.model_dump(mode="json"))
-        for name, generator in self.generators.items():
-            place = folder / "generators" / name
-            place.mkdir(parents=True)
-            generator.save(place)
+        save_generators(folder / "generators", self.generators)
         for lists, ranker in self.rankers.items():
             ranker.save(folder / "rankers" / lists)
         return write_manifest(folder, **facts)
@@ -93,15 +91,28 @@ def load_bundle(folder: Path) -> tuple[Bundle, dict[str, Any]]:
     arrays = load_file(folder / "items.safetensors")
     text, events = arrays["text"].astype(np.float32), arrays["events"].astype(np.int64)
     context = Context(catalogue, text)
-    generators = {}
-    for name, chosen in recipe.generators.items():
-        generators[name] = KINDS[chosen.kind].load(folder / "generators" / name, context)
-        generators[name].name, generators[name].quota = name, chosen.quota
-        generators[name].new_quota = chosen.new_quota
+    generators = load_generators(folder / "generators", recipe, context)
     rankers = {lists: CalibratedRanker.load(folder / "rankers" / lists) for lists in ORDERED}
     state = read_table(folder / "item_state.arrow")
     kept = {lists: ranker for lists, ranker in rankers.items() if ranker is not None}
     return Bundle(recipe, catalogue, state, text, events, generators, kept), manifest
+
+
+def save_generators(folder: Path, generators: Mapping[str, CandidateGenerator]) -> None:
+    """Write each generator into a folder of its name."""
+    for name, generator in generators.items():
+        (folder / name).mkdir(parents=True)
+        generator.save(folder / name)
+
+
+def load_generators(folder: Path, recipe: Recipe, context: Context) -> dict[str, CandidateGenerator]:
+    """The recipe's generators, read from where ``save_generators`` wrote them."""
+    generators: dict[str, CandidateGenerator] = {}
+    for name, chosen in recipe.generators.items():
+        model = KINDS[chosen.kind].load(folder / name, context)
+        model.name, model.quota, model.new_quota = name, chosen.quota, chosen.new_quota
+        generators[name] = model
+    return generators
 
 
 def write_table(path: Path, table: pa.Table) -> None:

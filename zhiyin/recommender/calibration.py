@@ -1,4 +1,4 @@
-"""From the ranker's score to a probability: the chance that the user takes the item within the label window."""
+"""Calibration of scores to the probability that the user takes the item within the label window."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,17 @@ import numpy.typing as npt
 from zhiyin.recommender.state.catalogue import Floats
 from zhiyin.store import read_json, write_json
 
-ACTIVITY = "user_events_28d"  # the feature that tells how much a user takes
+ACTIVITY = "user_events_28d"  # how active the user is
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A rising line through knots, both float64 [knots] and ascending; flat beyond the ends.
+    """A monotone piecewise linear function, flat beyond its ends: isotonic regression (Zadrozny and Elkan 2002, KDD).
 
-    A score orders one user's items and says nothing of how much the user takes, so ``lift`` times the logarithm of its
-    activity is added first; the order within a user stays.
+    ``score`` and ``probability``: float64 [knots], ascending. A ranker's score compares items of one user only. So
+    ``lift`` times the logarithm of the user's activity is added first, which keeps the order within a user. ``lift``
+    comes from a logistic regression, as in Platt scaling (Platt 1999).
     """
 
     lift: float

@@ -1,4 +1,4 @@
-"""What a recommender hands out: lists for callers, and the arrays that they were made from for whoever judges them."""
+"""A recommender's results: lists for callers, and the arrays behind them for evaluation."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Recommendation:
     """One place of a list.
 
     ``score`` compares within the list only; ``probability``: the chance that the user takes the item in the label days
-    from ``as_of`` on, None where the score says nothing of it; ``evidence`` is ready for JSON. ``contributions``, where
+    from ``as_of`` on, None where it is unknown; ``evidence`` is ready for JSON. ``contributions``, where
     asked for: what each feature added to the score, and ``base``, from which every score starts; they sum to it.
     """
 
@@ -43,10 +43,10 @@ class Slate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Lists of a batch as arrays: what the generators say, the candidates, their scores, and which were picked.
+    """Lists of a batch as arrays: generators' scores, candidates, their scores, and the picked ones.
 
-    ``lists``: which ranker scored them; ``new_only``: whether what a user has was left out; ``items``: the state of the
-    items that were eligible.
+    ``lists``: which ranker scored them; ``new_only``: whether items that a user has were left out; ``items``: the state
+    of the items that were eligible.
     """
 
     users: Users

@@ -1,4 +1,4 @@
-"""The ranker: LightGBM LambdaMART over described candidates."""
+"""The ranker: LambdaMART (Burges 2010, MSR-TR-2010-82) by LightGBM (Ke et al. 2017, NeurIPS) over the candidates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from zhiyin.recommender.features import Candidates
 from zhiyin.recommender.state.catalogue import Floats, Integers
 
-BASE = "base"  # in contributions: what every score starts from
+BASE = "base"  # in contributions: the mean score
 WORTH_THREADS = 10_000  # rows from which on several threads are faster than one
 
 
 class Ranker:
-    """Gradient-boosted trees and the order of the features that they were grown on."""
+    """Gradient-boosted trees, and their features in the order of training."""
 
     def __init__(self, booster: lgb.Booster) -> None:
         self.booster = booster
@@ -33,8 +33,8 @@ class Ranker:
     def contributions(self, candidates: Candidates, positions: Integers) -> list[dict[str, float]]:
         """What each feature added to the score of the candidates at ``positions``, the largest first, without zeros.
 
-        Exact TreeSHAP (Lundberg et al. 2020): with ``base``, from which every score starts, they sum to it. About a
-        millisecond a candidate, seventy times its score.
+        Exact TreeSHAP (Lundberg et al. 2020, Nature Machine Intelligence; arXiv:1905.04610): with ``base``, the mean
+        score, they sum to the score. It takes about a millisecond per candidate, seventy times the time of a score.
         """
         if not len(positions):
             return []
@@ -50,7 +50,7 @@ class Ranker:
     def score_drop(
         self, candidates: Candidates, positions: Integers, signals: Mapping[str, Sequence[int]]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        """What the candidates at ``positions`` would lose of their score if nothing were known of some features.
+        """The score drop of the candidates at ``positions`` when some features are unknown.
 
         ``signals``: by name, which features (places in ``features``). A thirteenth of the time of ``contributions``.
         """
@@ -76,7 +76,7 @@ def matrix(candidates: Candidates, features: list[str], rows: Integers | slice =
     """Float32 [candidates, features], of some candidates or of all.
 
     Raises:
-        ValueError: a feature that the ranker learned from is not in the data any more.
+        ValueError: the candidates lack a feature of the ranker.
     """
     lost = [name for name in features if name not in candidates.columns]
     if lost:

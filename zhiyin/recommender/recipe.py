@@ -2,11 +2,11 @@
 
 One default, which a dataset may replace by a file of its own, ``dbt_project/datasets/<name>/recipe.toml``::
 
-    protocol = "next_days"      # what the ranker learns and is judged on: windows of days, or leave_one_out
+    protocol = "next_days"      # splits for training and evaluation: windows of days, or leave_one_out
     repeats = true              # whether a list may hold what its user already has
     least = 10                  # events from which on an item can be listed; new items can be before
     windows = 3                 # earlier splits on which the ranker learns
-    refit = true                # generators fitted anew for each of them; false: once, before the earliest
+    refit = true                # fit the generators for each split; false: once, before the earliest
     negatives = 0.4             # share of the candidates that were not taken which the ranker learns from
 
     [generators.item_to_item]   # by the name that its features have, in the order in which they are asked
@@ -15,9 +15,10 @@ One default, which a dataset may replace by a file of its own, ``dbt_project/dat
     new_quota = 150             # the same for lists of what is new to the user; else quota
     # kind = "item_to_item"     # where the name is another one: two generators of one kind
 
-    [encoder]                   # of the interest encoder and of its training
+    [generators.interest]       # the interest encoder: width, layers, length, minutes of training, ...
+    width = 64
     [ranker]                    # parameters of LightGBM, and trees
-    [slate]                     # rules where a shop has no file of its own: see zhiyin/recommender/slate/rules.py
+    [slate]                     # rules where ZHIYIN_RULES names no file: see zhiyin/recommender/slate/rules.py
 
 ``zhiyin tune`` writes it; training, evaluation, benchmarks and the ablation read it.
 """
@@ -67,7 +68,6 @@ class Recipe(BaseModel):
     refit: bool = True
     negatives: float = Field(default=0.4, gt=0, le=1)
     generators: dict[str, GeneratorRecipe] = Field(default_factory=lambda: _by_default())
-    encoder: dict[str, Any] = Field(default_factory=dict)
     ranker: dict[str, Any] = Field(default_factory=dict)
     slate: SlateRules = SlateRules()
 
@@ -97,7 +97,7 @@ class Recipe(BaseModel):
 
     @property
     def digest(self) -> str:
-        """What tells two recipes apart."""
+        """Identifies a recipe."""
         return json_digest(self.model_dump(mode="json"))
 
 

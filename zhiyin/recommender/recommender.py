@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhiyin.language.words import Wording
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_bundle
 from zhiyin.recommender.calibration import ACTIVITY
 from zhiyin.recommender.candidates import CandidateGenerator
-from zhiyin.recommender.explanation import EventPhrase, gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import gather_evidence, say, weigh_evidence
 from zhiyin.recommender.features import Candidates, Pairs, Scored, propose, users_at_once
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
@@ -79,10 +81,15 @@ class Recommender:
         models = parts.generators, parts.rankers, parts.text, parts.events
         return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over)
 
+    @cached_property
+    def wording(self) -> Wording:
+        """The words for reasons: of the log's events, and of the dataset."""
+        return Wording.of(self.manifest["event_types"], self.manifest.get("words"))
+
     @property
-    def phrase(self) -> EventPhrase:
-        """What users do with items in the log that this was trained on."""
-        return EventPhrase.of(self.manifest["event_types"])
+    def feature_names(self) -> list[str]:
+        """The features that the rankers learned from."""
+        return list(dict.fromkeys(name for each in self.rankers.values() for name in each.ranker.features))
 
     @property
     def as_of(self) -> datetime:
@@ -202,7 +209,7 @@ class Recommender:
                     int(ranked.rank[place]),
                     float(ranked.score[position]),
                     None if np.isnan(chance) else chance,
-                    say(facts, self.phrase) if explain == "text" else None,
+                    say(facts, self.wording) if explain == "text" else None,
                     facts,
                     shares[place] if shares and ranked.users.with_history[row] else None,
                 ),

@@ -1,7 +1,7 @@
-"""The warehouse: how dbt is called, and how its marts are published for everyone else.
+"""The warehouse: runs dbt and publishes its marts.
 
-Only dbt writes the DuckDB file, but for the erasure of a user, which takes the file for itself. Everyone else reads a
-published version of the marts: a folder of Parquet files that never changes, to which the text file ``CURRENT`` points.
+Only dbt writes the DuckDB file, except the erasure of a user, which locks the file. Everyone else reads a published
+version of the marts: an immutable folder of Parquet files that the text file ``CURRENT`` names.
 """
 
 from zhiyin.sql import connect

@@ -1,4 +1,4 @@
-"""How dbt is called: the environment of its process, builds of the warehouse, its documentation."""
+"""Calls of dbt: the environment of its process, builds of the warehouse, and its documentation."""
 
 import logging
 import os
@@ -18,11 +18,11 @@ DBT_PROJECT = PROJECT / "dbt_project"
 
 
 class DbtError(RuntimeError):
-    """dbt failed; the message says which models and which tests, with rows that break their rule."""
+    """dbt failed; the message names the models and tests, with some failing rows."""
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment of every dbt process: where the data lies, how the plugin finds its key."""
+    """Environment of every dbt process: the paths of the data and of the pseudonym key."""
     return {
         "ZHIYIN_HOME": str(settings.home),
         "ZHIYIN_DATASET": settings.dataset,
@@ -31,17 +31,17 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_LOG_PATH": str(settings.run / "dbt"),
-        "DBT_LOG_LEVEL_FILE": "info",  # at debug, dbt's default, writing the log takes a tenth of a short build
+        "DBT_LOG_LEVEL_FILE": "info",  # at level debug, dbt's default, logging takes a tenth of a short build
         "DBT_USE_COLORS": "false",
         "DBT_PROFILES_DIR": str(DBT_PROJECT),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the SQL, not the day's data: `make test` runs them
+        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # unit tests test the SQL, not the day's data: `make test` runs them
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
     }
 
 
 def run_environment(clock: Clock) -> dict[str, str]:
-    """What a dbt command that reads data needs besides: the moments of the run, which change from day to day."""
+    """Further variables for a dbt command that reads data: the moments of the run."""
     return {"ZHIYIN_AS_OF": clock.date, "ZHIYIN_SNAPSHOTS": snapshot_days(clock)}
 
 
@@ -51,9 +51,9 @@ def snapshot_days(clock: Clock) -> str:
 
 
 def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target: Path | None = None) -> str:
-    """Run a dbt command on the chosen dataset, and return what it says.
+    """Run a dbt command on the chosen dataset, and return its output.
 
-    What it compiles goes to ``target``, by default ``settings.dbt_target``; a command that reads data needs ``clock``.
+    ``target``: folder of compiled files, by default ``settings.dbt_target``. A command that reads data needs ``clock``.
 
     Raises:
         DbtError: it failed.
@@ -74,8 +74,8 @@ def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target:
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
-    The incremental models take in what changed in the lake since the last build that succeeded, or are made anew where
-    there is none to build on: see ``dbt_project/macros/increments.sql``. The log says which.
+    The incremental models process what changed in the lake since the last successful build, or are rebuilt without
+    one: see ``dbt_project/macros/increments.sql``. The log says which.
 
     Raises:
         DbtError: a model or a test failed.

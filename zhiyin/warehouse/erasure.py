@@ -1,6 +1,6 @@
-"""A person leaves the warehouse and the published marts.
+"""Erasure from the warehouse and from the published marts.
 
-The warehouse is written while no other process has the file: the one write that is not dbt's.
+Rewriting the warehouse is the only write besides dbt's, made while no other process has the file.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from zhiyin.contract import USER_ID
-from zhiyin.erasure.keeper import Found
+from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import copy_without
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
@@ -22,7 +22,7 @@ from zhiyin.warehouse.marts import CURRENT, current, publish_folder
 
 
 class BusyError(RuntimeError):
-    """A process is at work on the warehouse; what was asked for needs it alone."""
+    """Another process uses the warehouse, and the operation needs exclusive access."""
 
 
 # Tables that a full refresh keeps, and the column of users of those that have one.
@@ -37,7 +37,7 @@ def check_idle(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The DuckDB file. It comes after the lake: the next build makes all that follows from there."""
+    """The DuckDB file."""
 
     settings: Settings
 
@@ -50,10 +50,10 @@ class Warehouse:
         return {}
 
     def erase(self, trace: Trace, files: Collection[Path]) -> None:
-        """Write the warehouse anew, holding its lock, with nothing but the histories of all others.
+        """Rewrite the warehouse, under its lock, with only the history tables, without the rows of the person.
 
-        What follows from the lake is left out: the next build makes it. What was true when follows from nothing that
-        is kept elsewhere. A file of its own, because DuckDB leaves deleted rows in free blocks.
+        The next build makes all other tables from the lake. The history tables cannot be rebuilt, so they are copied.
+        The result is a new file, because DuckDB leaves deleted rows in free blocks.
 
         Raises:
             BusyError: a process reads or writes it.
@@ -101,7 +101,7 @@ class PublishedMarts:
         return {}
 
     def erase(self, trace: Trace, files: Collection[Path]) -> None:
-        """Publish the current marts without the person, whole as ever; earlier versions that hold the person go."""
+        """Publish the current marts without the person; remove earlier versions that hold the person."""
         settings = self.settings
         if not (settings.marts / CURRENT).is_file():
             return

@@ -1,4 +1,4 @@
-"""What failed in a dbt run, in words: the model or the rule, how many rows break it, and some of them."""
+"""Text about what failed in a dbt run: the model or test, how many rows fail it, and some of them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ CURE = "Mend the source, or the model that the rule is about, and run the step a
 
 
 def explain_failures(target: Path, warehouse: Path) -> str | None:
-    """The failures of the last run by its ``run_results.json``; None where dbt did not get that far."""
+    """The failures of the last run from its ``run_results.json``; None where dbt wrote none."""
     if not (target / RUN_RESULTS).is_file() or not (target / "manifest.json").is_file():
         return None
     nodes = {**(manifest := read_json(target / "manifest.json"))["nodes"], **manifest["unit_tests"]}
@@ -49,7 +49,7 @@ def _rule(node: dict[str, Any]) -> str:
 
 
 def _rows(result: dict[str, Any], warehouse: Path) -> list[dict[str, Any]]:
-    """Some rows that break a rule; none where they cannot be read without dbt's own functions."""
+    """Some rows that fail a test; none where they cannot be read without dbt's own functions."""
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
             cursor = connection.execute(f"select * from ({result['compiled_code']}) limit {ROWS}")

@@ -1,4 +1,4 @@
-"""The published marts: folders of Parquet files that never change, named by date and digest, and the pointer to one."""
+"""The published marts: immutable folders of Parquet files, named by date and digest, and a pointer to one of them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Marts:
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
-    """Export every mart, whole, to a new version under ``settings.marts`` and point ``CURRENT`` at it.
+    """Export every mart to a new version under ``settings.marts`` and point ``CURRENT`` at it.
 
     The version is named by date and content, so publishing the same marts twice gives the same folder.
 
@@ -113,7 +113,7 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
         built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
         if built is None:
-            raise ValueError(f"{settings.warehouse}: the last dbt build did not end well; run it again")
+            raise ValueError(f"{settings.warehouse}: the last dbt build failed; run it again")
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}

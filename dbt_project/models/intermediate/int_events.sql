@@ -38,7 +38,7 @@ events as (
 
 ),
 
-judged as (
+with_fate as (
 
     select
         events.*,
@@ -71,4 +71,4 @@ select
     -- timestamps
     occurred_at,
     ingested_at
-from judged
+from with_fate

@@ -6,7 +6,7 @@
     full_refresh=false,
     on_schema_change="sync_all_columns"
 ) }}
--- The catalogue as each run met it, compared with the run before. What was true is not in the lake any more, so a full
+-- The catalogue as of each run, compared with the run before. The lake has only the latest catalogue, so a full
 -- refresh keeps this table: see the macro versions_of.
 {% set attributes = [
     "title", "description", "document", "category_path", "department", "category", "brand", "price", "attributes",

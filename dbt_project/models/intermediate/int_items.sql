@@ -1,5 +1,5 @@
 {{ config(materialized="view") }}
--- Of versions none of which holds yet, the first stands in: its item is known.
+-- Before the first version of an item is valid, that version is used: the item is known.
 select * exclude (recorded_at)
 from {{ ref('int_item_history') }}
 qualify

@@ -9,8 +9,8 @@
     full_refresh=false,
     on_schema_change="sync_all_columns"
 ) }}
--- What is known of users, as each run met it: see int_item_history. A user who is delivered no more is forgotten,
--- earlier versions too.
+-- The attributes of users as of each run: see int_item_history. A user who is no longer delivered is deleted with all
+-- earlier versions.
 {% set attributes = [
     "age_band", "gender", "region", "income_band", "occupation", "household_size", "kids_count", "home_ownership",
     "marital_status", "attributes"

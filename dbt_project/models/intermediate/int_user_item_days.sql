@@ -4,7 +4,7 @@
     incremental_predicates=["day >= increment.since()"],
     unique_key=["user_id", "item_id"]
 ) }}
--- The days on which a user bought an item: what every window and every distinct count is built from.
+-- The days on which a user took an item: the input of every window and every distinct count.
 with events as (
 
     select * from {{ ref('int_events') }}

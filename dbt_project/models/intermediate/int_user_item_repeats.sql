@@ -23,7 +23,7 @@ interactions as (
 
 ),
 
--- A basket may go on after a snapshot.
+-- A basket may have events after a snapshot.
 baskets as (
 
     select

@@ -129,10 +129,7 @@ ever as (
             where day >= {{ opened_at }}::date - 90 and (next_day is null or next_day >= {{ opened_at }})
         )::integer as users_90d,
         count(*) filter (
-            where
-                nth_day > 1
-                and day >= {{ opened_at }}::date - 14
-                and (next_day is null or next_day >= {{ opened_at }})
+            where day >= {{ opened_at }}::date - 14 and nth_day > 1 and coalesce(next_day >= {{ opened_at }}, true)
         )::integer as returned_14d,
         if(count(amount) > 0, 0, null) as no_cents,
         max(last_event_at) as last_event_at

@@ -1,4 +1,4 @@
-{# The latest moment before as_of is at most so many days old, by the clock of the run. #}
+{# The latest moment before as_of is at most this many days before as_of. #}
 {% test fresh(model, column_name, days) %}
 {{ config(where="true") }}
 select max({{ column_name }}) as latest

@@ -1,7 +1,7 @@
 """The interface of every candidate generator."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -11,7 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from zhiyin.recommender.candidates.space import Space
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -23,12 +23,16 @@ Progress = Callable[[str, float, str], None]  # step, share done (0..1), a word 
 Record = Callable[[str, int, float], None]  # a point of a curve: its name, the step, the value
 
 
+# Fits an interest encoder of a shape; the mapping holds settings of the loop that are not its defaults.
+FitEncoder = Callable[[History, "Context", EncoderConfig, Mapping[str, Any]], InterestEncoder]
+
+
 def silent(step: str, done: float, note: str) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def unrecorded(name: str, step: int, value: float) -> None:
-    """A curve that nobody keeps."""
+    """A record callback that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Context:
     seed: int = 0
     threads: int = 1
     progress: Progress = silent
-    fit_encoder: "Callable[[History, Context], InterestEncoder] | None" = None  # the loop lives with the training
+    fit_encoder: "FitEncoder | None" = None  # the loop lives with the training
     record: Record = unrecorded
     users: "Callable[[float], pa.Table] | None" = None  # user_id and words as known at a moment (epoch seconds)
 
@@ -111,7 +115,7 @@ def top_items(scores: Floats, count: int) -> Integers:
 def recency(users: Users, n_items: int, decay: float) -> Floats:
     """``decay`` to the number of the user's baskets since the latest with the item, one weight per repeat entry.
 
-    What lies before the sequence counts as one basket older than its oldest.
+    Items from before the sequence count as one basket older than its oldest.
     """
     repeats, sequence = users.repeats, users.sequence
     newest = np.full(len(users), -1)

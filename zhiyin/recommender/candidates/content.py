@@ -1,4 +1,4 @@
-"""Content: what of an item's description a user goes for, and what of it sells; scores items that nobody has yet."""
+"""Content: scores items by their words and text vectors, so that items without any event can be proposed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,11 +22,12 @@ WORDS = 1_000  # the most frequent of the documents'; the matrices are dense in 
 
 
 class Content(CandidateGenerator):
-    """A sum of four standardised scores, each by its weight; all read an item by its words and its text vector.
+    """A weighted sum of four standardised scores; an item's traits are its words and its text vector.
 
     ``own``: a ridge regression per user of what the user has on the items' traits; all users share the left side of the
-    normal equations, so a user's coefficients are one product with the profile. ``alike``: the user's iALS factors with
-    the items' factors regressed on the traits. ``demand``: the logarithm of an item's buyers, regressed on the traits.
+    normal equations, so a user's coefficients are one product with the profile. ``alike``: the user's iALS factors
+    times the items' factors as regressed on the traits (Gantner et al. 2010, ICDM). ``demand``: the logarithm of an
+    item's buyers, regressed on the traits.
     ``near``: cosine of the text vector and the mean of the user's own.
     """
 

@@ -1,4 +1,4 @@
-"""iALS: matrix factorisation of what users have and have not, by alternating least squares."""
+"""iALS: matrix factorisation of implicit feedback by alternating least squares."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -20,9 +20,10 @@ FOLD_IN_STEPS = 12
 
 
 class Ials(CandidateGenerator):
-    """Hu, Koren and Volinsky 2008; solved by a few conjugate gradients for all rows at once (Takacs et al. 2011).
+    """Hu, Koren and Volinsky 2008 (ICDM); see also Rendle et al. 2021 (arXiv:2110.14037).
 
-    A user's vector is folded in from the profile, so that who came after the fit is scored as well.
+    Each step solves all rows at once by a few conjugate gradients (Takacs et al. 2011, RecSys). A user's vector is
+    computed from the profile, so users who came after the fit are scored as well.
     """
 
     name = "ials"

@@ -1,8 +1,8 @@
-"""Interest: what the sequence model expects in the next basket."""
+"""Interest: the sequence model's scores for the next basket, after SASRec (Kang and McAuley 2018, arXiv:1808.09781)."""
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache
 from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
-from zhiyin.recommender.encoder.interest_encoder import InterestEncoder, pad_sequences
+from zhiyin.recommender.candidates.space import Choice, Range, Space
+from zhiyin.recommender.encoder.interest_encoder import EncoderConfig, InterestEncoder, lay_sequences
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -23,6 +24,14 @@ class Interest(CandidateGenerator):
 
     name = "interest"
     quota = 60
+    space: ClassVar[Space] = {
+        "width": Choice((32, 64, 128)),
+        "layers": Range(1, 3),
+        "length": Choice((64, 128, 256, 512)),
+        "dropout": Range(0.0, 0.5),
+        "learning_rate": Range(1e-3, 1e-2, log=True),
+        "least_events": Range(1, 10),
+    }
 
     def __init__(self, encoder: InterestEncoder, nearest: NearestItems | None = None) -> None:
         self.encoder = encoder
@@ -32,13 +41,24 @@ class Interest(CandidateGenerator):
         self._scorer = deepcopy(encoder).double().eval()
         with torch.inference_mode():
             vectors = self._scorer.item_vectors(torch.arange(len(encoder.text)))
-            self._items = torch.cat([vectors, self._scorer.popularity.unsqueeze(1)], dim=1).T.contiguous()
+            self._items = torch.cat([vectors, self._scorer.item_biases().unsqueeze(1)], dim=1).T.contiguous()
 
     @classmethod
-    def fit(cls, history: History, context: Context, exact: int = EXACT) -> Self:
+    def fit(
+        cls,
+        history: History,
+        context: Context,
+        exact: int = EXACT,
+        width: int = EncoderConfig.width,
+        layers: int = EncoderConfig.layers,
+        length: int = EncoderConfig.length,
+        **learning: float,
+    ) -> Self:
+        """``learning``: settings of the training loop, where they are not its defaults."""
         if context.fit_encoder is None:
             raise ValueError("the interest generator needs context.fit_encoder, the training loop of its encoder")
-        model = cls(context.fit_encoder(history, context))
+        config = EncoderConfig(width=width, layers=layers, hidden=2 * width, length=length)
+        model = cls(context.fit_encoder(history, context, config, learning))
         if len(context.text) > exact:
             vectors = model._items.T.float().contiguous().numpy()
             model.nearest = NearestItems.build(vectors, context.seed, context.threads)
@@ -48,11 +68,11 @@ class Interest(CandidateGenerator):
     def _interests(self, users: Users) -> Tensor:
         """Interest vectors [users, width]; of a user without a history it means nothing."""
         sequence, length = users.sequence, self.encoder.config.length
-        sequences = pad_sequences(
+        sequences = lay_sequences(
             sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
         )
         chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
-        return torch.cat([self._scorer.interests(sequences.rows(chunk)) for chunk in chunks])
+        return torch.cat([self._scorer.interests(sequences.pad(chunk)) for chunk in chunks])
 
     @torch.inference_mode()
     def score(self, users: Users, items: ItemState) -> Floats:

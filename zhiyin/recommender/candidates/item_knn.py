@@ -1,4 +1,4 @@
-"""Item-kNN: items whose buyers are the same people, by BM25 or cosine."""
+"""Item-kNN: items with the same buyers, by BM25 or cosine (Sarwar et al. 2001, WWW)."""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -23,15 +23,16 @@ from zhiyin.recommender.state.users import Users
 from zhiyin.store import write_arrays
 
 ITEMS_AT_ONCE = 1_024  # dense similarities of so many items: 80 MB for a catalogue of 20,000
+MOST_ITEMS = 15_000  # the most frequent, which have neighbours at all: time grows with their square
 K1 = 1.2
 
 
 class ItemKnn(CandidateGenerator):
     """The ``neighbours`` nearest items of each item of the user's recency-weighted profile, similarities added up.
 
-    BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): heavy
-    buyers say little, and ``length`` (0 to 1) takes off what sells anyway. ``itself``: an item is its own neighbour, so
-    that lists hold what the user has where they may. Memory grows with items x neighbours.
+    BM25 takes an item for a document and its buyers for words (Robertson 1994; as in the library implicit): users
+    with many items weigh less, and ``length`` (0 to 1) discounts popular items. ``itself``: an item is its own
+    neighbour, so that lists hold what the user has where they may. Memory grows with items x neighbours.
     """
 
     name = "item_knn"
@@ -58,29 +59,38 @@ class ItemKnn(CandidateGenerator):
         length: float = 0.5,
         decay: float = 1.0,
         itself: bool = True,
+        most_items: int = MOST_ITEMS,
     ) -> Self:
-        counts = sp.coo_array((np.ones(len(history)), (history.item, history.user)), (history.n_items, history.n_users))
-        weights = counts.tocsr().astype(np.float32)
+        often = np.argsort(-history.item_counts, kind="stable")[: min(most_items, int((history.item_counts > 0).sum()))]
+        kept = np.sort(often)
+        n, column = len(kept), np.full(history.n_items, -1)
+        column[kept] = np.arange(n)
+        there = column[history.item] >= 0
+        place = (column[history.item[there]], history.user[there])
+        weights = sp.coo_array((np.ones(there.sum()), place), (n, history.n_users)).tocsr().astype(np.float32)
         sums = weights.sum(axis=1)
-        row = np.repeat(np.arange(history.n_items), np.diff(weights.indptr))
+        row = np.repeat(np.arange(n), np.diff(weights.indptr))
         if measure == "bm25":
-            rarity = np.log(history.n_items) - np.log1p(np.bincount(weights.indices, minlength=history.n_users))
+            rarity = np.log(n) - np.log1p(np.bincount(weights.indices, minlength=history.n_users))
             norm = K1 * (1 - length + length * sums / sums.mean())
             weights.data *= (K1 + 1) / (norm[row] + weights.data) * rarity[weights.indices]
         else:
-            weights.data /= np.sqrt(np.bincount(row, weights.data**2, history.n_items))[row]
-        blocks = []
-        for start in range(0, history.n_items, ITEMS_AT_ONCE):
+            weights.data /= np.sqrt(np.bincount(row, weights.data**2, n))[row]
+        rows, columns, values = [], [], []
+        for start in range(0, n, ITEMS_AT_ONCE):
             found = (weights[start : start + ITEMS_AT_ONCE] @ weights.T).toarray()
             here = np.arange(len(found))
             if not itself:
                 found[here, start + here] = 0.0
             best = top_items(found, neighbours)
-            value = np.take_along_axis(found, best, axis=1)
-            rows = np.repeat(here, best.shape[1])
-            blocks.append(sp.csr_array((value.ravel(), (rows, best.ravel())), (len(found), history.n_items)))
-            context.progress("item_knn", min(start / history.n_items, 1.0), f"{start:,} of {history.n_items:,} items")
-        return cls(sp.vstack(blocks, format="csr"), decay)
+            rows.append(np.repeat(kept[start + here], best.shape[1]))
+            columns.append(kept[best].ravel())
+            values.append(np.take_along_axis(found, best, axis=1).ravel())
+            context.progress("item_knn", min(start / n, 1.0), f"{start:,} of {n:,} items")
+        place = (np.concatenate(rows), np.concatenate(columns))
+        similar = sp.csr_array((np.concatenate(values), place), (history.n_items, history.n_items))
+        similar.sort_indices()
+        return cls(similar, decay)
 
     def score(self, users: Users, items: ItemState) -> Floats:
         n_items = len(items.eligible)

@@ -1,4 +1,4 @@
-"""Item to item: what people who buy these items buy as well."""
+"""Item to item: items that are taken together with the user's items."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -26,10 +26,10 @@ BEST_SELLERS = 4_000  # the matrix is dense: memory and time grow with its squar
 
 
 class ItemToItem(CandidateGenerator):
-    """EASE (Steck 2019, arXiv:1905.03375) on the best-sellers, asked with a recency-weighted profile.
+    """EASE (Steck 2019, arXiv:1905.03375) on the most popular items, applied to a recency-weighted profile.
 
-    Items past the best-sellers are no candidates here; the other generators reach them. Where the exact matrix would
-    take more than ``memory_limit`` bytes, its low-rank form stands in.
+    Less popular items are left to the other generators. Where the exact matrix would take more than ``memory_limit``
+    bytes, a low-rank form replaces it.
     """
 
     name = "item_to_item"

@@ -1,4 +1,4 @@
-"""EASE's item-item weights: the exact matrix, or its low-rank form where that would not fit into memory."""
+"""EASE's item-item weights (Steck 2019, arXiv:1905.03375): exact, or of low rank where memory is short."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

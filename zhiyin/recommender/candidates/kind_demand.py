@@ -1,4 +1,4 @@
-"""Kind demand: what sells now of the kinds of items that the user goes for."""
+"""Kind demand: items in demand now, of the kinds of items that the user takes. Our own; no paper."""
 
 from pathlib import Path
 from typing import Self

@@ -1,4 +1,4 @@
-"""Nearest items above the size at which every inner product is computed: an index that looks at a part of them."""
+"""Approximate nearest items, for catalogues too large to compute every inner product."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -18,10 +18,11 @@ MIX = 5  # ... so many items
 
 
 class NearestItems:
-    """Items of the largest inner products with a query: an inverted file (Jegou et al. 2011) of half-precision vectors.
+    """Items of the largest inner products with a query: faiss' inverted file (IVF) of half-precision vectors.
 
-    Inner products become distances by one more dimension (Bachrach et al. 2014). The lists that a search reads are
-    doubled until the recall on means of random items, as tastes are and harder, is ``RECALL``. The same vectors, seed
+    IVF: Jegou et al. 2011 (TPAMI); faiss: Johnson et al. 2017 (arXiv:1702.08734). One more dimension turns inner
+    products into distances (Bachrach et al. 2014, RecSys). The number of lists per search is doubled until the
+    recall is ``RECALL`` on means of random items, which are harder queries than users' means. The same vectors, seed
     and threads give the same index.
     """
 

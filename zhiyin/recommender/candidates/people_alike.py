@@ -1,4 +1,4 @@
-"""People alike: what those with the same attributes take, such as an age band or a region; also for who is new."""
+"""People alike: items that users with the same attributes take, such as an age band. Works for cold users."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +23,8 @@ class PeopleAlike(CandidateGenerator):
     """The share of a group's active users who took the item lately, averaged over the groups that the user is in.
 
     A group has one attribute's value in common: every column of words of the users' state is an attribute. Shares of
-    small groups lean on those of everybody (``shrink``: how many users everybody counts for). Who has no attribute of
-    a known value is proposed nothing.
+    small groups are shrunk towards those of all users (``shrink``: as many users of the prior; empirical Bayes, Efron
+    and Morris 1977). A user without a known value gets no candidates.
     """
 
     name = "people_alike"

@@ -1,4 +1,4 @@
-"""Personal frequency: what the user buys again and again, the recent counting more."""
+"""Personal frequency: items that the user takes repeatedly, recent baskets weighing more."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -14,7 +14,7 @@ from zhiyin.store import read_json, write_json
 
 
 class PersonalFrequency(CandidateGenerator):
-    """Baskets that held the item, decayed with a long and a short half-life (the idea of TIFU-KNN's personal part)."""
+    """Baskets with the item, decayed by two half-lives: TIFU-KNN's personal part (Hu et al. 2020, arXiv:2006.00556)."""
 
     name = "personal_frequency"
     quota = 150

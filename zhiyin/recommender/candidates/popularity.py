@@ -1,4 +1,4 @@
-"""Popular now: what most users buy these weeks."""
+"""Popular now: the items with the most recent buyers."""
 
 from pathlib import Path
 from typing import Self

@@ -1,4 +1,4 @@
-"""Promotions: what is on promotion now, of the kinds that the user goes for."""
+"""Promotions: items on promotion now, of the kinds that the user takes. Our own; no paper."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from zhiyin.recommender.state.users import Users
 
 
 class Promotions(KindDemand):
-    """Kind demand times the share of shops that promote the item; for who has no history, its buyers times that share.
+    """Kind demand times the reach of the item's promotion; for users without a history, its buyers times the reach.
 
-    Nothing is proposed where the items' state tells no promotions.
+    Nothing is proposed where the items' state has no promotions.
     """
 
     name = "promotions"

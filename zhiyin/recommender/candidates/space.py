@@ -1,4 +1,4 @@
-"""Search spaces: within what bounds a model's settings are tuned. They stand beside the settings that they bound."""
+"""Search spaces: the bounds within which a model's settings are tuned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

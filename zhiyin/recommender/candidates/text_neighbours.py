@@ -1,4 +1,4 @@
-"""Text neighbours: items whose documents read like what the user buys; reaches items that nobody bought yet."""
+"""Text neighbours: items with documents similar to those of the user's items; reaches items without any event."""
 
 from pathlib import Path
 from typing import ClassVar, Self

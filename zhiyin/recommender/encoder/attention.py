@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch.nn import functional
 from zhiyin.recommender.encoder.sequences import PaddedSequences
 
 TIME_BUCKETS = 20  # half-octaves of days: 0, under 1.4, ... past 700
-PLACE_BUCKETS = 16  # baskets back: 0, 1, ... 4, then by half-octaves
 BLOCKED = -1e9  # finite, so that a row that sees nothing has a softmax, too
 
 
@@ -20,14 +18,11 @@ BLOCKED = -1e9  # finite, so that a row that sees nothing has a softmax, too
 class EncoderConfig:
     """Shape of the network."""
 
-    width: int = 64  # of an item vector and of every layer; wider learns no better from a few thousand users
+    width: int = 64  # of an item vector and of every layer; twice as wide is a few percent better, in twice the time
     layers: int = 2
     heads: int = 2
     hidden: int = 128  # of the gated layer
     length: int = 256  # events read, the latest
-    time: Literal["none", "fading", "buckets"] = "fading"  # how attention knows the time between two events
-    places: Literal["none", "fading", "buckets"] = "fading"  # and how many baskets lie between them
-    trainable_text: bool = False  # whether the document vectors are learned further, or their projection alone
 
 
 def half_octave(amount: Tensor, buckets: int) -> Tensor:
@@ -35,39 +30,24 @@ def half_octave(amount: Tensor, buckets: int) -> Tensor:
     return (2 * torch.log2(1 + amount.clamp(min=0))).ceil().long().clamp(max=buckets - 1)
 
 
-@dataclass(frozen=True)
-class Relation:
-    """What a basket's attention knows of an event besides its content.
+def relation(sequences: PaddedSequences, dtype: torch.dtype) -> Tensor:
+    """What a basket's attention knows of an event besides its content: [forms, rows, baskets, events].
 
-    ``forms`` [forms, rows, baskets, events]: first 0, or very low where the event is later; then amounts whose weights
-    a head learns. ``buckets``: each [rows, baskets, events], indices into a head's table of biases.
+    First 0, or very low where the event is later; then amounts whose weights a head learns. Attention fades as a power
+    law and exponentially, with the time between the two (in months) and with the baskets between them (in tens).
     """
+    days = (sequences.at.unsqueeze(1) - sequences.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
+    places = torch.arange(sequences.size.shape[1], device=days.device).view(1, -1, 1)
+    back = places - sequences.place.unsqueeze(1)
+    blocked = (back < 0).to(dtype) * BLOCKED
+    back = back.clamp(min=0).to(dtype)
+    return torch.stack([blocked, torch.log1p(days), days / 30, torch.log1p(back), back / 30])
 
-    forms: Tensor
-    buckets: tuple[Tensor, ...]
 
-    @classmethod
-    def of(cls, sequences: PaddedSequences, config: EncoderConfig, dtype: torch.dtype) -> Relation:
-        days = (sequences.at.unsqueeze(1) - sequences.basket_at.unsqueeze(2)).clamp(min=0).to(dtype)
-        places = torch.arange(sequences.size.shape[1], device=days.device).view(1, -1, 1)
-        back = places - sequences.place.unsqueeze(1)
-        blocked = (back < 0).to(dtype) * BLOCKED
-        back = back.clamp(min=0).to(dtype)
-        amounts = ((config.time, days, TIME_BUCKETS), (config.places, back, PLACE_BUCKETS))
-        # Attention fades as a power law and exponentially (in months, or in tens of baskets).
-        faded = [amount for way, amount, _ in amounts if way == "fading"]
-        forms = torch.stack([blocked, *(form for amount in faded for form in (torch.log1p(amount), amount / 30))])
-        buckets = tuple(half_octave(amount, n) for way, amount, n in amounts if way == "buckets")
-        return cls(forms, buckets)
-
-    def at(self, places: Tensor) -> Relation:
-        """Of some baskets [rows, n] alone."""
-
-        def pick(values: Tensor) -> Tensor:
-            index = places.unsqueeze(-1).expand(-1, -1, values.shape[-1])
-            return values.gather(-2, index.expand(*values.shape[:-2], -1, -1))
-
-        return Relation(pick(self.forms), tuple(map(pick, self.buckets)))
+def relation_at(forms: Tensor, places: Tensor) -> Tensor:
+    """A relation of some baskets [rows, n] alone."""
+    index = places.unsqueeze(-1).expand(-1, -1, forms.shape[-1])
+    return forms.gather(-2, index.expand(len(forms), -1, -1, -1))
 
 
 class Layer(nn.Module):
@@ -86,12 +66,10 @@ class Layer(nn.Module):
             nn.Linear(width, width),
         )
         self.gate, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
-        ways = (config.time, config.places)
-        self.fading = nn.Parameter(torch.linspace(-0.5, 0.0, 2 * heads).view(2, heads).repeat(ways.count("fading"), 1))
-        sizes = [n for way, n in zip(ways, (TIME_BUCKETS, PLACE_BUCKETS), strict=True) if way == "buckets"]
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n, heads)) for n in sizes)
+        self.fading = nn.Parameter(torch.linspace(-0.5, 0.0, 2 * heads).view(2, heads).repeat(2, 1))
 
-    def forward(self, baskets: Tensor, events: Tensor, relation: Relation) -> Tensor:
+    def forward(self, baskets: Tensor, events: Tensor, forms: Tensor) -> Tensor:
+        """``forms``: their ``relation``."""
         rows, m, width = baskets.shape
         q = self.query(self.norm_baskets(baskets)).view(rows, m, self.heads, -1).transpose(1, 2)
         k, v = (
@@ -100,9 +78,7 @@ class Layer(nn.Module):
             .permute(2, 0, 3, 1, 4)
         )
         rates = functional.pad(self.fading, (0, 0, 1, 0), value=1.0)
-        bias = (rates.T @ relation.forms.flatten(1)).view(self.heads, rows, m, -1).transpose(0, 1)
-        for table, bucket in zip(self.biases, relation.buckets, strict=True):
-            bias = bias + functional.embedding(bucket, table).permute(0, 3, 1, 2)
+        bias = (rates.T @ forms.flatten(1)).view(self.heads, rows, m, -1).transpose(0, 1)
         x = baskets + self.out(attend(q, k, v, bias).transpose(1, 2).reshape(rows, m, width))
         gate, up = self.gate(self.norm_forward(x)).chunk(2, dim=-1)
         out: Tensor = x + self.down(functional.silu(gate) * up)

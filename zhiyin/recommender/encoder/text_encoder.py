@@ -1,4 +1,5 @@
-"""Sentence vectors of item documents, by any transformers encoder."""
+"""Sentence vectors of item documents, by any transformers encoder (Sentence-BERT: Reimers and Gurevych 2019,
+arXiv:1908.10084)."""
 
 import hashlib
 import importlib.util
@@ -63,7 +64,7 @@ class TextEncoder:
     """An encoder with the pooling that its files ask for and unit-length vectors.
 
     ``precision``: ``auto`` is bfloat16 where the hardware multiplies it, else float32; ``int8`` (weights, and inputs of
-    linear layers as they come) is for CPUs and costs accuracy: see docs/benchmarks.md.
+    linear layers as they come) is for CPUs and costs accuracy: see docs/lab/text.md.
     """
 
     def __init__(self, name: str, threads: int = 1, precision: Precision = "auto") -> None:

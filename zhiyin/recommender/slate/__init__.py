@@ -1,1 +1,1 @@
-"""The slate: from ranked candidates to a list, under a shop's rules."""
+"""The slate: from ranked candidates to a list, under the slate rules."""

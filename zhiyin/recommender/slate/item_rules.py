@@ -19,7 +19,7 @@ SELECTORS = {"items": "item_id", "categories": "category", "brands": "brand"}  #
 
 @dataclass(frozen=True)
 class ItemRules:
-    """``holds``: bool [rules, items]; ``unknown``: what rules name and the catalogue does not hold, by rule."""
+    """``holds``: bool [rules, items]; ``unknown``: by rule, the names that the catalogue lacks."""
 
     rules: SlateRules
     holds: Mask
@@ -65,12 +65,12 @@ class ItemRules:
 
     @cached_property
     def always(self) -> Integers:
-        """Items that a pin names by their id: candidates of every user, whoever proposes them."""
+        """Items that a pin names by id: candidates of every user, whether or not a generator proposes them."""
         rows = [row for row, rule in self.pins if rule.items is not None]
         return np.flatnonzero(self.holds[rows].any(axis=0) & ~self.excluded)
 
     def facts(self, item: int, pin: int, by_score: int) -> Iterable[dict[str, Any]]:
-        """What moved an item of a list: ``pin`` is the row of its pin or -1, ``by_score`` its place without rules."""
+        """Evidence of the rules on an item: ``pin`` is the row of its pin or -1, ``by_score`` its rank without."""
         for row, rule in enumerate(self.rules.rule):
             if row == pin or (rule.action in ("boost", "bury") and pin < 0 and self.holds[row, item]):
                 yield {"kind": "rule", "rule": rule.name, "action": rule.action, "rank_by_score": by_score}

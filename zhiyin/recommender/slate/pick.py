@@ -1,4 +1,4 @@
-"""The slate: from scored candidates to each user's list, under the shop's rules."""
+"""The slate: from scored candidates to each user's list, under the slate rules."""
 
 from dataclasses import dataclass
 
@@ -27,9 +27,9 @@ class Picked:
 
 
 def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floats, rules: ItemRules, k: int) -> Picked:
-    """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: what alike means.
+    """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: vectors for similarity.
 
-    Equal scores go by item index. Shares of categories and brands, counted in places rounded up, bind while other
+    Equal scores go by item index. Shares of categories and brands, counted in places rounded up, hold while other
     candidates are left; unknown categories and brands are never limited.
     """
     user, item = candidates.user, candidates.item
@@ -70,12 +70,12 @@ def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floa
 
 
 def _resting(candidates: Candidates, cooldown: float) -> npt.NDArray[np.bool_]:
-    """Bought less than ``cooldown`` of its usual interval ago: the user's own mean one, else everyone's."""
+    """Candidates taken less than ``cooldown`` of the usual interval ago: the user's mean interval, else everyone's."""
     if not cooldown:
         return np.zeros(len(candidates), bool)
     own = candidates.columns["mean_gap_days"]
     usual = np.where(np.isnan(own), candidates.columns.get("item_gap_days", own), own)
-    return np.asarray(candidates.columns["days_since_last"] < cooldown * usual)  # NaN: never bought, or no interval
+    return np.asarray(candidates.columns["days_since_last"] < cooldown * usual)  # NaN: never taken, or no interval
 
 
 class _Greedy:
@@ -132,9 +132,10 @@ class _Greedy:
 
 
 class _Unlike:
-    """Maximal marginal relevance (Carbonell and Goldstein 1998) over each user's first candidates.
+    """Maximal marginal relevance, MMR (Carbonell and Goldstein 1998, SIGIR), over each user's first candidates.
 
-    Worth, scaled to 0 to 1 within the user, less the cosine to the nearest item above, by ``weight``.
+    A candidate's value: its score scaled to 0 to 1 within the user, less ``weight`` times its largest cosine to an
+    item above.
     """
 
     def __init__(self, worth: Scores, items: Integers, text: Floats, weight: float) -> None:
@@ -146,7 +147,7 @@ class _Unlike:
         self.nearest = np.zeros(worth.shape, np.float32)
 
     def value(self, otherwise: Scores) -> Scores:
-        value = otherwise - 1.0  # whoever is not compared comes after who is
+        value = otherwise - 1.0  # candidates that are not compared follow those that are
         value[:, : self.worth.shape[1]] = (1 - self.weight) * self.worth - self.weight * self.nearest
         return np.asarray(value)
 

@@ -1,20 +1,20 @@
-"""Slate rules: what a shop asks of every list, read from a TOML file and checked before it is used.
+"""Slate rules: the operator's rules for every list, read from a TOML file and validated before use.
 
 ::
 
     category_share = 0.5        # at most this share of a list comes from one category while others are left
     brand_share = 0.3           # ... from one brand (1: no limit, the default)
-    diversity = 0.1             # weight of being unlike the items above (0: off, the default)
-    cooldown = 0.5              # an item rests this share of its usual interval after a purchase (0: off, the default)
+    diversity = 0.1             # weight of the difference from the items above (0: off, the default)
+    cooldown = 0.5              # an item is not listed for this share of its usual interval (0: off, the default)
 
     [[rule]]
-    name = "christmas"          # what the answer calls it
+    name = "christmas"          # its name in the answer
     action = "pin"              # pin, boost, bury or exclude
-    items = ["1029743"]         # and/or categories = […], brands = […]: what is in every list given
+    items = ["1029743"]         # and/or categories = […], brands = […]: an item must be in each of these
     position = 1                # pin: the best match stands here
     # places = 5                # boost: up by so many places; bury needs none: behind everything else
 
-Where rules disagree: unavailable and excluded items are never listed, a pin goes before bury, bury before boost.
+Precedence: unavailable and excluded items are never listed; pin overrides bury, and bury overrides boost.
 """
 
 import json
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from zhiyin.store import json_digest
 
-NEEDS = {"pin": "position", "boost": "places"}  # the field that an action cannot do without
+NEEDS = {"pin": "position", "boost": "places"}  # the field that an action requires
 
 
 class Rule(BaseModel):
@@ -57,7 +57,7 @@ class Rule(BaseModel):
 
 
 class SlateRules(BaseModel):
-    """All rules of a shop; without a file, the defaults."""
+    """All slate rules; without a file, the defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +83,7 @@ class SlateRules(BaseModel):
 
     @cached_property
     def digest(self) -> str:
-        """What tells two sets of rules apart."""
+        """Identifies a set of rules."""
         return json_digest(self.model_dump(mode="json"))
 
 

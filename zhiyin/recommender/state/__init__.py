@@ -1,1 +1,1 @@
-"""What is known at a moment: the catalogue, users, their history, and what they did since."""
+"""State at a moment: the catalogue, the users, their history, and their live sessions."""

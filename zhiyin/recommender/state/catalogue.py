@@ -1,4 +1,4 @@
-"""The items a bundle can recommend, and what is known of them at one moment."""
+"""The items that a bundle can recommend, and their state at one moment."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def numeric_columns(table: pa.Table, at: npt.NDArray[np.float64]) -> dict[str, F
     """Every scalar numeric, boolean and timestamp column as float32, NaN where null.
 
     A timestamp becomes the days from it to ``at`` (float64 [rows], epoch seconds). Strings and lists are left out, so
-    a new numeric column of a mart takes part without an edit here.
+    a new numeric column of a mart is included without an edit here.
     """
     columns: dict[str, Floats] = {}
     for name in sorted(set(table.column_names) - {FEATURE_AT}):
@@ -120,7 +120,7 @@ class Catalogue:
 
     @cached_property
     def kind(self) -> Integers:
-        """Code of each item's full category path: the finest kind of product."""
+        """Code of each item's full category path: the finest kind of item."""
         paths = self.table["category_path"]
         return _codes(paths, sorted({str(path) for path in paths.to_pylist()}))
 
@@ -136,7 +136,7 @@ def _codes(column: pa.ChunkedArray, names: list[str]) -> Integers:
 
 @dataclass(frozen=True)
 class ItemState:
-    """What was true of every item of a catalogue at one moment.
+    """The state of every item of a catalogue at one moment.
 
     ``columns``: name -> float32 [items], NaN where nothing is known. ``eligible``: bool [items], which items may be
     recommended at that moment: never one that is not ``available``. The eligible items are the ``pool``: generators
@@ -174,7 +174,7 @@ class ItemState:
 
     @cached_property
     def place(self) -> Integers:
-        """Where each item stands in the pool, -1 for one that is not eligible [items]."""
+        """The place of each item in the pool, -1 for one that is not eligible [items]."""
         place = np.full(len(self.eligible), -1)
         place[self.pool] = np.arange(len(self.pool))
         return place
@@ -209,7 +209,7 @@ def listed(columns: Mapping[str, Floats], n_items: int, least: int) -> npt.NDArr
 
 
 def item_rows(states: pa.Table, catalogue: Catalogue, at: datetime) -> pa.Table:
-    """The rows of items.parquet at a moment for a catalogue's items: what a bundle keeps of them."""
+    """The rows of items.parquet at a moment for a catalogue's items: the part that a bundle keeps."""
     now = pa.array(epoch_seconds(states[FEATURE_AT]) == at.timestamp())
     mine = pc.is_in(states[ITEM_ID].cast(pa.string()), value_set=pa.array(catalogue.item_ids))
     return states.filter(pc.and_(now, mine)).sort_by(ITEM_ID).combine_chunks()

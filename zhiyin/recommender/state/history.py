@@ -1,4 +1,4 @@
-"""The interaction log as flat arrays: what a candidate model is fitted on."""
+"""The interaction log as flat arrays: the input of every generator's fit."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -54,7 +54,7 @@ class History:
         user = np.asarray(users.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
         items = interactions[ITEM_ID].cast(pa.string()).combine_chunks().dictionary_encode()
         item = catalogue.index_of(items.dictionary)[items.indices.to_numpy(zero_copy_only=False)]
-        # Baskets in the order of their names, as in the marts; an event outside any basket stands for itself.
+        # Baskets in the order of their names, as in the marts; an event without a basket is a basket of its own.
         baskets = interactions["basket_id"].cast(pa.string()).combine_chunks().dictionary_encode()
         place = pc.rank(baskets.dictionary).to_numpy().astype(np.int64) - 1
         basket = np.asarray(pc.fill_null(baskets.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
@@ -66,7 +66,7 @@ class History:
         )
         at = epoch_seconds(interactions[OCCURRED_AT])
         keep = np.flatnonzero((item >= 0) & (at < cut.timestamp()))
-        # The moment of a basket is its first, so that its items tie and their order says nothing.
+        # All items of a basket get its first moment: their order inside it carries no information.
         opened = np.full(int(basket.max(initial=-1)) + 1, np.inf)
         np.minimum.at(opened, basket[keep], at[keep])
         keep = keep[np.lexsort((item[keep], basket[keep], opened[basket[keep]], user[keep]))]

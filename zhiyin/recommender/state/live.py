@@ -1,4 +1,4 @@
-"""A user's row with what the user did since it was written: the live session behind the stored sequence."""
+"""Appends the events of the live session to the sequence of a user's stored row."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from zhiyin.contract import FEATURE_AT
 
 
 def with_session(row: dict[str, Any], session: Mapping[str, Any], types: Collection[str]) -> dict[str, Any]:
-    """The row whose sequence goes on with the session's events at or after ``feature_at``.
+    """The row with the session's events at or after ``feature_at`` appended to its sequence.
 
     ``session``: parallel lists ``session_item_ids``, ``session_types`` and ``session_at`` (epoch seconds), oldest
-    first. ``types``: those of the log that the models learned from. Others are left out: what they mean was not
-    learned, and a reason would say that the user did what the user did not do (law 6). Events of one moment are one
+    first. ``types``: the event types that the models were trained on. Events of other types are left out: the models
+    do not know them, and a reason would name an action that did not happen (law 6). Events of one moment are one
     basket.
     """
     since = row[FEATURE_AT].timestamp() if row.get(FEATURE_AT) else float("-inf")

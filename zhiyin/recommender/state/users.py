@@ -1,4 +1,4 @@
-"""A batch of user states as flat arrays: what every model reads, whether the rows come from Parquet or a request."""
+"""A batch of user states as flat arrays: the input of every model, from Parquet in batch and from a row in serving."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +24,7 @@ from zhiyin.recommender.state.history import event_type_codes
 
 @dataclass(frozen=True)
 class Repeats:
-    """One entry per (user, item) ever bought, users in batch order. Days are counted back from the user's moment."""
+    """One entry per (user, item) ever taken, users in batch order. Days are counted back from the user's moment."""
 
     user: Integers
     item: Integers
@@ -34,7 +34,7 @@ class Repeats:
     last_days: Floats
     short: Floats  # baskets decayed with the short half-life
     long: Floats  # ... with the long one
-    gap_days: Floats  # mean days between purchases, NaN after a single one
+    gap_days: Floats  # mean days between baskets with the item, NaN for one
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Users:
 
     @cached_property
     def with_history(self) -> npt.NDArray[np.bool_]:
-        """Whether anything that the user did is known [users]."""
+        """Whether any event of the user is known [users]."""
         return np.bincount(np.r_[self.repeats.user, self.sequence.user], minlength=len(self)) > 0
 
     @classmethod
     def of(cls, rows: pa.Table | list[dict[str, Any]], catalogue: Catalogue, now: float) -> "Users":
-        """From rows of users.parquet, or the same as dictionaries; ``now`` stands in for a missing feature_at.
+        """From rows of users.parquet, or the same as dictionaries; ``now`` replaces a missing feature_at.
 
         Raises:
             ValueError: a row has no user_id.

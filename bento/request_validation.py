@@ -1,24 +1,20 @@
-"""The door of ``POST /recommend``: what is not a valid request is refused here, with the field and the cure."""
+"""Validation of ``POST /recommend`` before BentoML parses it: a refusal names the field and the cure."""
 
 from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bento.schemas import Problem, RecommendRequest, Refusal, refusal_of
+from bento.schemas import Problem, RecommendRequest, Refusal, refusal_of, refuse
 
 ROUTE = "/recommend"
 MAX_BODY = 16 * 1024  # bytes; a valid request is far smaller
 
 
-def refuse(status: int, refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
-    return Response(refusal.model_dump_json(), status, headers, media_type="application/json")
-
-
-class Door:
+class RequestValidation:
     """ASGI middleware before BentoML's own parsing.
 
-    BentoML answers a wrong body with pydantic's internal terms, guesses at content types it does not know, and reads
-    a body of any size; so the body is checked here and handed on unchanged when it is good.
+    BentoML answers an invalid body with pydantic's internal terms, guesses at content types that it does not know, and
+    reads a body of any size. So the body is checked here, and passed on unchanged when it is valid.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,7 +43,7 @@ class Door:
 
 
 def refuse_head(scope: Scope, max_body: int) -> Response | None:
-    """The refusal that method, content type and length alone call for."""
+    """The refusal of a request by its method, content type or length; None where these are right."""
     if scope["method"] != "POST":
         problem = Problem(field="method", problem=f"{scope['method']} is not supported.", cure="Send a POST.")
         return refuse(405, Refusal.of(problem), {"Allow": "POST"})

@@ -1,4 +1,4 @@
-"""What the ranker is told of a user and a candidate: scores, habits, needs that fall due, and the state of both."""
+"""Computes the ranker's features of a user and a candidate: scores, habits, due times, and the state of both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Scored:
-    """What every generator says of a batch of users: by generator, float32 [users, pool], -inf for no candidate."""
+    """Every generator's scores of a batch of users: by generator, float32 [users, pool], -inf for no candidate."""
 
     scores: dict[str, Floats]
     quotas: dict[str, int]
@@ -48,7 +48,7 @@ class Scored:
         return cls(scores, quotas, {each.name: each.new_quota or each.quota for each in generators})
 
     def without(self, left_out: Pairs, items: ItemState) -> "Scored":
-        """The same scores, but for some (user, item) pairs, which are no candidates."""
+        """The same scores without some (user, item) pairs."""
         user, place = left_out[0], items.place[left_out[1]]
         user, place = user[place >= 0], place[place >= 0]
         if not len(user):
@@ -68,10 +68,10 @@ def propose(
     exclude: Pairs | None = None,
     always: Integers | None = None,
 ) -> Candidates:
-    """The union of every generator's best eligible items, described for the ranker (NaN where nothing is known).
+    """The union of every generator's best eligible items, with their features (NaN where unknown).
 
-    ``new_only``: nothing that the user already has. ``exclude``: (user, item) pairs that are no candidates. ``always``:
-    items that every user is proposed besides, where they are eligible and not left out.
+    ``new_only``: no item that the user already has. ``exclude``: (user, item) pairs that are no candidates. ``always``:
+    items proposed to every user where they are eligible and not left out.
     """
     n_items, pool = len(catalogue), items.pool
     none = np.empty(0, np.int64)
@@ -137,7 +137,7 @@ def _per_user(reduce: np.ufunc, users: Users, values: Floats) -> Floats:
 
 
 def _habits(users: Users, user: Integers, item: Integers, n_items: int) -> dict[str, Floats]:
-    """What the user did with this very item, over the whole history."""
+    """The user's habit with this item, over the whole history."""
     repeats = users.repeats
     keys = repeats.user * n_items + repeats.item
     order = np.argsort(keys)
@@ -169,7 +169,7 @@ def _habits(users: Users, user: Integers, item: Integers, n_items: int) -> dict[
 def _rhythm(
     users: Users, user: Integers, item: Integers, codes: Integers, n_codes: int, level: str
 ) -> dict[str, Floats]:
-    """When the user's latest baskets held this item, or one of its kind or category, and whether one is due."""
+    """When the user's latest baskets had this item (or one of its kind or category), and whether it is due again."""
     sequence = users.sequence
     code = codes[sequence.item]
     known = code >= 0
@@ -207,7 +207,7 @@ def _rhythm(
 def _group_habits(
     users: Users, user: Integers, item: Integers, codes: Integers, n_codes: int, level: str
 ) -> dict[str, Floats]:
-    """What the user did with items of this kind, and how loyal it is to this one among them."""
+    """The user's habit with items of this kind or category, and the strongest item among them."""
     repeats = users.repeats
     code = codes[repeats.item]
     keys = np.where(code >= 0, repeats.user * n_codes + code, -2)  # -1 is never among the keys: unknown finds nothing
@@ -236,7 +236,7 @@ def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue
 
 
 def _states(users: Users, user: Integers, item: Integers, items: ItemState, last_days: Floats) -> dict[str, Floats]:
-    """Every number of the user's and the item's state, and a few that speak of both."""
+    """Every number of the user's and the item's state, and ratios of both."""
     columns = {f"user_{name}": values[user] for name, values in users.columns.items()}
     columns |= {f"item_{name}": values[item] for name, values in items.columns.items()}
     week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))

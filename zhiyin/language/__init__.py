@@ -1,0 +1,1 @@
+"""The words in which people read about a dataset."""
