@@ -27,7 +27,7 @@ def erasure_of(settings: Settings, user_id: str) -> Erasure:
         States(settings),
         OnlineRows(settings),
         DurableLogs(settings),
-        Immutable((settings.bundles, settings.bentoml)),
+        Immutable((settings.bundles, settings.bentoml, settings.item_state)),
         OtherFiles((settings.home,)),
     ]
     others = [settings.home / name for name in known_datasets() if name != settings.dataset]
