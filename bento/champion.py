@@ -1,4 +1,7 @@
-"""The champion being served: the pointer is polled, a new bundle loads beside the old one, one reference is swapped."""
+"""The champion being served, with the published item state.
+
+Both pointers are polled. A new bundle loads beside the old one; what is served is swapped by one reference.
+"""
 
 import logging
 import threading
@@ -8,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bento.items import ItemsWatch
 from bento.rules import RulesWatch
 from bento.user_states import trained_with
 from zhiyin import registry
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.slate.rules import SlateRules
+from zhiyin.recommender.state.item_state import PublishedItems, with_published_items
 from zhiyin.settings import Settings
 
 logger = logging.getLogger("bentoml.zhiyin")
@@ -23,18 +28,26 @@ WARM_UP = "warm-up"  # a user id that no pseudonym can be
 
 @dataclass(frozen=True)
 class Champion:
-    """One loaded bundle. A request takes it once and keeps it to its end."""
+    """One loaded bundle. A request takes it once and keeps it to its end.
+
+    ``bundled``: with the bundle's own item state; ``recommender``: with the published one, unless that is older;
+    ``items``: the published item state that was considered; ``user_state``: the feature service that its
+    models were trained with.
+    """
 
     digest: str
+    bundled: Recommender
     recommender: Recommender
-    user_state: str  # the feature service that its models were trained with
+    items: PublishedItems | None
+    user_state: str
 
 
 class ChampionWatch:
     """Keeps ``current`` the bundle that the registry points at.
 
     A bundle that does not verify, load or answer is refused with a log line, and the one before stays. So are
-    slate rules; until there are valid ones nothing is served, since they may keep items out of every list.
+    slate rules; until there are valid ones nothing is served, since they may keep items out of every list. So is a
+    published item state.
     """
 
     def __init__(
@@ -50,6 +63,7 @@ class ChampionWatch:
         self._refused: tuple[str, float] | None = None
         self._unreadable: str | None = None
         self._rules = RulesWatch(settings.rules)
+        self._items = ItemsWatch(settings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
         self.current: Champion | None = None
@@ -72,14 +86,16 @@ class ChampionWatch:
                 return
 
     def look(self) -> None:
-        """Read the rules and the pointer once and follow them."""
+        """Read the rules, the item state and the champion's pointer once and follow them."""
         rules = self._rules.look()
         if rules is None:
             return
-        if self.current and self.current.recommender.rules.rules is not rules:
-            recommender = self.current.recommender.under(rules)
-            self.current = replace(self.current, recommender=recommender)
+        items = self._items.look()
+        if self.current and self.current.bundled.rules.rules is not rules:
+            bundled, recommender = self.current.bundled.under(rules), self.current.recommender.under(rules)
+            self.current = replace(self.current, bundled=bundled, recommender=recommender)
             self._rules.tell(recommender.rules.unknown)
+        self._follow(items)
         try:
             pointer = registry.champion(self._settings) or self._packaged
             if pointer is None:
@@ -95,16 +111,22 @@ class ChampionWatch:
             return
         if self._refused and self._refused[0] == digest and time.monotonic() < self._refused[1]:
             return
-        self._load(digest, bundle, rules)
+        self._load(digest, bundle, rules, items)
 
-    def _load(self, digest: str, bundle: Path, rules: SlateRules) -> None:
+    def _follow(self, items: PublishedItems | None) -> None:
+        """Serve the current bundle with another item state."""
+        if self.current is None or items is None or items is self.current.items:
+            return
+        recommender = _with_items(self.current.bundled, items) or self.current.recommender
+        self.current = replace(self.current, recommender=recommender, items=items)
+
+    def _load(self, digest: str, bundle: Path, rules: SlateRules, items: PublishedItems | None) -> None:
         serving = self.current.digest[:12] if self.current else "nothing"
         try:
-            recommender = Recommender.load(bundle, rules)  # checks every file against the manifest
-            if recommender.version != digest:
-                raise ValueError(f"{bundle} holds {recommender.version}, not {digest}")
-            # The first list pays for lazy work (thread pools, page faults): not the first user.
-            recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
+            bundled = Recommender.load(bundle, rules)  # checks every file against the manifest
+            if bundled.version != digest:
+                raise ValueError(f"{bundle} holds {bundled.version}, not {digest}")
+            recommender = _with_items(bundled, items) or _ready(bundled)
         except Exception as error:
             logger.exception(
                 "champion: bundle %s refused (%s); %s goes on serving. Promote a sound bundle, or roll back.",
@@ -112,7 +134,25 @@ class ChampionWatch:
             )  # fmt: skip
             self._refused = (digest, time.monotonic() + RETRY_SECONDS)
             return
-        self.current = Champion(digest, recommender, trained_with(self._settings, recommender.manifest))
+        user_state = trained_with(self._settings, recommender.manifest)
+        self.current = Champion(digest, bundled, recommender, items, user_state)
         self._refused = None
         self._rules.tell(recommender.rules.unknown)
         logger.info("champion: serving %s (before: %s)", digest[:12], serving)
+
+
+def _with_items(bundled: Recommender, items: PublishedItems | None) -> Recommender | None:
+    """The bundle with the published item state; None, with a log line, where it makes no list with it."""
+    try:
+        return _ready(with_published_items(bundled, items))
+    except Exception:
+        if items is None:
+            raise
+        logger.exception("items: %s refused, the item state before stays", items.version)
+        return None
+
+
+def _ready(recommender: Recommender) -> Recommender:
+    """The recommender after a first list, which pays for lazy work (thread pools, page faults): not the first user."""
+    recommender.recommend([{"user_id": WARM_UP}], k=1, explain="text")
+    return recommender

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from bento.event_schemas import Event, EventsRequest, EventsResponse, events_refusal, future
 from bento.request_validation import refuse_head, too_large
+from bento.running import service_of
 from bento.schemas import Problem, Refusal, refuse
 from zhiyin.contract import ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.pseudonym import pseudonymise
@@ -26,7 +27,7 @@ SLOW_CLOCK = timedelta(minutes=5)  # how far a caller's clock may be ahead
 
 async def post(request: Request) -> Response:
     """Write the events to the log and to the live session."""
-    service = request.app.state.service
+    service = service_of(request)
     if refused := refuse_head(request.scope, MAX_BODY):
         return refused
     body = b""

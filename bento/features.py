@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bento.running import service_of
 from bento.schemas import no_model
 
 
@@ -48,7 +49,7 @@ class FeaturesResponse(BaseModel):
 
 async def get(request: Request) -> Response:
     """The features of the bundle being served."""
-    champion = request.app.state.service.champions.current
+    champion = service_of(request).champions.current
     if champion is None:
         return no_model()
     recommender = champion.recommender

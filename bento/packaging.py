@@ -42,7 +42,8 @@ class PackagingError(ValueError):
 def package(settings: Settings, digest: str) -> str:
     """Put the bundle into the model store as ``zhiyin-<dataset>:<digest12>`` and build the bento; return its tag.
 
-    The tag of a bento names bundle and code, so packaging the same again returns at once.
+    The tag of a bento names bundle and code, so packaging the same again returns at once. The bento has the item state
+    of its bundle; what later runs publish is followed where the service has the home's ``item_state/``.
 
     Raises:
         ValueError: the bundle is not there, or differs from its manifest.

@@ -68,9 +68,18 @@ class RecommendResponse(BaseModel):
 
     request_id: str = Field(description="Names this list in the log of impressions; send it back with feedback.")
     model_version: str = Field(description="Digest of the bundle that made the list.")
-    as_of: datetime = Field(description="The moment up to which the model knows events and items.")
+    as_of: datetime = Field(
+        description="The moment of the item state: popularity, prices, promotions and availability are as of then."
+    )
+    model_as_of: datetime = Field(description="The moment up to which the model has learned; at most as_of.")
+    user_state_at: datetime | None = Field(
+        description="The moment of the user's stored state, without live events; null where nothing is stored."
+    )
     missing: list[str] = Field(
-        description="What was missing when the list was made, such as unknown_user; empty: nothing."
+        description="What was missing or old when the list was made: unknown_user, user_state_unavailable, "
+        "stale_features, stale_model, stale_item_state and others; empty: nothing. Stale: over ZHIYIN_STALE_DAYS "
+        "(7 by default) older than the latest of as_of, model_as_of and user_state_at; features of users have limits "
+        "of their own."
     )
     items: list[RecommendedItem]
 

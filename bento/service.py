@@ -10,6 +10,8 @@ import bentoml
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.responses import Response
 
+from bento.ages import Ages
+from bento.openapi import describe
 from bento.request_validation import RequestValidation
 from bento.schemas import RecommendedItem, RecommendRequest, RecommendResponse, no_model
 from bento.web import app as page
@@ -65,7 +67,11 @@ class Recommendations:
         self.answers = Counter("zhiyin_answers", "Lists answered, by what was missing.", ["missing"])
         self.champions = ChampionWatch(self.settings, self.states.read_now, _packaged())
         self.champions.start()
-        page.state.service = self
+        page.state.service = self  # bento/running.py
+
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document: BentoML's, described in our words."""
+        return describe(Recommendations.openapi_spec.asdict(), Recommendations.inner.__doc__)  # type: ignore[attr-defined]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
@@ -95,10 +101,14 @@ class Recommendations:
         missing += more
         # A user who could not be looked up is not reported as unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
+        ages = Ages.of(champion.recommender, state)
+        missing += ages.stale(self.settings.stale_days)
         answer = RecommendResponse(
             request_id=uuid4().hex,
             model_version=champion.recommender.version,
-            as_of=champion.recommender.as_of,
+            as_of=ages.as_of,
+            model_as_of=ages.model_as_of,
+            user_state_at=ages.user_state_at,
             missing=missing,
             items=[RecommendedItem.model_validate(item, from_attributes=True) for item in slate.items],
         )
@@ -129,6 +139,8 @@ def _impression(
         "user_id": user_id,
         "model_version": answer.model_version,
         "as_of": answer.as_of.isoformat(),
+        "model_as_of": answer.model_as_of.isoformat(),
+        "user_state_at": answer.user_state_at and answer.user_state_at.isoformat(),
         "rules": champion.recommender.rules.rules.digest[:12],
         "k": request.k,
         "explain": request.explain,

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bento import events, features, page_data
-from bento.openapi import describe
+from bento.running import service_of
 from zhiyin.language.words import Words
 from zhiyin.pseudonym import pseudonymise
 
@@ -34,13 +34,8 @@ METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def _service(request: Request) -> Any:
-    """The running service (bento.service), which sets this state when it starts."""
-    return request.app.state.service
-
-
 async def _index(request: Request) -> Response:
-    if not _service(request).settings.page:
+    if not service_of(request).settings.page:
         return RedirectResponse("/docs")
     return FileResponse(FOLDER / "index.html", headers=CSP)
 
@@ -51,15 +46,14 @@ async def _docs(_: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    service = _service(request).bento_service
-    return JSONResponse(describe(service.openapi_spec.asdict(), service.inner.__doc__))
+    return JSONResponse(service_of(request).document())
 
 
 def _helper(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
     """An endpoint of the page: 404 when the page is switched off, and errors that name the cure."""
 
     async def endpoint(request: Request) -> Response:
-        if not _service(request).settings.page:
+        if not service_of(request).settings.page:
             return JSONResponse({"error": "The page is switched off (ZHIYIN_PAGE)."}, 404)
         try:
             return JSONResponse(to_jsonable_python(await answer(request)))
@@ -72,7 +66,7 @@ def _helper(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
 
 @_helper
 async def _status(request: Request) -> Any:
-    service = _service(request)
+    service = service_of(request)
     champion = service.champions.current
     return {
         "dataset": service.settings.dataset,
@@ -85,12 +79,12 @@ async def _status(request: Request) -> Any:
 
 @_helper
 async def _samples(request: Request) -> Any:
-    return {"users": await run_in_threadpool(page_data.sample_users, _service(request).settings)}
+    return {"users": await run_in_threadpool(page_data.sample_users, service_of(request).settings)}
 
 
 @_helper
 async def _user(request: Request) -> Any:
-    service = _service(request)
+    service = service_of(request)
     user_id = request.query_params.get("user_id", "")
     pseudonym = pseudonymise(service.key, user_id)
     past = await run_in_threadpool(page_data.history, service.settings, pseudonym)
@@ -103,7 +97,7 @@ async def _user(request: Request) -> Any:
 @_helper
 async def _items(request: Request) -> Any:
     ids = request.query_params.getlist("id")[:100]
-    return await run_in_threadpool(page_data.describe_items, _service(request).settings, ids) if ids else {}
+    return await run_in_threadpool(page_data.describe_items, service_of(request).settings, ids) if ids else {}
 
 
 app = Starlette(

@@ -9,13 +9,11 @@ from rich.table import Table
 from cli import servers
 from cli.platform import PlatformError
 from pipeline.airflow_api import DAG_ID, AirflowApi
-from zhiyin.erasure.erase import erase
-from zhiyin.erasure.search import search
-from zhiyin.landing.forgotten import Person, forgotten
+from pipeline.erasure import erasure_of
+from zhiyin.erasure.erasable import Found
+from zhiyin.landing.forgotten import forgotten
 from zhiyin.settings import Settings
 from zhiyin.warehouse import check_idle
-
-REDIS = "online store (Redis)"
 
 
 def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) -> None:
@@ -26,24 +24,21 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
         PlatformError, BusyError: a run is in progress.
     """
     _refuse_during_a_run(settings)
-    person = Person.of(settings, user)
-    if not person.user_id:
+    erasure = erasure_of(settings, user)
+    if not erasure.person.user_id:
         raise ValueError("say whom: the user id is empty")
-    before, known = search(settings, person), person.mark in forgotten(settings)
-    found = _places(settings, person, before)
-    if not found and known:
+    before = erasure.find()
+    if not before and erasure.person.mark in forgotten(settings):
         console.print(f"user {user} of {settings.dataset} is already forgotten; nothing of them is left")
         return
-    if not found:
+    if not before:
         raise ValueError(f"nothing is known of a user {user!r} of {settings.dataset} in {settings.home}")
+    found = _by_place(settings, before)
     if dry_run:
         console.print(_table(f"user {user} is found in", {"found": found}), soft_wrap=True)
         return
-    from feature_repo.online_store import online_store
-
-    erase(settings, person, before)
-    online_store(settings).erase(person.pseudonym)
-    left = _places(settings, person, search(settings, person))
+    erasure.erase(before)
+    left = _by_place(settings, erasure.find())
     console.print(_table(f"user {user}", {"found before": found, "found now": left}), soft_wrap=True)
     if left:
         raise ValueError(
@@ -65,17 +60,15 @@ def _refuse_during_a_run(settings: Settings) -> None:
     check_idle(settings)
 
 
-def _places(settings: Settings, person: Person, files: dict[Path, int]) -> Counter[str]:
+def _by_place(settings: Settings, found: Found) -> Counter[str]:
     """Rows by place: what belongs together is one line."""
     places: Counter[str] = Counter()
-    for path, count in files.items():
-        parts = path.relative_to(settings.home).parts
-        places["/".join(parts[: 3 if parts[0] == settings.dataset else 1])] += count
-    if settings.online_store:
-        from feature_repo.online_store import online_store
-
-        places[REDIS] = online_store(settings).count(person.pseudonym)
-    return +places
+    for place, count in found.items():
+        if isinstance(place, Path):
+            parts = place.relative_to(settings.home).parts
+            place = "/".join(parts[: 3 if parts[0] == settings.dataset else 1])
+        places[place] += count
+    return places
 
 
 def _table(title: str, columns: dict[str, Counter[str]]) -> Table:

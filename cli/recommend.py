@@ -1,4 +1,4 @@
-"""One user's list from the champion, without the service: same bundle, same online row, same list."""
+"""One user's list from the champion, without the service: same bundle, same item state, same online row, same list."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.recommender.lists import Slate
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.slate.rules import read_rules
+from zhiyin.recommender.state.item_state import current_version, read_items, with_published_items
 from zhiyin.settings import Settings
 
 
@@ -24,5 +25,7 @@ def recommend_for(settings: Settings, user: str, k: int) -> Slate:
     pseudonym = pseudonymise(load_key(settings.pseudonym_key), user)
     state = OnlineStates(settings).user(pseudonym) or {"user_id": pseudonym}
     recommender = Recommender.load(Path(champion["bundle"]), read_rules(settings.rules))
+    if version := current_version(settings):
+        recommender = with_published_items(recommender, read_items(settings, version))
     (slate,) = recommender.recommend([state], k=k, explain="text")
     return slate

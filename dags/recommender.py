@@ -111,6 +111,8 @@ with DAG(
 
     step("land") >> dbt >> publish
     publish >> step("document", pool=WAREHOUSE_POOL)
-    publish >> [step("features"), step("encode")] >> step("train") >> evaluate
+    features = step("features")
+    publish >> [features, step("encode")] >> step("train") >> evaluate
+    features >> step("publish_items")
     evaluate >> gate(AS_OF) >> step("refit") >> step("package") >> step("promote")
     evaluate >> step("report")

@@ -50,8 +50,10 @@ def apply(settings: Settings, dbt_manifest: Path | None = None) -> list[str]:
     services = [*feature_services(views), session.service(live)]
     services += _earlier_services(store, views, {service.name for service in services})
     objects: list[Any] = [*ENTITIES.values(), *views, live, *services]
+    for on_demand in store.registry.list_on_demand_feature_views(store.project, skip_udf=True):
+        # We make none. One of an earlier version names a function that is gone, and Feast would fail to load it.
+        store.registry.delete_feature_view(on_demand.name, store.project)
     registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
-    registered += store.list_on_demand_feature_views()
     names = {it.name for it in objects}
     gone: list[Any] = [it for it in registered if it.name not in names]
     store.apply(objects, objects_to_delete=gone, partial=False)

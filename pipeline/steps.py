@@ -59,6 +59,13 @@ def features(settings: Settings, clock: Clock) -> Any:
     return states
 
 
+def publish_items(settings: Settings, clock: Clock) -> Any:
+    """The state of all items as of the run, which the service follows whether or not the challenger is promoted."""
+    from zhiyin.recommender.state.item_state import publish_items
+
+    return publish_items(settings, clock)
+
+
 def finetune(settings: Settings, clock: Clock) -> Any:
     """By hand: make a new text encoder, fine-tuned and distilled as the settings ask; later runs use it."""
     from training.text.towers import make_tower
@@ -178,7 +185,7 @@ def report(settings: Settings, clock: Clock) -> Any:
 
 
 IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (
-    *(land, build, publish, document, features, encode),
+    *(land, build, publish, document, features, publish_items, encode),
     *(train, evaluate, gate, refit, package, promote, report),
 )
 STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}

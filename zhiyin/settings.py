@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         True,
         description="Serve the page at /, which shows sample users and their purchases; off where strangers reach.",
     )
+    stale_days: int = Field(
+        7,
+        ge=1,
+        description="An answer says stale_model or stale_item_state when that is this many days older than the rest.",
+    )
     champion_poll_seconds: float = Field(2.0, gt=0, description="How often the service looks for a new champion.")
 
     @field_validator("home")
@@ -143,6 +148,11 @@ class Settings(BaseSettings):
     def states(self) -> Path:
         """Point-in-time user and item states read from Feast: ``<as_of>/users.parquet``, ``<as_of>/items.parquet``."""
         return self.data / "states"
+
+    @cached_property
+    def item_state(self) -> Path:
+        """Published item state: ``<as_of>-<digest>/items.arrow`` and ``CURRENT``."""
+        return self.data / "item_state"
 
     @cached_property
     def encodings(self) -> Path:

@@ -43,6 +43,7 @@ def test_order(dag):
         ("publish", "features"),
         ("publish", "document"),
         ("features", "train"),
+        ("features", "publish_items"),
         ("encode", "train"),
         ("train", "evaluate"),
         ("evaluate", "gate"),
@@ -51,6 +52,8 @@ def test_order(dag):
         ("evaluate", "report"),
     ):
         assert earlier in upstream[later], f"{earlier} must come before {later}"
+    # Item state is published beside the training, and whatever the gate decides.
+    assert not dag.get_task("publish_items").downstream_task_ids
 
 
 def test_one_writer_of_the_warehouse(dag):

@@ -8,13 +8,11 @@ import duckdb
 import pytest
 import yaml
 
+from pipeline.erasure import erasure_of
 from tests.data.homes import LATE, Warehouse, run_unit_tests
 from zhiyin.clock import Clock
-from zhiyin.erasure.erase import erase
-from zhiyin.erasure.search import search
 from zhiyin.landing import known_datasets, land
 from zhiyin.landing.datasets import raw_tables
-from zhiyin.landing.forgotten import Person
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.warehouse import Marts, build, current, publish
@@ -144,11 +142,11 @@ def test_a_forgotten_person_stays_out_of_the_next_run(movies: tuple[Settings, Ma
     settings = Settings(home=tmp_path / "home", dataset="movielens_100k", user_sample=60, memory_limit="1GB")  # type: ignore[call-arg]
     clock = Clock.parse("1998-04-23")
     people = f"select \"user_id:token\" from '{settings.lake}/people/part-0.parquet' order by 1"
-    person = Person.of(settings, duckdb.execute(people).fetchall()[0][0])
-    before, found = histories(settings), search(settings, person)
+    erasure = erasure_of(settings, duckdb.execute(people).fetchall()[0][0])
+    before, found = histories(settings), erasure.find()
     assert {path.relative_to(settings.data).parts[0] for path in found} == {"lake", "marts", "warehouse.duckdb"}
-    erase(settings, person, found)
-    assert search(settings, person) == {}
+    erasure.erase(found)
+    assert erasure.find() == {}
     erased = current(settings)
     kept = histories(settings)
     assert kept == {"int_item_history": before["int_item_history"], "int_user_history": before["int_user_history"] - 1}
@@ -157,7 +155,7 @@ def test_a_forgotten_person_stays_out_of_the_next_run(movies: tuple[Settings, Ma
     land(settings, clock)
     build(settings, clock)
     built = publish(settings, clock)
-    assert search(settings, person) == {}
+    assert erasure.find() == {}
     for mart in ("interactions", "users", "user_item_repeats"):
         apart = f"select count(*) from (from '{erased.path(mart)}' except all from '{built / mart}.parquet')"
         assert duckdb.execute(apart).fetchall() == [(0,)]

@@ -11,15 +11,16 @@ import duckdb
 import pytest
 from rich.console import Console
 
-import zhiyin.erasure.erase
+import zhiyin.landing.erasure
 from bento.page_data import sample_users
 from cli.forget import forget_user
 from cli.platform import PlatformError
+from pipeline.erasure import erasure_of
 from zhiyin.clock import Clock
-from zhiyin.erasure.erase import erase
-from zhiyin.erasure.search import search
+from zhiyin.erasure.erasable import Found
+from zhiyin.erasure.person import Person
 from zhiyin.landing import datasets, land
-from zhiyin.landing.forgotten import Person, forgotten, remember
+from zhiyin.landing.forgotten import forgotten, remember
 from zhiyin.settings import Settings
 from zhiyin.warehouse import BusyError
 
@@ -67,6 +68,15 @@ def landed(settings: Settings, table: str) -> dict[str | None, int]:
     return dict(duckdb.execute(f"select trim(customer), count(*) from '{files}' group by 1").fetchall())
 
 
+def search(settings: Settings, person: Person) -> Found:
+    return erasure_of(settings, person.user_id).find()
+
+
+def erase(settings: Settings, person: Person) -> None:
+    erasure = erasure_of(settings, person.user_id)
+    erasure.erase(erasure.find())
+
+
 def forget(settings: Settings, user: str = "c0000003", dry_run: bool = False) -> str:
     """The command; what it says."""
     said = io.StringIO()
@@ -102,7 +112,7 @@ def test_an_erasure_changes_the_files_of_the_person_only_and_landing_changes_not
     person = Person.of(shop, "c0000003")
     articles = shop.lake / "articles" / "part-0.parquet"
     before = articles.read_bytes()
-    erase(shop, person, search(shop, person))
+    erase(shop, person)
     assert search(shop, person) == {}
     assert "c0000003" not in landed(shop, "orders")
     assert len(landed(shop, "orders")) == 9
@@ -126,7 +136,7 @@ def test_what_a_person_posted_goes_from_log_and_lake_and_lands_no_more(shop: Set
     ]
     log.write_text("".join(lines))
     land(shop, AS_OF)
-    erase(shop, person, search(shop, person))
+    erase(shop, person)
     assert search(shop, person) == {}
     lake = f"select event_id from '{shop.lake}/posted_events/*/part-0.parquet'"
     assert duckdb.execute(lake).fetchall() == [("kept",)]
@@ -140,7 +150,7 @@ def test_the_page_offers_a_forgotten_person_no_more(shop: Settings) -> None:
     """A running service remembers its samples as long as the lake's files are the same."""
     person = Person.of(shop, "c0000003")
     assert person.user_id in {sample["user_id"] for sample in sample_users(shop)}
-    erase(shop, person, search(shop, person))
+    erase(shop, person)
     offered = {sample["user_id"] for sample in sample_users(shop)}
     assert "c0000004" in offered
     assert person.user_id not in offered
@@ -153,9 +163,9 @@ def test_an_erasure_that_breaks_off_is_completed_by_the_next(shop: Settings, mon
         raise OSError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(zhiyin.erasure.erase, "write_json", die)
+        patch.setattr(zhiyin.landing.erasure, "write_json", die)
         with pytest.raises(OSError, match="power cut"):
-            erase(shop, person, search(shop, person))
+            erase(shop, person)
     assert forgotten(shop) == [person.mark]
     forget(shop)
     assert search(shop, person) == {}
@@ -168,7 +178,7 @@ def test_an_identifier_that_tells_is_found_in_texts_and_a_number_only_where_user
     log.write_text("c0000003 asked; c00000031 did not; 3 did\n")
     person = Person.of(shop, "c0000003")
     assert search(shop, person)[log] == 1
-    erase(shop, person, search(shop, person))
+    erase(shop, person)
     assert log.read_text() == "forgotte asked; c00000031 did not; 3 did\n"
     assert search(shop, Person.of(shop, "3")) == {}
 

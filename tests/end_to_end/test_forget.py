@@ -14,7 +14,7 @@ from cli.recommend import recommend_for
 from feature_repo import OnlineStates
 from tests.conftest import AS_OF, HOUSEHOLDS, Slice
 from zhiyin.contract import INTERACTIONS, USER_ACTIVITY, USER_SEQUENCES
-from zhiyin.landing.forgotten import Person
+from zhiyin.erasure.person import Person
 from zhiyin.settings import Settings
 from zhiyin.store import verify_manifest
 from zhiyin.warehouse import current

@@ -123,7 +123,7 @@ def test_what_an_earlier_version_registered_leaves_the_store(settings: Settings,
         schema=[Field(name="hour", dtype=Int64)],
         mode="python",
         udf=lambda inputs: {"hour": inputs["requested_at"]},  # type: ignore[arg-type]
-        udf_string="def hour(inputs):\n    return {'hour': inputs['requested_at']}\n",
+        udf_string="from feature_repo.session import contexts",  # the text of an earlier version
     )
     opened.apply([USER, old, context, FeatureService(name="user_interest", features=[old])])
     feature_repo.apply(settings, dbt_manifest)

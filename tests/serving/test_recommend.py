@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from bento.schemas import RecommendRequest, refusal_of
+from cli.recommend import recommend_for
 from feature_repo import OnlineStates
-from tests.conftest import free_port
+from tests.conftest import AS_OF, free_port
+from tests.serving.later import DAY, items_at, publish_later
 from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.recommender.recommender import Recommender
 
@@ -20,7 +23,11 @@ def test_a_list_has_k_ranked_items_with_their_evidence(
     service: Service, shopper: str, champion: tuple[Path, str]
 ) -> None:
     answer = service.recommend(user_id=shopper, k=7, explain="text")
-    assert set(answer) == {"request_id", "model_version", "as_of", "missing", "items"}
+    assert set(answer) == {
+        "request_id", "model_version", "as_of", "model_as_of", "user_state_at", "missing", "items",
+    }  # fmt: skip
+    moments = {datetime.fromisoformat(answer[name]) for name in ("as_of", "model_as_of", "user_state_at")}
+    assert moments == {datetime.fromisoformat(f"{AS_OF}T00:00:00Z")}
     assert answer["model_version"] == champion[1]
     assert answer["missing"] == []
     assert [item["rank"] for item in answer["items"]] == list(range(1, 8))
@@ -178,6 +185,42 @@ def test_probes_metrics_and_documentation_answer(service: Service) -> None:
         "explain",
         "contributions",
     }
+    assert {"as_of", "model_as_of", "user_state_at"} <= set(
+        document["components"]["schemas"]["RecommendResponse"]["properties"]
+    )
+
+
+def test_item_state_is_followed_without_a_restart_and_the_answer_has_its_age(
+    slice_home: Any, champion: tuple[Path, str], tmp_path: Path, shopper: str
+) -> None:
+    settings = borrow(slice_home.settings, tmp_path)
+    moment = datetime.fromisoformat(f"{AS_OF}T00:00:00Z")
+    rows = items_at(settings.states / AS_OF, moment)
+    settings.states.unlink()
+    settings.states.mkdir()
+    (settings.states / AS_OF).symlink_to(slice_home.settings.states / AS_OF)
+    point(settings, *champion)
+
+    def as_of(answer: dict[str, Any]) -> timedelta:
+        return datetime.fromisoformat(answer["as_of"]) - moment
+
+    with serve(settings) as service:
+        service.wait(lambda: ready(service), "a ready service")
+        first = service.recommend(user_id=shopper)
+        assert (as_of(first), first["missing"]) == (timedelta(), [])
+        for days, missing in ((1, []), (8, ["stale_features", "stale_model"])):
+            publish_later(settings, rows, moment + days * DAY)
+            service.wait(lambda days=days: as_of(service.recommend(user_id=shopper)) == days * DAY, "the new state")
+            answer = service.recommend(user_id=shopper, k=20)
+            assert answer["missing"] == missing
+            assert answer["model_as_of"] == answer["user_state_at"] == first["as_of"]
+            assert answer["model_version"] == first["model_version"]
+            line = next(line for line in service.impressions() if line["request_id"] == answer["request_id"])
+            assert datetime.fromisoformat(line["as_of"]) == moment + days * DAY
+            # The command line makes the same list.
+            slate = recommend_for(settings, shopper, 20)
+            assert [item.item_id for item in slate.items] == [item["item_id"] for item in answer["items"]]
+        assert service.recommend(user_id="nobody we know")["user_state_at"] is None
 
 
 def test_what_is_lost_costs_its_own_part_of_the_list_only(

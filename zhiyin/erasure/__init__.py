@@ -1,1 +1,5 @@
-"""Forgetting a person: who is not to land again, where a person is found, and how every place is freed of them."""
+"""Erasure of a user: the interface that each room implements for its files, and the search over the home.
+
+``Person`` is the user; ``Trace`` finds the person in one file; an ``Erasable`` of a room removes the person from the
+room's files; ``Erasure`` runs the search and the erasables that it is given, in their order.
+"""

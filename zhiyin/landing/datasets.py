@@ -24,9 +24,10 @@ from typing import Any
 import yaml
 
 from zhiyin.contract import EVENT_TYPES
-from zhiyin.landing.source import DATABASES, Database, Files, Log, Source, quote
+from zhiyin.landing.source import DATABASES, Database, Files, Log, Source
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import DATASETS, POSTED, Settings
+from zhiyin.sql import quote
 
 SOURCES = "_sources.yml"
 KEYS = {"location", "format", "options", "database", "day", "user", "events", "event_types", "line"}

@@ -1,35 +1,17 @@
-"""The person behind a user id, and the list of erased users whose rows must not land again.
+"""The list of erased users whose rows must not land again, and the SQL condition that leaves them out.
 
-The list holds marks: the pseudonym of a pseudonym. No other file holds a mark, so the list does not reveal who was
-erased. Only with the key can one tell whether an id of a source is on it.
+The list holds marks. No other file holds a mark, so the list does not reveal who was erased. Only with the key can one
+tell whether an id of a source is on it.
 """
-
-from dataclasses import dataclass
-from typing import Self
 
 import duckdb
 
-from zhiyin.landing.source import quote
+from zhiyin.erasure.person import Person
 from zhiyin.landing.table import RawTable
-from zhiyin.pseudonym import clean, load_key, pseudonymise
+from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import Settings
+from zhiyin.sql import quote
 from zhiyin.store import read_json, write_json
-
-
-@dataclass(frozen=True)
-class Person:
-    """``user_id`` as in the source, with blanks and Unicode normalised; its ``pseudonym``; its ``mark``."""
-
-    user_id: str
-    pseudonym: str
-    mark: str
-
-    @classmethod
-    def of(cls, settings: Settings, user_id: str) -> Self:
-        key = load_key(settings.pseudonym_key)
-        user_id = clean(user_id)
-        pseudonym = pseudonymise(key, user_id)
-        return cls(user_id, pseudonym, pseudonymise(key, pseudonym))
 
 
 def raw_user(column: str) -> str:

@@ -12,6 +12,7 @@ import duckdb
 
 from zhiyin.landing.extensions import load_extension
 from zhiyin.landing.messages import one_line, without_secrets
+from zhiyin.sql import quote
 from zhiyin.store import file_digest, json_digest
 
 PACKAGE = "package:"  # location of a file that an installed package carries
@@ -31,19 +32,6 @@ SESSION: dict[str, dict[str, Any]] = {
 
 # A CSV file has no types: its values land as they are written, and staging casts them.
 DEFAULTS: dict[str, dict[str, Any]] = {"csv": {"header": True, "all_varchar": True}}
-
-
-def quote(value: Any) -> str:
-    """A Python value as a DuckDB literal."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{quote(key)}: {quote(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(quote, value)) + "]"
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)

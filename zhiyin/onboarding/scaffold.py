@@ -8,9 +8,10 @@ from typing import Any
 import duckdb
 import yaml
 
-from zhiyin.landing.source import Database, Source, quote
+from zhiyin.landing.source import Database, Source
 from zhiyin.onboarding.mapping import Proposal, UnclearError
 from zhiyin.onboarding.profile import Column, Profile, connect
+from zhiyin.sql import quote
 from zhiyin.store import atomic_folder
 
 BROKEN_SHARE = 0.05  # above this share of unreadable moments the expression is not the right one

@@ -4,6 +4,7 @@ Only dbt writes the DuckDB file, except the erasure of a user, which locks the f
 version of the marts: an immutable folder of Parquet files that the text file ``CURRENT`` names.
 """
 
+from zhiyin.sql import connect
 from zhiyin.warehouse.build import (
     DBT_PROJECT,
     DbtError,
@@ -14,14 +15,12 @@ from zhiyin.warehouse.build import (
     run_environment,
     snapshot_days,
 )
-from zhiyin.warehouse.erasure import BusyError, check_idle, erase_user
+from zhiyin.warehouse.erasure import BusyError, check_idle
 from zhiyin.warehouse.marts import (
     CURRENT,
     KEYS,
     Marts,
-    connect,
     current,
-    parquet_options,
     publish,
     publish_folder,
 )
@@ -40,8 +39,6 @@ __all__ = [
     "dbt",
     "dbt_environment",
     "document",
-    "erase_user",
-    "parquet_options",
     "publish",
     "publish_folder",
     "run_environment",

@@ -1,24 +1,32 @@
-"""Erasing a user from the warehouse: the only write besides dbt's, made while no other process has the file."""
+"""Erasure from the warehouse and from the published marts.
+
+Rewriting the warehouse is the only write besides dbt's, made while no other process has the file.
+"""
 
 import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from zhiyin.contract import USER_ID
+from zhiyin.erasure.erasable import Found
+from zhiyin.erasure.rewrite import copy_without
+from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
+from zhiyin.sql import quote
 from zhiyin.store import atomic_file
+from zhiyin.warehouse.marts import CURRENT, current, publish_folder
 
 
 class BusyError(RuntimeError):
     """Another process uses the warehouse, and the operation needs exclusive access."""
 
 
-# Tables that a full refresh keeps, and the condition on the rows that remain after the erasure of a user.
-HISTORIES = {
-    "main.int_item_history": "true",
-    "main.int_user_history": f"{USER_ID} != $pseudonym",
-    "increment.reached": "true",
-}
+# Tables that a full refresh keeps, and the column of users of those that have one.
+HISTORIES = {"main.int_item_history": None, "main.int_user_history": USER_ID, "increment.reached": None}
 
 
 def check_idle(settings: Settings) -> None:
@@ -27,28 +35,47 @@ def check_idle(settings: Settings) -> None:
         _lock(settings).close()
 
 
-def erase_user(settings: Settings, pseudonym: str) -> None:
-    """Rewrite the warehouse, under its lock, with only the history tables, without the rows of one user.
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB file."""
 
-    The next build makes all other tables from the lake. The history tables cannot be rebuilt, so they are copied. The
-    result is a new file, because DuckDB leaves deleted rows in free blocks.
+    settings: Settings
 
-    Raises:
-        BusyError: a process reads or writes it.
-    """
-    if settings.warehouse.is_file():
-        with _lock(settings) as old, atomic_file(settings.warehouse) as new:
-            new.unlink()
-            old.execute(f"attach '{new}' as new")
-            tables = "select schema_name || '.' || table_name from duckdb_tables()"
-            there = {name for (name,) in old.execute(tables).fetchall()}
-            for table in there & set(HISTORIES):
-                others = HISTORIES[table].replace("$pseudonym", f"'{pseudonym}'")
-                old.execute(f"create schema if not exists new.{table.split('.')[0]}")
-                old.execute(f"create table new.{table} as from {table} where {others}")
-            old.execute("detach new")
-    settings.warehouse.with_name(f"{settings.warehouse.name}.wal").unlink(missing_ok=True)
-    shutil.rmtree(settings.warehouse.with_name(f"{settings.warehouse.name}.tmp"), ignore_errors=True)
+    @property
+    def places(self) -> tuple[Path, ...]:
+        file = self.settings.warehouse
+        return file, self._beside("wal"), self._beside("tmp")
+
+    def find(self, trace: Trace) -> Found:
+        return {}
+
+    def erase(self, trace: Trace, files: Collection[Path]) -> None:
+        """Rewrite the warehouse, under its lock, with only the history tables, without the rows of the person.
+
+        The next build makes all other tables from the lake. The history tables cannot be rebuilt, so they are copied.
+        The result is a new file, because DuckDB leaves deleted rows in free blocks.
+
+        Raises:
+            BusyError: a process reads or writes it.
+        """
+        settings = self.settings
+        if settings.warehouse.is_file():
+            with _lock(settings) as old, atomic_file(settings.warehouse) as new:
+                new.unlink()
+                old.execute(f"attach '{new}' as new")
+                tables = "select schema_name || '.' || table_name from duckdb_tables()"
+                there = {name for (name,) in old.execute(tables).fetchall()}
+                for table in there & set(HISTORIES):
+                    user = HISTORIES[table]
+                    others = f"{user} != {quote(trace.person.pseudonym)}" if user else "true"
+                    old.execute(f"create schema if not exists new.{table.split('.')[0]}")
+                    old.execute(f"create table new.{table} as from {table} where {others}")
+                old.execute("detach new")
+        self._beside("wal").unlink(missing_ok=True)
+        shutil.rmtree(self._beside("tmp"), ignore_errors=True)
+
+    def _beside(self, suffix: str) -> Path:
+        return self.settings.warehouse.with_name(f"{self.settings.warehouse.name}.{suffix}")
 
 
 def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
@@ -58,3 +85,32 @@ def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
         raise BusyError(
             f"{settings.warehouse} is in use, so a run is in progress; try again when it has ended"
         ) from None
+
+
+@dataclass(frozen=True)
+class PublishedMarts:
+    """The published versions of the marts."""
+
+    settings: Settings
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (self.settings.marts,)
+
+    def find(self, trace: Trace) -> Found:
+        return {}
+
+    def erase(self, trace: Trace, files: Collection[Path]) -> None:
+        """Publish the current marts without the person; remove earlier versions that hold the person."""
+        settings = self.settings
+        if not (settings.marts / CURRENT).is_file():
+            return
+        holding = {path.parent for path in files if path.parent.parent == settings.marts}
+        marts = current(settings)
+        if marts.folder in holding:
+            with tempfile.TemporaryDirectory(prefix=".forget-", dir=settings.marts) as name:
+                rows = marts.manifest["rows"] | copy_without(trace, marts.folder, Path(name))
+                published = publish_folder(settings, Path(name), marts.as_of, rows)
+                holding -= {published}
+        for folder in holding:
+            shutil.rmtree(folder)

@@ -27,6 +27,7 @@ from zhiyin.contract import (
     USERS,
 )
 from zhiyin.settings import Settings
+from zhiyin.sql import parquet_options
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
 
 CURRENT = "CURRENT"
@@ -72,13 +73,6 @@ class Marts:
         if name not in self.manifest["rows"]:
             raise KeyError(f"no mart {name!r} in {self.folder}; there are {', '.join(self.manifest['rows'])}")
         return self.folder / f"{name}.parquet"
-
-
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB connection with the threads and memory limit of the settings; timestamps are UTC."""
-    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory_limit})
-    connection.execute("set timezone = 'UTC'")
-    return connection
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
@@ -130,13 +124,6 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
             )
             rows[mart] = int(connection.execute(f"select count(*) from {mart}").fetchall()[0][0])
         return rows
-
-
-def parquet_options(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """Options of the Parquet writer: small row groups for rows with arrays, since reading a key decodes a row group."""
-    types = connection.execute(f"select column_type from (describe from {relation})").fetchall()
-    rows = 2_048 if any(kind.endswith("[]") for (kind,) in types) else 100_000
-    return f"(format parquet, compression zstd, row_group_size {rows})"
 
 
 def current(settings: Settings) -> Marts:

@@ -1,0 +1,28 @@
+"""Erasure from what training keeps between runs: encoders, and the rows and rankers of label windows."""
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from zhiyin.erasure.erasable import Found
+from zhiyin.erasure.trace import Trace
+from zhiyin.settings import Settings
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Artefacts fitted on the log. They name no person, but the next run must not start from them: they are removed."""
+
+    settings: Settings
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return self.settings.encoders, self.settings.text_towers, self.settings.ranking_sets
+
+    def find(self, trace: Trace) -> Found:
+        return {}
+
+    def erase(self, trace: Trace, files: Collection[Path]) -> None:
+        for place in self.places:
+            shutil.rmtree(place, ignore_errors=True)
