@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import servers
-from cli.platform import PlatformError
+from cli.errors import PlatformError
 from pipeline.airflow_api import DAG_ID, AirflowApi
 from pipeline.erasure import erasure_of
 from zhiyin.erasure.erasable import Found

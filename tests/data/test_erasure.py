@@ -13,8 +13,8 @@ from rich.console import Console
 
 import zhiyin.landing.erasure
 from bento.page_data import sample_users
+from cli.errors import PlatformError
 from cli.forget import forget_user
-from cli.platform import PlatformError
 from pipeline.erasure import erasure_of
 from zhiyin.clock import Clock
 from zhiyin.erasure.erasable import Found
