@@ -207,7 +207,7 @@ class _Run:
         encoders = Encoders.after(settings, clock, vectors, text_encoder, judged)
         text = encoders.basis.standardise(vectors)
         known = data.states_of(recipe)
-        words = data.states.words_at if isinstance(known, MartStates) else known.words
+        words = data.words if isinstance(known, MartStates) else known.words
         context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, record, words)
         return cls(settings, clock, marts, recipe, data, known, encoders, text_encoder, context)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from benchmarks.lab.experiment import Experiment, Options, Scorer
 from benchmarks.lab.models import fit_model
 from benchmarks.lab.product import product, request_of
 from benchmarks.lab.scoring import scored_blocks
-from training.data import MartStates, read_catalogue
+from training.data import MartStates, read_catalogue, words_of_users
 from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
 from training.evaluation.gate import WHOLE
 from training.evaluation.leaderboard import score_batches
@@ -33,7 +32,7 @@ from training.splits import States, training_splits
 from training.text.encode_items import TextBasis, document_vectors
 from training.text.towers import adapt, distinct_documents, wanted
 from zhiyin.clock import Clock
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_HISTORY, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.recommender import Recommender
@@ -67,7 +66,7 @@ def make_experiment(
     catalogue = read_catalogue(marts)
     log = History.of(read_interactions(marts.path(INTERACTIONS)), catalogue, protocol.end(marts.as_of))
     split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
-    words, facts = _users(marts), _facts(marts, catalogue, protocol)
+    words, facts = words_of_users(marts), _facts(marts, catalogue, protocol)
     states = _states(settings, marts, split, recipe, LogStates(catalogue, words, facts))
     if wanted(settings):
         parts = training_splits(recipe, split.log, states, catalogue, settings.label_days)
@@ -111,22 +110,6 @@ def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Callable[[
         for name, column in columns.items():
             column[place[place >= 0]] = table[name].to_numpy()[place >= 0]
         return columns
-
-    return at
-
-
-def _users(marts: Marts) -> Callable[[float], pa.Table]:
-    """What was known of the users at a moment."""
-
-    @cache
-    def at(moment: float) -> pa.Table:
-        with duckdb.connect() as connection:
-            return connection.sql(
-                "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
-                " where epoch(valid_from) <= $2"
-                f" qualify row_number() over (partition by {USER_ID} order by valid_from desc) = 1 order by {USER_ID}",
-                params=[str(marts.path(USER_HISTORY)), moment],
-            ).to_arrow_table()
 
     return at
 

@@ -22,10 +22,10 @@ from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
-# Days on which a run came off, and from how many windows a ranker learned: on the 13th, a Monday, the grid of snapshots
-# rolls, and some are wanted that the 9th did not take; after it no run came off for nine days.
+# Days on which a run came off, and from how many windows a ranker learned: on the 13th some snapshots are wanted that the
+# 9th did not take; after it no run came off for two weeks, so that most of its snapshots are wanted again.
 WEEKS = [
-    Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (22, 3))
+    Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (27, 3))
 ]
 LAST = WEEKS[-1]
 POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
@@ -169,20 +169,17 @@ def test_weeks_of_increments_leave_what_a_full_refresh_leaves(
     assert digests(weeks) == digests(refreshed)
 
 
-def test_states_start_from_the_latest_snapshot_of_the_last_build_and_mondays_stay(weeks: Settings) -> None:
+def test_states_start_from_the_latest_snapshot_of_the_last_build(weeks: Settings) -> None:
     with duckdb.connect(str(weeks.warehouse), read_only=True) as connection:
         snapshots = connection.execute(
             "select feature_at::date::varchar, starts_from::date::varchar, becomes from increment.snapshots"
         ).fetchall()
     assert sorted(snapshots) == [
-        ("2017-01-09", "2017-01-09", False),
+        ("2017-01-02", "2017-01-02", False),
         ("2017-01-16", "2017-01-16", False),
-        ("2017-01-23", "2017-01-23", False),
-        ("2017-01-25", "2017-01-23", False),
         ("2017-01-30", "2017-01-30", False),
-        ("2017-02-06", "2017-01-30", False),
-        ("2017-02-08", "2017-01-30", False),
-        ("2017-02-22", "2017-02-13", True),
+        ("2017-02-13", "2017-02-13", False),
+        ("2017-02-27", "2017-02-13", False),
     ]
 
 
@@ -343,11 +340,10 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
     with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
         build(spoilt, tomorrow, *WITHOUT_TESTS)
     assert f"increment: what happened since {earliest}" in caplog.text
-    # All Mondays lie before it, so their states stay. The other snapshots moved with the day.
+    # Every snapshot moved by a day; states of users without an event on that day stay.
     with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
         made = connection.execute("select distinct feature_at from int_states_to_make order by 1").fetchall()
-    moved = (tomorrow.reference_cut, tomorrow.evaluation_cut, tomorrow.as_of)
-    assert made == [(moment.replace(tzinfo=None),) for moment in moved]
+    assert made == [(moment.replace(tzinfo=None),) for moment in tomorrow.snapshots]
     first = digests(spoilt)
 
     with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
