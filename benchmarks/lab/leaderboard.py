@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -129,6 +129,7 @@ class Evaluated:
     score_seconds: float
     memory: int
     sample: Floats = field(repr=False)  # full scores of the first users
+    recommender: Recommender | None = field(default=None, repr=False)  # of our own model
 
     @classmethod
     def gather(cls, blocks: list[Part], **took: Any) -> Self:
@@ -138,21 +139,24 @@ class Evaluated:
 
 
 def evaluate_model(
-    experiment: Experiment, name: str, options: Options, sample: int = 0, made: Recommender | None = None
+    experiment: Experiment, name: str, options: Options, sample: int = 0, made: "Evaluated | None" = None
 ) -> Evaluated:
     """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users.
 
-    ``made``: the product of this experiment's log, where it is at hand.
+    ``made``: the same model on another split of the same log; of our own, that product answers here, too.
     """
+    recommender = made.recommender if made else None
     with _peak_memory() as memory:
         started = time.perf_counter()
         model = None if name == WHOLE else fit_model(name, experiment, options)
-        if model is None and made is None:
-            made = product(experiment, options)
+        if model is None and recommender is None:
+            recommender = product(experiment, options)
         fitted = time.perf_counter()
-        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, made, sample))]
+        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, recommender, sample))]
         done = time.perf_counter()
-    return Evaluated.gather(blocks, seconds=fitted - started, score_seconds=done - fitted, memory=memory())
+    seconds = made.seconds if made and recommender else fitted - started
+    found = Evaluated.gather(blocks, seconds=seconds, score_seconds=done - fitted, memory=memory())
+    return replace(found, recommender=recommender)
 
 
 def _lists(experiment: Experiment, model: Scorer, sample: int) -> Iterator[Part]:

@@ -22,8 +22,8 @@ from zhiyin.landing.source import Files
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
-# Days on which a run came off, and from how many windows a ranker learned: on the 13th some snapshots are wanted that the
-# 9th did not take; after it no run came off for two weeks, so that most of its snapshots are wanted again.
+# Days on which a run came off, and from how many windows a ranker learned: on the 13th some snapshots are wanted that
+# the 9th did not take; after it no run came off for two weeks, so that most of its snapshots are wanted again.
 WEEKS = [
     Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (27, 3))
 ]
