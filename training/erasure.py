@@ -18,7 +18,7 @@ class Learned:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        return self.settings.encoders, self.settings.text_towers, self.settings.weekly_generators
+        return self.settings.encoders, self.settings.text_towers, self.settings.window_generators
 
     def find(self, trace: Trace) -> Found:
         return {}

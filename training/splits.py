@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from training.protocols import LeaveOneOut, Split, window
-from zhiyin.clock import Clock, monday
+from zhiyin.clock import Clock, fourth_monday
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
@@ -35,7 +35,7 @@ class TrainingSplit:
     """A split that is made when it is needed.
 
     ``name``: what it is called in reports. ``cut``: where its label window starts; ``generators_cut``: generators
-    fitted on the log before this moment, the Monday before, propose for it. Without them, those of the split's log do.
+    fitted on the log before this moment propose for it (`fourth_monday`). Without them, those of the split's log do.
     """
 
     name: str
@@ -65,10 +65,11 @@ def training_splits(
         items = states.items(before, cut.timestamp(), recipe.least)
         return window(log, before, cut, label_days, items.eligible, recipe.repeats, everyone=True)
 
-    return [
-        TrainingSplit(f"{cut:%Y-%m-%d}", partial(make, cut), cut, monday(cut) if enough(monday(cut)) else cut)
-        for cut in [cut for cut in cuts if enough(cut)] or cuts[-1:]
-    ]
+    def split_from(cut: datetime) -> TrainingSplit:
+        before = fourth_monday(cut)
+        return TrainingSplit(f"{cut:%Y-%m-%d}", partial(make, cut), cut, before if enough(before) else cut)
+
+    return [split_from(cut) for cut in [cut for cut in cuts if enough(cut)] or cuts[-1:]]
 
 
 def holdout(

@@ -22,7 +22,7 @@ from training.protocols import Split
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
-from training.ranking.weekly_generators import Generators, WeeklyGenerators
+from training.ranking.window_generators import Generators, WindowGenerators
 from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
@@ -55,15 +55,15 @@ def fit(
     splits: Sequence[TrainingSplit],
     states: States,
     context: Context,
-    weekly: WeeklyGenerators | None = None,
+    kept: WindowGenerators | None = None,
     known: Mapping[datetime, Generators] | None = None,
 ) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
-    ``weekly``, ``known``: see ``proposing``.
+    ``kept``, ``known``: see ``proposing``.
     """
     rows: dict[Lists, list[SplitRows]] = {}
-    for number, (split, generators) in enumerate(proposing(recipe, splits, context, weekly, known)):
+    for number, (split, generators) in enumerate(proposing(recipe, splits, context, kept, known)):
         moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
         items = states.items(split.log, moment, recipe.least).only(split.candidates)
         models = list(generators.values())
@@ -81,12 +81,12 @@ def proposing(
     recipe: Recipe,
     splits: Sequence[TrainingSplit],
     context: Context,
-    weekly: WeeklyGenerators | None = None,
+    kept: WindowGenerators | None = None,
     known: Mapping[datetime, Generators] | None = None,
 ) -> Iterator[tuple[Split, Generators]]:
     """Each split with the generators that propose for it; none of them saw an event at or after the split's moment.
 
-    ``weekly``: where generators of label windows are kept. ``known``: generators that are fitted already, by the end of
+    ``kept``: where generators of label windows are kept. ``known``: generators that are fitted already, by the end of
     the log that they saw.
     """
     found = dict(known or {})
@@ -103,7 +103,7 @@ def proposing(
                 if part.generators_cut not in found:
                     log = split.log.before(part.generators_cut)
                     anew = partial(fit_generators, recipe, log, own)
-                    found[part.generators_cut] = weekly.fitted_on(log, recipe, context, anew) if weekly else anew()
+                    found[part.generators_cut] = kept.fitted_on(log, recipe, context, anew) if kept else anew()
                 generators = found[part.generators_cut]
         yield split, generators
 
@@ -215,12 +215,12 @@ class _Run:
         settings, data, context = self.settings, self.data, self.context
         splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
         facts_of = self.recipe, context.text, code_digest(), settings.seed, settings.threads
-        weekly = WeeklyGenerators.of(settings.weekly_generators, *facts_of, self.encoders)
+        kept = WindowGenerators.of(settings.window_generators, *facts_of, self.encoders)
         known = {}
         if judged is not None and self.recipe.protocol == "next_days":
             folder = settings.bundles / judged / "generators"
             known[self.clock.evaluation_cut] = load_generators(folder, self.recipe, context)
-        fitted = fit(self.recipe, log, splits, self.states, context, weekly, known)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept, known)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
@@ -231,7 +231,7 @@ class _Run:
             "protocol": self.recipe.protocol,
             "training_splits": [split.name for split in splits],
             "encoders_start_from": self.encoders.origin,
-            "weekly_generators": self._latest(splits[-1], log, weekly),
+            "window_generators": self._latest(splits[-1], log, kept),
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
@@ -246,11 +246,11 @@ class _Run:
             self.encoders.save(settings, self.clock, self.text_encoder, folder.name)
         return folder
 
-    def _latest(self, part: TrainingSplit, log: History, weekly: WeeklyGenerators) -> dict[str, str] | None:
+    def _latest(self, part: TrainingSplit, log: History, kept: WindowGenerators) -> dict[str, str] | None:
         """The latest generators of label windows: their folder's name, and where the log that they saw ends."""
         if part.generators_cut is None:
             return None
-        name = weekly.name(log.before(part.generators_cut), self.data.catalogue)
+        name = kept.name(log.before(part.generators_cut), self.data.catalogue)
         return {"name": name, "until": part.generators_cut.isoformat()}
 
 

@@ -5,11 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 from zhiyin.contract import LABEL_WINDOWS
 
+FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+FOUR_WEEKS = timedelta(days=28)
 
-def monday(moment: datetime) -> datetime:
-    """The latest Monday, 00:00 UTC, at or before a moment: generators of label windows are fitted up to Mondays."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day - timedelta(days=day.weekday())
+
+def fourth_monday(moment: datetime) -> datetime:
+    """The latest of every fourth Monday, 00:00 UTC, at or before a moment.
+
+    Generators that propose for label windows are fitted on what is before one, so most days' runs share them.
+    """
+    return moment - (moment - FIRST_MONDAY) % FOUR_WEEKS
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,9 @@ class Settings(BaseSettings):
         return self.data / "encoders"
 
     @cached_property
-    def weekly_generators(self) -> Path:
+    def window_generators(self) -> Path:
         """Generators that propose for label windows, used again by the next runs: ``<digest>/``."""
-        return self.data / "weekly_generators"
+        return self.data / "window_generators"
 
     @cached_property
     def bundles(self) -> Path:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from zhiyin.clock import Clock, monday
+from zhiyin.clock import Clock, fourth_monday
 
 
 def day(text):
@@ -34,9 +34,13 @@ def test_no_window_overlaps_another_or_what_it_is_judged_on(label_days, windows)
         assert clock.as_of == clock.snapshots[-1]
 
 
-def test_generators_of_a_window_saw_what_is_before_its_monday():
-    assert monday(day("2017-11-03")) == day("2017-10-30")
-    assert monday(day("2017-10-30")) == day("2017-10-30")
+def test_generators_of_label_windows_are_those_of_every_fourth_monday():
+    mondays = {fourth_monday(day("2017-10-02") + timedelta(days=number)) for number in range(56)}
+    assert len(mondays) == 3
+    assert {moment.weekday() for moment in mondays} == {0}
+    for moment in mondays:
+        assert fourth_monday(moment) == moment
+        assert fourth_monday(moment - timedelta(days=1)) == moment - timedelta(days=28)
 
 
 def test_a_ranker_needs_a_window():

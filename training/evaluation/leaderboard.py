@@ -21,7 +21,7 @@ from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
 from training.evaluation.slices import Slices, find_slices, score_slices, slice_members
 from training.protocols import Split
-from training.ranking.weekly_generators import GENERATORS
+from training.ranking.window_generators import GENERATORS
 from training.splits import States, holdout
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
@@ -126,7 +126,7 @@ def evaluate(
 
 def _cut_of(recommender: Recommender) -> datetime:
     """Where the log ends that the latest generators of label windows saw."""
-    return datetime.fromisoformat(recommender.manifest["weekly_generators"]["until"])
+    return datetime.fromisoformat(recommender.manifest["window_generators"]["until"])
 
 
 def _stale(settings: Settings, recommender: Recommender) -> Recommender | None:
@@ -134,8 +134,8 @@ def _stale(settings: Settings, recommender: Recommender) -> Recommender | None:
 
     None where those generators are not kept any more.
     """
-    kept = recommender.manifest.get("weekly_generators")
-    if kept is None or not (folder := settings.weekly_generators / kept["name"] / GENERATORS).is_dir():
+    kept = recommender.manifest.get("window_generators")
+    if kept is None or not (folder := settings.window_generators / kept["name"] / GENERATORS).is_dir():
         return None
     context = Context(recommender.catalogue, recommender.text)
     return replace(recommender, generators=load_generators(folder, recommender.recipe, context))

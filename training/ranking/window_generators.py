@@ -1,7 +1,7 @@
-"""Generators that propose for label windows: fitted once a week, on the log before a Monday, and kept.
+"""Generators that propose for label windows: fitted on the log before every fourth Monday, and kept.
 
-A label window starts on another day in every run; the generators fitted on the Monday before it serve all windows of
-that week. Those up to six days older than the window teach the ranker as well as fresh ones (docs/lab/ranker.md).
+A label window starts on another day in every run; the generators of the latest fourth Monday before it propose. Weeks
+older than the window they teach the ranker as well as fresh ones (docs/lab/ranker.md), and most days' runs share them.
 What is kept is found by a digest of all that it follows from: the recipe, the code, the log before the Monday, the text
 vectors and the seed. What is not there is fitted anew; what was not used for the longest time is removed.
 """
@@ -25,14 +25,14 @@ from zhiyin.recommender.state.catalogue import Catalogue, Floats
 from zhiyin.recommender.state.history import History
 from zhiyin.store import atomic_folder, json_digest
 
-KEPT = 10  # weeks: three windows of two weeks, and the two weeks after the last, reach back eight
+KEPT = 8  # of four weeks each; a recipe has at most twelve windows
 ENCODER, GENERATORS = "encoder", "generators"
 
 Generators = dict[str, CandidateGenerator]
 
 
 @dataclass(frozen=True)
-class WeeklyGenerators:
+class WindowGenerators:
     """The folder of what is kept, what all of it follows from besides the log, and the encoders of this run."""
 
     folder: Path
@@ -42,7 +42,7 @@ class WeeklyGenerators:
     @classmethod
     def of(
         cls, folder: Path, recipe: Recipe, text: Floats, code: str, seed: int, threads: int, encoders: Encoders
-    ) -> "WeeklyGenerators":
+    ) -> "WindowGenerators":
         """``text``: float32 [items, d], the standardised vectors of the documents."""
         generators = recipe.model_dump(mode="json", include={"generators", "protocol", "repeats"})
         text_digest = hashlib.sha256(np.ascontiguousarray(text).data).hexdigest()
@@ -54,7 +54,7 @@ class WeeklyGenerators:
         return json_digest({**self.basis, "until": log.cut, "log": log_digest(log, catalogue)})
 
     def fitted_on(self, log: History, recipe: Recipe, context: Context, fit: Callable[[], Generators]) -> Generators:
-        """The generators of a log that ends on a Monday: those that are kept, else those of ``fit``, then kept.
+        """The generators of a log: those that are kept, else those of ``fit``, then kept.
 
         The run's encoders go on from theirs either way.
         """
