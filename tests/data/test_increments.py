@@ -19,6 +19,7 @@ from tests.data.homes import BUILD_MODULE, WITHOUT_TESTS
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
+from zhiyin.pseudonym import CHECK
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
@@ -294,7 +295,8 @@ def test_a_build_with_a_failed_test_is_none_to_add_to(spoilt: Settings) -> None:
 
 
 def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    spoilt.pseudonym_key.unlink()
+    spoilt.pseudonym_key.write_text("ab" * 32)
+    (spoilt.data / CHECK).unlink()
     assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
