@@ -112,7 +112,7 @@ class Shop:
             land_table(table, self.settings, clock)
 
     def post(self, clock: Clock) -> None:
-        """Two purchases, one of them five days late, each posted twice, and a view."""
+        """Two purchases, one of them five days late, each posted twice, a view, and an amount that is none."""
         if clock is WEEKS[0]:
             return
         folder = self.settings.feedback / "events" / f"day={clock.date}"
@@ -123,6 +123,8 @@ class Shop:
             for name, moment in moments.items()
             for kind in ("purchase", "purchase", "view")
         ]
+        huge = {"event_id": f"huge {clock.date}", "event_type": "purchase", "amount": 99_999_999_999.0}
+        lines.append(huge | {"occurred_at": moments["today"].isoformat()} | POSTED)
         (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -187,12 +189,17 @@ def test_states_start_from_the_latest_snapshot_of_the_last_build(weeks: Settings
 def test_what_was_posted_counts_once_beside_the_log(weeks: Settings) -> None:
     with duckdb.connect(str(weeks.warehouse), read_only=True) as connection:
         taken = connection.execute(
-            "select event_id, user_id, value, deliveries from int_events where source = 'service' order by 1"
+            "select event_id, user_id, value, deliveries from int_events where source = 'service' and fate = 'kept'"
+            " order by 1"
+        ).fetchall()
+        aside = connection.execute(
+            "select event_id, rejected_because from int_events where source = 'service' and fate != 'kept' order by 1"
         ).fetchall()
         kept = connection.execute(f"select count(*) from interactions where user_id = '{POSTED['user_id']}'").fetchall()
     names = sorted(f"{name} {clock.date}" for name in ("late", "today") for clock in WEEKS[1:])
     assert taken == [(name, POSTED["user_id"], 1.0, 2) for name in names]
     assert kept == [(len(names),)]
+    assert aside == [(f"huge {clock.date}", "amount not readable") for clock in WEEKS[1:]]
 
 
 # Where there is nothing to add to, a build begins anew by itself, and says why. What it decides follows from a few

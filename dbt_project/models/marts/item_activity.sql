@@ -32,7 +32,7 @@ days as (
         day,
         sum(events)::integer as events,
         sum(quantity)::integer as quantity,
-        (100 * sum(amount))::integer as cents,
+        (100 * sum(amount))::bigint as cents,
         sum(discounted_events)::integer as discounted_events,
         {%- for window in [28, 90] %}
         count(*) filter (
@@ -155,7 +155,7 @@ opening as (
         coalesce(sum(days.quantity) filter (where days.day >= {{ opened_at }}::date - 28), 0)::integer as quantity_28d,
         coalesce(
             sum(days.cents) filter (where days.day >= {{ opened_at }}::date - 28), any_value(ever.no_cents)
-        )::integer as cents_28d,
+        )::bigint as cents_28d,
         coalesce(
             sum(days.discounted_events) filter (where days.day >= {{ opened_at }}::date - 28), 0
         )::integer as discounted_events_28d,
@@ -184,7 +184,7 @@ midnights as (
         sum(users_28d)::integer as users_28d,
         sum(users_90d)::integer as users_90d,
         sum(quantity_28d)::integer as quantity_28d,
-        sum(cents_28d)::integer as cents_28d,
+        sum(cents_28d)::bigint as cents_28d,
         sum(discounted_events_28d)::integer as discounted_events_28d,
         sum(events)::integer as events,
         sum(users)::integer as users,

@@ -63,7 +63,7 @@ user_days as (
         user_id,
         day,
         sum(events)::integer as events,
-        coalesce(100 * sum(amount), 0)::integer as cents,
+        coalesce(100 * sum(amount), 0)::bigint as cents,
         -- an item counts as new in the window only when it was not bought in the 28 days before,
         -- and is lost only when it is not bought again in time
         count(*) filter (where previous_day is null or day - previous_day > 28)::integer as items_gained,
@@ -125,7 +125,7 @@ midnights as (
         sum(events_{{ window }}d)::integer as events_{{ window }}d,
         sum(baskets_{{ window }}d)::integer as baskets_{{ window }}d,
         {%- endfor %}
-        sum(cents_28d)::integer as cents_28d,
+        sum(cents_28d)::bigint as cents_28d,
         sum(distinct_items_28d)::integer as distinct_items_28d,
         max(last_event_at) as last_event_at
     from changes
@@ -146,7 +146,7 @@ midnights as (
         events_{{ window }}d,
         baskets_{{ window }}d,
         {%- endfor %}
-        round(100 * amount_28d)::integer as cents_28d,
+        round(100 * amount_28d)::bigint as cents_28d,
         distinct_items_28d,
         last_event_at
     from {{ this }}
