@@ -9,10 +9,13 @@ from zhiyin.warehouse.build import (
     DBT_PROJECT,
     DbtError,
     build,
+    built_as_of,
     dbt,
     dbt_environment,
     document,
     run_environment,
+    shell,
+    shell_environment,
     snapshot_days,
 )
 from zhiyin.warehouse.erasure import BusyError, check_idle
@@ -33,6 +36,7 @@ __all__ = [
     "DbtError",
     "Marts",
     "build",
+    "built_as_of",
     "check_idle",
     "connect",
     "current",
@@ -42,5 +46,7 @@ __all__ = [
     "publish",
     "publish_folder",
     "run_environment",
+    "shell",
+    "shell_environment",
     "snapshot_days",
 ]
