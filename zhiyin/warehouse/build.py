@@ -108,8 +108,8 @@ def shell_environment(settings: Settings, clock: Clock, dev: str | None = None) 
 def shell(settings: Settings, clock: Clock, arguments: Sequence[str], dev: str | None = None) -> int:
     """Run a dbt command with a terminal's input and output; return its exit code.
 
-    ``build`` and ``run`` on the warehouse write their manifest where publishing and Feast read it; other commands leave it,
-    so that ``state:modified`` goes on comparing with what was built.
+    ``build`` and ``run`` on the warehouse write their manifest where publishing and Feast read it. Other commands leave
+    it, so that ``state:modified`` goes on comparing with what was built.
     """
     values = shell_environment(settings, clock, dev)
     if dev is None and arguments[:1] in (["build"], ["run"]):
@@ -120,7 +120,7 @@ def shell(settings: Settings, clock: Clock, arguments: Sequence[str], dev: str |
 
 
 def built_as_of(settings: Settings) -> str | None:
-    """The day of the warehouse's last build, YYYY-MM-DD; None where there is none, or where another process writes it."""
+    """The day of the last build, YYYY-MM-DD; None where there is none, or while another process writes it."""
     try:
         with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
             return str(connection.execute("select as_of::date::varchar from increment.current").fetchall()[0][0])
