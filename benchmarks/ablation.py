@@ -29,7 +29,7 @@ from training.evaluation.metrics import Values, list_metrics
 from training.protocols import Split
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet
-from training.train import fit_generators
+from training.train import fit_generators, proposing
 from zhiyin.recommender.candidates.base import Generator, silent
 from zhiyin.recommender.features import Scored, propose
 from zhiyin.recommender.features.registry import FAMILIES, group_by_family
@@ -105,17 +105,13 @@ def ndcg(
 def tables(experiment: Experiment) -> tuple[Table, Table]:
     """What the ranker learns from, and what it is evaluated on."""
     recipe = experiment.recipe
-    parts: list[tuple[list[Any], Split]] = []
     context = replace(experiment.context, fit_encoder=WarmStart())
-    generators: list[Any] = []
-    for part in experiment.training_splits():
-        split = part.make()
-        split = split.only(split.relevant > 0)
-        if recipe.refit or not generators:
-            generators = fit_generators(recipe, split.log, context)
-        parts.append((generators, split))
+    parts = [
+        (list(generators.values()), split.only(split.relevant > 0))
+        for split, generators in proposing(recipe, experiment.training_splits(), context)
+    ]
     training = gather(parts, experiment)
-    served: list[Any] = fit_generators(recipe, experiment.split.log, context)
+    served = list(fit_generators(recipe, experiment.split.log, context).values())
     return training, gather([(served, experiment.split)], experiment)
 
 

@@ -1,14 +1,26 @@
 """Request and answer of ``POST /events``."""
 
-from datetime import datetime
+import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bento.schemas import Problem, RecommendRequest, Refusal
 
 MAX_EVENTS = 100
 TEXT = 1024  # characters
+MOST_PIECES, MOST_MONEY = 1_000_000, 100_000_000  # of one event
+FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 
 ItemId = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 
@@ -21,8 +33,16 @@ class Event(BaseModel):
     event_type: Literal["view", "search", "click", "cart", "purchase", "rating"]
     item_id: ItemId | None = Field(None, min_length=1, max_length=256, description="your own id of the item")
     query_text: str | None = Field(None, min_length=1, max_length=TEXT, description="what was searched for")
-    value: float | None = Field(None, ge=0, allow_inf_nan=False, description="pieces, or the grade of a rating")
-    amount: float | None = Field(None, ge=0, allow_inf_nan=False, description="money")
+    value: float | None = Field(
+        None,
+        ge=0,
+        le=MOST_PIECES,
+        allow_inf_nan=False,
+        description=f"pieces, or the grade of a rating, up to {MOST_PIECES:,}",
+    )
+    amount: float | None = Field(
+        None, ge=0, le=MOST_MONEY, allow_inf_nan=False, description=f"money, up to {MOST_MONEY:,}"
+    )
     basket_id: str | None = Field(None, min_length=1, max_length=256)
     session_id: str | None = Field(None, min_length=1, max_length=256)
     request_id: str | None = Field(
@@ -32,6 +52,20 @@ class Event(BaseModel):
     occurred_at: AwareDatetime | None = Field(
         None, description="ISO 8601 with a time zone; the moment of arrival where there is none"
     )
+
+    @field_validator("item_id", "query_text", "basket_id", "session_id", "request_id", "event_id")
+    @classmethod
+    def _printable(cls, text: str | None) -> str | None:
+        if text is not None and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+            raise ValueError("control characters are not allowed")
+        return text
+
+    @field_validator("occurred_at")
+    @classmethod
+    def _of_our_time(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment < FIRST_MOMENT:
+            raise ValueError(f"{moment.isoformat()} is before {FIRST_MOMENT.year}")
+        return moment
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -58,7 +58,7 @@ class Recommendations:
         from bento.user_states import UserStates
 
         self.settings = get_settings()
-        self.key = load_key(self.settings.pseudonym_key)
+        self.key = load_key(self.settings)
         self.states = UserStates(self.settings)
         self.impressions = DurableLog(self.settings.feedback / "impressions")
         self.events = DurableLog(self.settings.feedback / "events")  # bento/events.py

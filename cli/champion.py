@@ -67,7 +67,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def say_champion(facts: dict[str, Any], console: Console) -> None:
-    """The champion, what is on hold and the gate's last decision, from ``Platform.status``."""
+    """The champion, what is on hold and the gate's last decision, from ``cli.status.facts_of``."""
     champion, decision = facts["champion"], facts["last_decision"]
     day = champion["promoted_at_as_of"][:10] if champion else None
     console.print(f"champion: {champion['digest'][:12]}, promoted as of {day}" if champion else "champion: none")

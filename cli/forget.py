@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import servers
-from cli.platform import PlatformError
+from cli.errors import PlatformError
 from pipeline.airflow_api import DAG_ID, AirflowApi
 from pipeline.erasure import erasure_of
 from zhiyin.erasure.erasable import Found
 from zhiyin.landing.forgotten import forgotten
 from zhiyin.settings import Settings
+from zhiyin.store import sweep
 from zhiyin.warehouse import check_idle
 
 
@@ -27,6 +28,7 @@ def forget_user(settings: Settings, user: str, dry_run: bool, console: Console) 
     erasure = erasure_of(settings, user)
     if not erasure.person.user_id:
         raise ValueError("say whom: the user id is empty")
+    sweep(settings.home)  # what killed processes left
     before = erasure.find()
     if not before and erasure.person.mark in forgotten(settings):
         console.print(f"user {user} of {settings.dataset} is already forgotten; nothing of them is left")

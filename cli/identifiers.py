@@ -13,7 +13,7 @@ def raw_users(settings: Settings) -> dict[str, str]:
     Raises:
         ValueError: the source definition does not say which column of the events is the user.
     """
-    key = load_key(settings.pseudonym_key)
+    key = load_key(settings)
     found: dict[str, str] = {}
     for table in raw_tables(settings):
         if not table.events or table.posted:

@@ -15,10 +15,13 @@ from cli.benchmark import benchmark
 from cli.champion import history, lift_hold, release, rollback, say_champion
 from cli.dbt import dbt
 from cli.environment import PATIENT, QUIET
+from cli.errors import PlatformError
 from cli.onboard import onboard
 from cli.options import AsOf, Dataset, chosen_clock, chosen_settings
-from cli.platform import DEMO_AS_OF, Platform, PlatformError
+from cli.platform import DEMO_AS_OF, Platform
+from cli.runs import Runs
 from cli.servers import ServerError
+from cli.status import facts_of
 from cli.tune import tune
 from pipeline.airflow_api import AirflowError
 from pipeline.steps import STEPS, run_step
@@ -59,7 +62,7 @@ def run(
     clock = chosen_clock(as_of, settings)
     if release:
         lift_hold(settings, "for the run of " + clock.date, console)
-    Platform(settings, console).run(clock)
+    Runs(settings, console).run(clock)
 
 
 @app.command()
@@ -71,7 +74,7 @@ def backfill(
 ) -> None:
     """Run the DAG for every scheduled day of a range on the running Airflow, one day after the other."""
     settings = chosen_settings(dataset)
-    Platform(settings, console).backfill(chosen_clock(first, settings), chosen_clock(last, settings), again)
+    Runs(settings, console).backfill(chosen_clock(first, settings), chosen_clock(last, settings), again)
 
 
 @app.command()
@@ -79,7 +82,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, dataset: Dataset = None
 ) -> None:
     """State and address of each server, the champion, what is on hold, the gate's last decision, and the last run."""
-    facts = Platform(chosen_settings(dataset), console).status()
+    facts = facts_of(chosen_settings(dataset), console)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return

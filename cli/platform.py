@@ -1,46 +1,34 @@
-"""The platform: start it, run the pipeline, report its status, stop it."""
+"""The servers of an installation: start them, watch them, stop them."""
 
 import os
 import signal
 import subprocess
 import time
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
 
-import httpx
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from cli import servers
-from cli.environment import LOOPBACK, environment, tool
-from cli.follow import follow
-from pipeline.airflow_api import DAG_ID, AirflowApi, AirflowError
-from pipeline.reports import RunReports
+from cli.environment import environment, tool
+from cli.errors import PlatformError
+from cli.runs import Runs
+from cli.status import say_where
+from pipeline.airflow_api import DAG_ID, AirflowApi
 from zhiyin import registry
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
-from zhiyin.store import read_json
 from zhiyin.warehouse import DBT_PROJECT, DbtError, dbt
 
 DEMO_AS_OF = "2017-12-01"  # the demo's present: later days of the built-in dataset are replayed as live traffic
 SUPERVISOR = "supervisor"
 
 
-class PlatformError(Exception):
-    """A user error; the message names the cure."""
-
-
 class Platform:
-    """Servers and pipeline of one installation (one ``ZHIYIN_HOME``)."""
+    """The servers of one installation (one ``ZHIYIN_HOME``)."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self.settings = settings
         self.console = console
         self.api = AirflowApi(settings)
-
-    # Up and down
 
     def up(self, clock: Clock | None, once: bool) -> None:
         """Start all servers, run the pipeline for ``clock`` unless it has run, and wait for a signal or not."""
@@ -56,14 +44,14 @@ class Platform:
             if registry.champion(self.settings):
                 servers.start(self.settings, servers.service_server(self.settings))  # serves during the run
             if clock is not None:
-                self._run_unless_done(clock)
+                Runs(self.settings, self.console).run_unless_done(clock)
             if registry.champion(self.settings) is None:
-                self._say_where(service=False)
+                say_where(self.settings, self.console, service=False)
                 if once:
                     raise PlatformError("there is no champion to serve.")
             else:
                 self._start_service()
-                self._say_where(service=True)
+                say_where(self.settings, self.console, service=True)
             if not once:
                 self._watch()
         except KeyboardInterrupt:
@@ -152,173 +140,6 @@ class Platform:
                         f"[red]{server.title} has stopped[/]; its log ends:\n"
                         f"{servers.last_lines(self.settings, server.name, 10)}"
                     )
-
-    # Runs
-
-    def run(self, clock: Clock) -> None:
-        """Trigger the DAG and follow it; raise when it fails."""
-        self._check_dataset()
-        run_id = f"as_of_{clock.date}__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        self._follow(clock, self.api.trigger(DAG_ID, run_id, {"as_of": clock.date, "dataset": self.settings.dataset}))
-
-    def backfill(self, first: Clock, last: Clock, again: bool) -> None:
-        """Run the DAG for each day from ``first`` to ``last``, one after the other, by Airflow's own backfill.
-
-        Raises:
-            PlatformError: the DAG has no schedule, there is nothing to run, or a day failed.
-        """
-        if not self.settings.schedule:
-            raise PlatformError(
-                "a backfill goes by the schedule, and there is none: start the platform with ZHIYIN_SCHEDULE=@daily "
-                "(and ZHIYIN_SCHEDULE_UNTIL=DATE where the log has ended)."
-            )
-        self._check_dataset()
-        backfill_id, runs = self.api.backfill(DAG_ID, first.date, last.date, again)
-        if not runs:
-            raise PlatformError(f"no day from {first.date} to {last.date} is left to run; --again repeats them.")
-        failed = [run_id for run_id in runs if not follow(self.api, DAG_ID, run_id, self.console)]
-        scheduler = servers.airflow_servers(self.settings)[2]
-        with self.console.status("waiting for the scheduler to close the backfill"):
-            servers.wait_until(self.settings, scheduler, lambda: self.api.backfill_ended(backfill_id))
-        if failed:
-            raise PlatformError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
-
-    def _check_dataset(self) -> None:
-        """Raise when Airflow was started for another dataset, since its tasks use that one."""
-        tags = {tag["name"] for tag in self.api.call("GET", f"/dags/{DAG_ID}")["tags"]}
-        if self.settings.dataset not in tags:
-            theirs = ", ".join(tags - {"zhiyin"})
-            raise PlatformError(
-                f"Airflow is up for {theirs}, not for {self.settings.dataset}: `zhiyin down`, then "
-                f"`zhiyin up --dataset {self.settings.dataset}`."
-            )
-
-    def _runs(self, order_by: str = "-run_after") -> list[dict[str, Any]]:
-        """Runs of this dataset; scheduled runs do not name theirs and are included."""
-        ours = self.settings.dataset
-        return [run for run in self.api.runs(DAG_ID, order_by) if (run["conf"] or {}).get("dataset", ours) == ours]
-
-    def _run_unless_done(self, clock: Clock) -> None:
-        runs = [run for run in self._runs() if _as_of(run) == clock.date]
-        unfinished = [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
-        done = RunReports.of(self.settings, clock).decision_path.is_file()
-        if done and any(run["state"] == "success" for run in runs):
-            self.console.print(f"The run for {clock.date} is done; `zhiyin run --as-of {clock.date}` repeats it.")
-        elif unfinished:
-            self.console.print("An earlier run was interrupted; it resumes.")
-            self._follow(clock, unfinished[0])
-        else:
-            self.run(clock)
-
-    def _follow(self, clock: Clock, run_id: str) -> None:
-        try:
-            succeeded = follow(self.api, DAG_ID, run_id, self.console)
-        except KeyboardInterrupt:
-            self.console.print(f"\nThe run {run_id} continues while Airflow is up; `zhiyin status` shows its state.")
-            raise
-        if not succeeded:
-            airflow, *_ = servers.airflow_servers(self.settings)
-            address = f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}/runs/{run_id}"
-            raise PlatformError(f"the run {run_id} failed; see {address}")
-        self._say_scores(clock)
-
-    def _say_scores(self, clock: Clock) -> None:
-        """Print the evaluation's main figures, and why the gate refused the challenger, if it did."""
-        reports = RunReports.of(self.settings, clock)
-        evaluation, decision = reports.leaderboard(registry.challenger(self.settings, clock)), reports.decision()
-        if evaluation is None or decision is None:
-            return
-        table = Table("", "NDCG@10", "95 %", title=f"evaluated on the {clock.label_days} days before {clock.date}")
-        for name, row in evaluation["models"].items():
-            ndcg = row["ndcg@10"]
-            table.add_row(name, f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} to {ndcg['high']:.4f}")
-        self.console.print(table)
-        if not decision.promote:
-            reasons = escape("; ".join(decision.refusals))
-            self.console.print(f"[yellow]The challenger was refused:[/] {reasons}")
-
-    # How it stands
-
-    def status(self) -> dict[str, Any]:
-        """Servers, champion, lineages on hold, the gate's decision, Airflow's last run, ages of online features."""
-        facts: dict[str, Any] = {}
-        for server in servers.all_servers(self.settings):
-            alive = servers.running(self.settings, server.name) is not None
-            state = ("up" if servers.healthy(server) else "not ready") if alive else "down"
-            facts[server.name] = {"state": state, "url": servers.url(self.settings, server)}
-        last = None
-        if facts["airflow-api"]["state"] == "up":
-            try:
-                runs = self._runs("-start_date")  # a backfill's day is long past, its run is not
-            except AirflowError:
-                runs = []
-            for run in runs[:1]:
-                last = {"run_id": run["dag_run_id"], "state": run["state"], "as_of": _as_of(run)}
-        watermarks = self.settings.features / "watermarks.json"
-        marks = read_json(watermarks) if watermarks.is_file() else {}
-        return {
-            "home": str(self.settings.home),
-            "dataset": self.settings.dataset,
-            "servers": facts,
-            "champion": registry.champion(self.settings),
-            "hold": [asdict(hold) for hold in registry.holds(self.settings)],
-            "last_decision": registry.last_decision(self.settings),
-            "last_run": last,
-            "features": {
-                view: {name: mark.get(name) for name in ("until", "materialized_at", "ttl_days", "rows")}
-                for view, mark in marks.items()
-            },
-        }
-
-    def _say_where(self, service: bool) -> None:
-        airflow, *_ = servers.airflow_servers(self.settings)
-        base = servers.url(self.settings, servers.service_server(self.settings))
-        if self.settings.host in LOOPBACK:
-            login = "no login: on loopback everyone is admin"
-        else:
-            login = f"user admin, password in {self.settings.pseudonym_key.parent / 'airflow_passwords.json'}"
-        places = [("Airflow", f"{servers.url(self.settings, airflow)}/dags/{DAG_ID}", login)]
-        if service:
-            user = self._some_user()
-            command = (
-                f"curl -s {base}/recommend -H 'Content-Type: application/json' "
-                f"""-d '{{"user_id": "{user}", "k": 5, "explain": "text"}}'"""
-            )
-            docs, reports = servers.docs_server(self.settings), servers.reports_server(self.settings)
-            places += [
-                ("Page", f"{base}/", "choose a user, see the list and why"),
-                ("API", f"{base}/docs", "OpenAPI"),
-                ("Reports", servers.url(self.settings, reports) or "", "Evidently"),
-                ("Data", servers.url(self.settings, docs) or "", "dbt docs: every model, column and test"),
-            ]
-            if newest := max(self.settings.reports.glob("*/index.html"), default=None):
-                places.append(("", newest.as_uri(), "this run's reports"))
-        for name, address, words in places:
-            self.console.print(f"{name:<9}{address}  {words}", soft_wrap=True, highlight=False, markup=False)
-        if service:
-            self.console.print(command, soft_wrap=True, highlight=False, markup=False)
-            self._ask(f"{base}/recommend", user)
-
-    def _some_user(self) -> str:
-        """A sample user id, as the page offers them."""
-        from bento.page_data import sample_users
-
-        return next((str(sample["user_id"]) for sample in sample_users(self.settings)), "a new user")
-
-    def _ask(self, address: str, user: str) -> None:
-        """Call the service once and print the list, as a check of the running service."""
-        answer = httpx.post(address, json={"user_id": user, "k": 5, "explain": "text"}, timeout=30)
-        if answer.is_error or not answer.json()["items"]:
-            raise PlatformError(f"the service answered {answer.status_code}: {answer.text[:500]}")
-        table = Table("rank", "title", "reason", title=f"{address} for user {user}")
-        for item in answer.json()["items"]:
-            table.add_row(str(item["rank"]), item["title"], item["reason"])
-        self.console.print(table)
-
-
-def _as_of(run: dict[str, Any]) -> str | None:
-    """The day of a run: the one it was triggered for, or the end of its data interval."""
-    return (run["conf"] or {}).get("as_of") or (run["data_interval_end"] or "")[:10] or None
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -22,7 +22,7 @@ def recommend_for(settings: Settings, user: str, k: int) -> Slate:
     champion = registry.champion(settings)
     if champion is None:
         raise FileNotFoundError("there is no champion yet: run the pipeline first, with `zhiyin run --as-of DATE`")
-    pseudonym = pseudonymise(load_key(settings.pseudonym_key), user)
+    pseudonym = pseudonymise(load_key(settings), user)
     state = OnlineStates(settings).user(pseudonym) or {"user_id": pseudonym}
     recommender = Recommender.load(Path(champion["bundle"]), read_rules(settings.rules))
     if version := current_version(settings):

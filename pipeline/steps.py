@@ -11,6 +11,7 @@ from typing import Any
 
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
+from zhiyin.store import sweep
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +193,14 @@ STEPS = {step.__name__: step for step in (*IN_ORDER, finetune)}
 
 
 def run_step(name: str, settings: Settings, clock: Clock) -> Any:
-    """Run one step; its start and seconds are appended to ``steps.jsonl`` (see benchmarks/pipeline.py)."""
+    """Run one step, after what killed steps left half-written is removed.
+
+    Its start and seconds are appended to ``steps.jsonl`` (see benchmarks/pipeline.py).
+    """
     started = time.time()
+    files, size = sweep(settings.data) if settings.data.is_dir() else (0, 0)
+    if files:
+        log.info("removed %d files (%.1f MB) that a killed step had left half-written", files, size / 1e6)
     result = STEPS[name](settings, clock)
     took = {"step": name, "as_of": clock.date, "started": started, "seconds": time.time() - started}
     settings.run.mkdir(parents=True, exist_ok=True)

@@ -1,22 +1,26 @@
 """What a run of training or evaluation reads: the published marts and the states, once, as arrays and tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.log_states import LogStates
 from training.protocols import Split
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEMS, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEMS, USER_HISTORY, USER_ID
 from zhiyin.recommender.recipe import Recipe
-from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds, word_columns
+from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds
 from zhiyin.recommender.state.history import History, read_interactions
 from zhiyin.recommender.state.users import Users
 from zhiyin.warehouse import Marts
+
+Words = Callable[[float], pa.Table]  # what is known of users at a moment (epoch seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +43,6 @@ class MartStates:
             at = datetime.fromtimestamp(moment, UTC).isoformat()
             raise ValueError(f"users.parquet has no row at {at}; read the features for this clock first")
         return rows
-
-    def words_at(self, moment: float) -> pa.Table:
-        """The users' ids and words at a snapshot (epoch seconds)."""
-        rows = self.users_at(moment)
-        return rows.select([USER_ID, *word_columns(rows)])
 
     def users(self, split: Split, start: int, stop: int) -> Users:
         moment = float(split.at[start])
@@ -69,12 +68,13 @@ class Data:
     event_types: list[str]
     catalogue: Catalogue
     states: MartStates
+    words: Words
 
     def states_of(self, recipe: Recipe) -> "MartStates | LogStates":
         """Where a recipe's splits find their states: in the marts, whose snapshots are days, or in the log itself."""
         if recipe.protocol == "next_days":
             return self.states
-        return LogStates(self.catalogue, lambda moment: self.states.words_at(self.history.cut))
+        return LogStates(self.catalogue, lambda moment: self.words(self.history.cut))
 
     def over(self, catalogue: Catalogue) -> "Data":
         """The same with the items of another catalogue: that of a bundle, which may be an earlier one's."""
@@ -95,7 +95,24 @@ def read_data(marts: Marts, states: Path) -> Data:
         sorted(pc.unique(interactions["event_type"]).cast("string").to_pylist()),
         catalogue,
         MartStates(catalogue, pq.read_table(states / "users.parquet"), pq.read_table(states / "items.parquet")),
+        words_of_users(marts),
     )
+
+
+def words_of_users(marts: Marts) -> Words:
+    """What was known of the users at a moment: their ids and attributes, sorted by id."""
+
+    @cache
+    def at(moment: float) -> pa.Table:
+        with duckdb.connect() as connection:
+            return connection.sql(
+                "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
+                " where epoch(valid_from) <= $2"
+                f" qualify row_number() over (partition by {USER_ID} order by valid_from desc) = 1 order by {USER_ID}",
+                params=[str(marts.path(USER_HISTORY)), moment],
+            ).to_arrow_table()
+
+    return at
 
 
 def read_catalogue(marts: Marts) -> Catalogue:

@@ -1,4 +1,4 @@
-"""Erasure from what training keeps between runs: encoders, and the rows and rankers of label windows."""
+"""Erasure from what training keeps between runs: encoders, and the generators of label windows."""
 
 import shutil
 from collections.abc import Collection
@@ -18,7 +18,7 @@ class Learned:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        return self.settings.encoders, self.settings.text_towers, self.settings.ranking_sets
+        return self.settings.encoders, self.settings.text_towers, self.settings.window_generators
 
     def find(self, trace: Trace) -> Found:
         return {}

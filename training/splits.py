@@ -6,11 +6,12 @@ is before it; ``holdout`` is what a bundle is then evaluated on.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from training.protocols import LeaveOneOut, Split, window
-from zhiyin.clock import Clock
+from zhiyin.clock import Clock, fourth_monday
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState
 from zhiyin.recommender.state.history import History
@@ -31,12 +32,16 @@ class States(Protocol):
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """A split that is made when it is needed; ``name``: what it is called in reports."""
+    """A split that is made when it is needed.
+
+    ``name``: what it is called in reports. ``cut``: where its label window starts; ``generators_cut``: generators
+    fitted on the log before this moment propose for it (`fourth_monday`). Without them, those of the split's log do.
+    """
 
     name: str
     make: Callable[[], Split]
-    cut: float | None = None  # epoch seconds: where its label window starts
-    until: float | None = None  # epoch seconds: it follows from the events before this moment; None: from all of them
+    cut: datetime | None = None
+    generators_cut: datetime | None = None
 
 
 def training_splits(
@@ -51,18 +56,20 @@ def training_splits(
         ]
     end = datetime.fromtimestamp(log.cut, UTC)
     cuts = Clock(end, label_days, recipe.windows).label_cuts(end)
-    enough = [cut for cut in cuts if (log.at < cut.timestamp()).mean() >= LEAST_SHARE] or list(cuts[-1:])
+
+    def enough(cut: datetime) -> bool:
+        return bool((log.at < cut.timestamp()).mean() >= LEAST_SHARE)
 
     def make(cut: datetime) -> Split:
         before = log.before(cut)
         items = states.items(before, cut.timestamp(), recipe.least)
         return window(log, before, cut, label_days, items.eligible, recipe.repeats, everyone=True)
 
-    days = timedelta(days=label_days)
-    return [
-        TrainingSplit(f"{cut:%Y-%m-%d}", lambda cut=cut: make(cut), cut.timestamp(), (cut + days).timestamp())  # type: ignore[misc]
-        for cut in enough
-    ]
+    def split_from(cut: datetime) -> TrainingSplit:
+        before = fourth_monday(cut)
+        return TrainingSplit(f"{cut:%Y-%m-%d}", partial(make, cut), cut, before if enough(before) else cut)
+
+    return [split_from(cut) for cut in [cut for cut in cuts if enough(cut)] or cuts[-1:]]
 
 
 def holdout(

@@ -6,7 +6,7 @@ By hand::
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,17 +18,18 @@ import pyarrow as pa
 from training.code import code_digest
 from training.data import Data, MartStates, read_data
 from training.interest.encoders import Encoders
+from training.protocols import Split
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
-from training.ranking.kept import Kept
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
+from training.ranking.window_generators import Generators, WindowGenerators
 from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
 from training.text.towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.language.words import read_words
-from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists
-from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
+from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_generators
+from zhiyin.recommender.candidates import KINDS, Context
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.state.catalogue import item_rows
@@ -44,9 +45,8 @@ LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
 class Fitted:
     """What a recipe learned from one log."""
 
-    generators: dict[str, CandidateGenerator]
+    generators: Generators
     rankers: dict[Lists, CalibratedRanker]
-    stale: str | None = None  # what is kept of the latest split's generators
 
 
 def fit(
@@ -55,59 +55,57 @@ def fit(
     splits: Sequence[TrainingSplit],
     states: States,
     context: Context,
-    kept: Kept | None = None,
-    encoders: Encoders | None = None,
+    kept: WindowGenerators | None = None,
+    known: Mapping[datetime, Generators] | None = None,
 ) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
-    Nothing that proposes candidates for a split saw an event at or after its moment. ``kept``: where rows and rankers
-    of earlier runs lie; with ``encoders``, which then go on from those of the label windows that need no fit.
+    ``kept``, ``known``: see ``proposing``.
     """
     rows: dict[Lists, list[SplitRows]] = {}
-    keys: list[str] = []
-    generators: list[CandidateGenerator] = []
-    for number, part in enumerate(splits):
-        key = kept.window(part.name, log, context.catalogue, part.until) if kept and part.until else None
-        made = kept.rows(key) if kept and key else None
-        if made is not None and kept and encoders and part.cut:
-            encoders.read(part.cut, kept.encoder(str(key)))
-        if made is None:
-            split = part.make()
-            if recipe.refit or not generators:
-                own = replace(context, record=_named(context.record, part.name))
-                generators = fit_generators(recipe, split.log, own)
-            moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
-            items = states.items(split.log, moment, recipe.least).only(split.candidates)
-            made = ranking_rows(split, generators, states, items, context.catalogue, recipe, context.seed)
-            if kept and key:
-                kept.keep_rows(key, made, partial(_write_encoder, encoders, part.cut))
-                if number == len(splits) - 1:
-                    kept.keep_generators(key, {model.name: model for model in generators})
-        keys.append(key or part.name)
-        for kind, some in made.items():
-            rows.setdefault(kind, []).append(some)
-        context.progress("ranking set", (number + 1) / len(splits), part.name)
-    by_key = kept if kept and all(part.until for part in splits) else None
-    rankers: dict[Lists, CalibratedRanker] = {}
-    for kind in list(rows):
-        name = by_key.ranker_key(kind, keys) if by_key else ""
-        found = by_key.ranker(name) if by_key else None
-        ranker = found or _fit_ranker(recipe, rows.pop(kind), context, kind)
-        if ranker is None:
-            continue
-        rankers[kind] = ranker
-        if by_key and found is None:
-            by_key.keep_ranker(name, ranker)
+    for number, (split, generators) in enumerate(proposing(recipe, splits, context, kept, known)):
+        moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
+        items = states.items(split.log, moment, recipe.least).only(split.candidates)
+        models = list(generators.values())
+        for kind, made in ranking_rows(split, models, states, items, context.catalogue, recipe, context.seed).items():
+            rows.setdefault(kind, []).append(made)
+        context.progress("ranking set", (number + 1) / len(splits), splits[number].name)
+    fitted = {kind: _fit_ranker(recipe, rows.pop(kind), context, kind) for kind in list(rows)}
+    rankers = {kind: ranker for kind, ranker in fitted.items() if ranker is not None}
     if not rankers:
         raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
-    served = fit_generators(recipe, log, replace(context, record=_named(context.record, "served")))
-    stale = f"{keys[-1]}-generators" if kept and splits[-1].until else None
-    return Fitted({model.name: model for model in served}, rankers, stale)
+    return Fitted(fit_generators(recipe, log, replace(context, record=_named(context.record, "served"))), rankers)
 
 
-def _write_encoder(encoders: Encoders | None, cut: float | None, folder: Path) -> None:
-    if encoders and cut:
-        encoders.write(cut, folder)
+def proposing(
+    recipe: Recipe,
+    splits: Sequence[TrainingSplit],
+    context: Context,
+    kept: WindowGenerators | None = None,
+    known: Mapping[datetime, Generators] | None = None,
+) -> Iterator[tuple[Split, Generators]]:
+    """Each split with the generators that propose for it; none of them saw an event at or after the split's moment.
+
+    ``kept``: where generators of label windows are kept. ``known``: generators that are fitted already, by the end of
+    the log that they saw.
+    """
+    found = dict(known or {})
+    generators: Generators = {}
+    for part in splits:
+        split = part.make()
+        if recipe.refit or not generators:
+            own = replace(context, record=_named(context.record, part.name))
+            if part.cut is None or part.generators_cut is None:
+                generators = fit_generators(recipe, split.log, own)
+            elif part.cut in found:
+                generators = found[part.cut]
+            else:
+                if part.generators_cut not in found:
+                    log = split.log.before(part.generators_cut)
+                    anew = partial(fit_generators, recipe, log, own)
+                    found[part.generators_cut] = kept.fitted_on(log, recipe, context, anew) if kept else anew()
+                generators = found[part.generators_cut]
+        yield split, generators
 
 
 def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: Lists) -> CalibratedRanker | None:
@@ -128,16 +126,16 @@ def _fit_ranker(recipe: Recipe, parts: list[SplitRows], context: Context, kind: 
     return CalibratedRanker(ranker, fit_calibration(ranker, holdout) if holdout.label.any() else None)
 
 
-def fit_generators(recipe: Recipe, log: History, context: Context) -> list[CandidateGenerator]:
-    """The recipe's generators, fitted on one log."""
-    fitted = []
+def fit_generators(recipe: Recipe, log: History, context: Context) -> Generators:
+    """The recipe's generators, by their names, fitted on one log."""
+    fitted: Generators = {}
     for number, (name, chosen) in enumerate(recipe.generators.items()):
         until = datetime.fromtimestamp(log.cut, UTC).strftime("%Y-%m-%d")
         context.progress("candidates", number / len(recipe.generators), f"{name}, events before {until}")
         model: Any = KINDS[chosen.kind].fit(log, context, **chosen.settings)
         model.name, model.quota = name, chosen.quota
         model.new_quota = chosen.new_quota
-        fitted.append(model)
+        fitted[name] = model
     return fitted
 
 
@@ -209,16 +207,20 @@ class _Run:
         encoders = Encoders.after(settings, clock, vectors, text_encoder, judged)
         text = encoders.basis.standardise(vectors)
         known = data.states_of(recipe)
-        words = data.states.words_at if isinstance(known, MartStates) else known.words
+        words = data.words if isinstance(known, MartStates) else known.words
         context = Context(data.catalogue, text, settings.seed, settings.threads, progress, encoders.fit, record, words)
         return cls(settings, clock, marts, recipe, data, known, encoders, text_encoder, context)
 
     def fit(self, log: History, judged: str | None) -> Path:
         settings, data, context = self.settings, self.data, self.context
         splits = training_splits(self.recipe, log, self.states, data.catalogue, self.clock.label_days)
-        code = code_digest()
-        kept = Kept.of(settings.ranking_sets, self.recipe, context.text, code, settings.seed, settings.threads)
-        fitted = fit(self.recipe, log, splits, self.states, context, kept, self.encoders)
+        facts_of = self.recipe, context.text, code_digest(), settings.seed, settings.threads
+        kept = WindowGenerators.of(settings.window_generators, *facts_of, self.encoders)
+        known = {}
+        if judged is not None and self.recipe.protocol == "next_days":
+            folder = settings.bundles / judged / "generators"
+            known[self.clock.evaluation_cut] = load_generators(folder, self.recipe, context)
+        fitted = fit(self.recipe, log, splits, self.states, context, kept, known)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
@@ -229,7 +231,7 @@ class _Run:
             "protocol": self.recipe.protocol,
             "training_splits": [split.name for split in splits],
             "encoders_start_from": self.encoders.origin,
-            "stale_generators": fitted.stale,
+            "window_generators": self._latest(splits[-1], log, kept),
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
@@ -243,6 +245,13 @@ class _Run:
         if judged is None:
             self.encoders.save(settings, self.clock, self.text_encoder, folder.name)
         return folder
+
+    def _latest(self, part: TrainingSplit, log: History, kept: WindowGenerators) -> dict[str, str] | None:
+        """The latest generators of label windows: their folder's name, and where the log that they saw ends."""
+        if part.generators_cut is None:
+            return None
+        name = kept.name(log.before(part.generators_cut), self.data.catalogue)
+        return {"name": name, "until": part.generators_cut.isoformat()}
 
 
 def _named(record: Record, models: str) -> Record:

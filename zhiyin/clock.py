@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 from zhiyin.contract import LABEL_WINDOWS
 
-WEEK = timedelta(days=7)
+FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+FOUR_WEEKS = timedelta(days=28)
+
+
+def fourth_monday(moment: datetime) -> datetime:
+    """The latest of every fourth Monday, 00:00 UTC, at or before a moment.
+
+    Generators that propose for label windows are fitted on what is before one, so most days' runs share them.
+    """
+    return moment - (moment - FIRST_MONDAY) % FOUR_WEEKS
 
 
 @dataclass(frozen=True)
@@ -15,10 +24,10 @@ class Clock:
     ``as_of`` is midnight UTC: events at or after it do not exist for the run. The models are judged on the
     ``label_days`` from ``evaluation_cut`` to ``as_of``, and those that are judged saw nothing of them.
 
-    The ranker learns from ``windows`` windows of ``label_days``. They start on a grid, the Mondays at 00:00 UTC, so
-    that the windows of one day are those of the next, but for one new a week; windows may overlap. Of the judged ranker
-    they start at ``judged_cuts`` and end by ``evaluation_cut``; of one that is fitted to the last day they start at
-    ``served_cuts`` and end by ``as_of``.
+    The ranker learns from ``windows`` windows of ``label_days``, end to end. Of the judged ranker they start at
+    ``judged_cuts`` and end at ``evaluation_cut``; of one that is fitted to the last day they start at ``served_cuts``
+    and end at ``as_of``. So with whole weeks they start on the weekday on which lists are made: people's rhythm is
+    weekly, and a ranker of other weekdays is worse (docs/lab/ranker.md).
     """
 
     as_of: datetime
@@ -46,10 +55,9 @@ class Clock:
         return self.as_of.strftime("%Y-%m-%d")
 
     def label_cuts(self, end: datetime) -> tuple[datetime, ...]:
-        """Where the latest ``windows`` label windows of the grid start that end at or before ``end``, oldest first."""
-        latest = (end - timedelta(days=self.label_days)).astimezone(UTC)
-        monday = latest.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=latest.weekday())
-        return tuple(monday - number * WEEK for number in reversed(range(self.windows)))
+        """Where the latest ``windows`` label windows up to ``end`` start, oldest first."""
+        days = timedelta(days=self.label_days)
+        return tuple(end - number * days for number in range(self.windows, 0, -1))
 
     @property
     def evaluation_cut(self) -> datetime:

@@ -7,21 +7,73 @@ import secrets
 import unicodedata
 from pathlib import Path
 
+from zhiyin.settings import Settings
+from zhiyin.store import atomic_file, sync, temporary
 
-def load_key(path: Path) -> bytes:
-    """The secret key, made on first use (32 random bytes, readable by the owner alone)."""
+KEY_BYTES = 32
+CHECK = "pseudonym_key.check"  # beside a lake: tells whether a key is the one with which its users were named
+
+
+def load_key(settings: Settings) -> bytes:
+    """The secret key (32 bytes), made on first use where nothing has landed yet.
+
+    Raises:
+        ValueError: the key is missing though something has landed, is no key, can be read by other users of the
+            machine, or is not the one with which the dataset's users were named. The message names the cure.
+    """
+    path = settings.pseudonym_key
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(secrets.token_hex(32))
-        temporary.chmod(0o600)
-        try:
-            os.link(temporary, path)  # fails when another process made the key first: then its key is used
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
-    return bytes.fromhex(path.read_text())
+        landed = sorted(folder.parent.parent for folder in settings.home.glob("*/lake/*/_landed.json"))
+        if landed:
+            raise ValueError(
+                f"{path} is missing, but {landed[0]} was landed with it: put the key back from your backup. Without it "
+                "nobody is known and who was forgotten would return; to begin anew without it, remove "
+                f"{settings.home} and land again"
+            )
+        _make(path)
+    key = _read(path)
+    check, value = settings.data / CHECK, hmac.new(key, b"which key", hashlib.sha256).hexdigest()
+    if not check.is_file():
+        if settings.lake.is_dir():
+            with atomic_file(check) as made:
+                made.write_text(value + "\n")
+    elif not hmac.compare_digest(check.read_text().strip(), value):
+        raise ValueError(
+            f"{path} is not the key with which the users of {settings.dataset} were named ({check} tells): put that "
+            "key back from your backup"
+        )
+    return key
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(temporary(path.name))
+    made.touch(0o600)
+    made.chmod(0o600)
+    made.write_text(secrets.token_hex(KEY_BYTES))
+    sync(made)
+    try:
+        os.link(made, path)  # fails when another process made the key first: then its key is used
+    except FileExistsError:
+        pass
+    finally:
+        made.unlink()
+    sync(path.parent)
+
+
+def _read(path: Path) -> bytes:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ValueError(f"{path} can be read by other users of this machine (mode {mode:04o}): chmod 600 {path}")
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError(
+            f"{path} holds no key: {2 * KEY_BYTES} hexadecimal digits are needed; put the key back from your backup"
+        )
+    return key
 
 
 def clean(user_id: str) -> str:

@@ -175,9 +175,9 @@ class Settings(BaseSettings):
         return self.data / "encoders"
 
     @cached_property
-    def ranking_sets(self) -> Path:
-        """Rows of label windows and rankers grown on them, from which the next run goes on: ``<digest>/``."""
-        return self.data / "ranking_sets"
+    def window_generators(self) -> Path:
+        """Generators that propose for label windows, used again by the next runs: ``<digest>/``."""
+        return self.data / "window_generators"
 
     @cached_property
     def bundles(self) -> Path:

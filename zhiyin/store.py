@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,11 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 MANIFEST = "manifest.json"
+
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+TEMPORARY = re.compile(r"\.tmp-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-")
+OLDER_NAMES = (".landing-", ".publish-", ".forget-", ".docs-", ".new.")  # of earlier versions
+ABANDONED = 86_400.0  # seconds after which nobody is believed to write a temporary file of another machine
 
 
 def file_digest(path: Path) -> str:
@@ -28,7 +36,8 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk before this returns (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -36,20 +45,60 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def temporary(name: str) -> str:
+    """Prefix of a temporary file's or folder's name, by which ``sweep`` knows who writes it."""
+    return f".tmp-{HOST}-{os.getpid()}-{name}-"
+
+
+def sweep(folder: Path) -> tuple[int, int]:
+    """Remove what killed processes left half-written below a folder; returns how many files, and their bytes.
+
+    What a process of this machine writes that still runs stays, and what one of another machine touched within a day.
+    """
+    files = size = 0
+    for path in list(folder.rglob(".*")):
+        if not _is_left(path):
+            continue
+        parts = [part for part in (path.rglob("*") if path.is_dir() else [path]) if part.is_file()]
+        files, size = files + len(parts), size + sum(part.stat().st_size for part in parts)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return files, size
+
+
+def _is_left(path: Path) -> bool:
+    if path.name.startswith(OLDER_NAMES):
+        return path.exists()
+    known = TEMPORARY.match(path.name)
+    if known is None or not path.exists():  # also inside of a folder that is removed already
+        return False
+    if known["host"] != HOST:
+        return time.time() - path.stat().st_mtime > ABANDONED
+    try:
+        os.kill(int(known["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, as another user
+        pass
+    return False
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced and renamed over ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=temporary(path.name))
     os.close(descriptor)
-    temporary = Path(name)
+    made = Path(name)
     try:
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
+        yield made
+        sync(made)
+        made.replace(path)
+        sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -60,30 +109,30 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     renames leaves no folder, never a partial one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    temporary.chmod(0o755)
+    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=temporary(path.name)))
+    made.chmod(0o755)
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            _fsync(file)
+        yield made
+        for file in made.rglob("*"):
+            sync(file)
         if replace and path.exists():
-            path.rename(temporary.with_name(f"{temporary.name}.old"))
+            path.rename(made.with_name(f"{made.name}.old"))
         if not path.exists():
-            temporary.rename(path)
-            _fsync(path.parent)
+            made.rename(path)
+            sync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(temporary.with_name(f"{temporary.name}.old"), ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made.with_name(f"{made.name}.old"), ignore_errors=True)
 
 
 def publish_by_digest(parent: Path, write: Callable[[Path], str]) -> Path:
     """Keep a new artefact as ``parent/<digest>``: ``write`` fills the folder it is given and returns the digest."""
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".new.") as place:
+    with tempfile.TemporaryDirectory(dir=parent, prefix=temporary("new")) as place:
         folder = parent / write(Path(place))
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder) as made:
             for part in Path(place).iterdir():
-                part.rename(temporary / part.name)
+                part.rename(made / part.name)
     return folder
 
 
@@ -94,8 +143,8 @@ def write_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, keys in the order given."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    with atomic_file(path) as made:
+        made.write_text(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def read_json(path: Path) -> Any:

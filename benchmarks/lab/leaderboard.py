@@ -4,9 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from benchmarks.lab.experiment import Experiment, Options, Scorer
 from benchmarks.lab.models import fit_model
 from benchmarks.lab.product import product, request_of
 from benchmarks.lab.scoring import scored_blocks
-from training.data import MartStates, read_catalogue
+from training.data import MartStates, read_catalogue, words_of_users
 from training.evaluation.figures import KS, accuracy, character, owners, paired, summary
 from training.evaluation.gate import WHOLE
 from training.evaluation.leaderboard import score_batches
@@ -33,7 +32,7 @@ from training.splits import States, training_splits
 from training.text.encode_items import TextBasis, document_vectors
 from training.text.towers import adapt, distinct_documents, wanted
 from zhiyin.clock import Clock
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_HISTORY, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.recommender import Recommender
@@ -67,7 +66,7 @@ def make_experiment(
     catalogue = read_catalogue(marts)
     log = History.of(read_interactions(marts.path(INTERACTIONS)), catalogue, protocol.end(marts.as_of))
     split = protocol.validation(log, catalogue) if validation else protocol.split(log, catalogue)
-    words, facts = _users(marts), _facts(marts, catalogue, protocol)
+    words, facts = words_of_users(marts), _facts(marts, catalogue, protocol)
     states = _states(settings, marts, split, recipe, LogStates(catalogue, words, facts))
     if wanted(settings):
         parts = training_splits(recipe, split.log, states, catalogue, settings.label_days)
@@ -115,22 +114,6 @@ def _facts(marts: Marts, catalogue: Catalogue, protocol: Protocol) -> Callable[[
     return at
 
 
-def _users(marts: Marts) -> Callable[[float], pa.Table]:
-    """What was known of the users at a moment."""
-
-    @cache
-    def at(moment: float) -> pa.Table:
-        with duckdb.connect() as connection:
-            return connection.sql(
-                "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
-                " where epoch(valid_from) <= $2"
-                f" qualify row_number() over (partition by {USER_ID} order by valid_from desc) = 1 order by {USER_ID}",
-                params=[str(marts.path(USER_HISTORY)), moment],
-            ).to_arrow_table()
-
-    return at
-
-
 # Figures per user, lists [users, 20] and their scores, and full scores of some users, of one batch.
 Part = tuple[dict[str, Values], Integers, Floats, Floats]
 
@@ -146,6 +129,7 @@ class Evaluated:
     score_seconds: float
     memory: int
     sample: Floats = field(repr=False)  # full scores of the first users
+    recommender: Recommender | None = field(default=None, repr=False)  # of our own model
 
     @classmethod
     def gather(cls, blocks: list[Part], **took: Any) -> Self:
@@ -155,21 +139,24 @@ class Evaluated:
 
 
 def evaluate_model(
-    experiment: Experiment, name: str, options: Options, sample: int = 0, made: Recommender | None = None
+    experiment: Experiment, name: str, options: Options, sample: int = 0, made: "Evaluated | None" = None
 ) -> Evaluated:
     """Fit one model and hold its lists against the answer; ``sample``: keep the full scores of so many users.
 
-    ``made``: the product of this experiment's log, where it is at hand.
+    ``made``: the same model on another split of the same log; of our own, that product answers here, too.
     """
+    recommender = made.recommender if made else None
     with _peak_memory() as memory:
         started = time.perf_counter()
         model = None if name == WHOLE else fit_model(name, experiment, options)
-        if model is None and made is None:
-            made = product(experiment, options)
+        if model is None and recommender is None:
+            recommender = product(experiment, options)
         fitted = time.perf_counter()
-        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, made, sample))]
+        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, recommender, sample))]
         done = time.perf_counter()
-    return Evaluated.gather(blocks, seconds=fitted - started, score_seconds=done - fitted, memory=memory())
+    seconds = made.seconds if made and recommender else fitted - started
+    found = Evaluated.gather(blocks, seconds=seconds, score_seconds=done - fitted, memory=memory())
+    return replace(found, recommender=recommender)
 
 
 def _lists(experiment: Experiment, model: Scorer, sample: int) -> Iterator[Part]:

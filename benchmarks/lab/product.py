@@ -37,7 +37,7 @@ class WarmStart:
     ) -> InterestEncoder:
         latest = self._latest
         goes_on = latest is not None and latest.cut < history.cut and latest.encoder.config == config
-        loop = replace(LoopConfig(minutes=get_settings().encoder_minutes), **learning)
+        loop = LoopConfig(minutes=get_settings().encoder_minutes).under(learning)
         encoder = train_encoder(history, context, config, loop, latest if goes_on else None)
         self._latest = Start(encoder, np.arange(history.n_items), history.cut)
         return encoder

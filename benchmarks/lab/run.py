@@ -8,9 +8,7 @@ import numpy as np
 
 from benchmarks.lab.experiment import Experiment
 from benchmarks.lab.leaderboard import Evaluated, evaluate_model, summarise
-from benchmarks.lab.product import product
 from training.evaluation.figures import K
-from training.evaluation.gate import WHOLE
 
 Tell = Callable[[str], None]
 
@@ -41,14 +39,13 @@ def run(
     reached: dict[str, dict[str, Evaluated]] = {kind: {} for kind in experiments}
     by_seed: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in models} for kind in experiments}
     for number in range(seeds):
-        made = None
         for name in models:
+            made = None
             for kind, given in experiments.items():
                 context = replace(given.context, seed=given.context.seed + number, progress=progress(name))
                 experiment = replace(given, context=context)
-                if name == WHOLE and made is None:
-                    made = product(experiment, options[kind][name])
                 found = evaluate_model(experiment, name, options[kind][name], sample if number == 0 else 0, made)
+                made = made or found
                 figure = float(found.values[f"ndcg@{K}"].mean())
                 by_seed[kind][name].append(figure)
                 reached[kind].setdefault(name, found)

@@ -2,6 +2,7 @@
    event without a row of the catalogue has an item_id of null on the side of items. #}
 {% macro rejected_because(events, items) -%}
     case
+        when {{ events }}.unreadable is not null then {{ events }}.unreadable || ' not readable'
         when {{ events }}.occurred_at > {{ events }}.ingested_at then 'occurred after it was taken in'
         when {{ events }}.user_id is null then 'user missing'
         when {{ events }}.item_id is null and {{ events }}.event_type = 'search' then 'search without an item'
@@ -38,4 +39,17 @@
         {%- do said.append(table.source_meta["quarantine_share"]) -%}
     {%- endfor -%}
     {{ said | first | default(0.05) }}
+{%- endmacro %}
+
+{# An amount of money; null where it is no number, or too large for one. #}
+{% macro money(expression) -%}
+    try_cast({{ expression }} as decimal(12, 2))
+{%- endmacro %}
+
+{# Which fields of a row hold something that is not what they should be, by name; null when all are readable. `fields`: by
+   name, what the source holds and what was read of it. #}
+{% macro unreadable(fields) -%}
+    nullif(concat_ws(', '
+        {%- for name, (held, read) in fields.items() %}, if(({{ held }}) is not null and ({{ read }}) is null, '{{ name }}', null)
+        {%- endfor %}), '')
 {%- endmacro %}

@@ -1,10 +1,14 @@
 """Law 2 and law 9: an artefact is written whole or not at all, and a damaged one is refused."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from zhiyin.store import atomic_file, atomic_folder, read_json, verify_manifest, write_json, write_manifest
+from zhiyin.store import HOST, atomic_file, atomic_folder, read_json, sweep, verify_manifest, write_json, write_manifest
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
@@ -22,6 +26,37 @@ def test_a_folder_that_fails_half_way_is_not_there(tmp_path):
         (temporary / "weights").write_text("half")
         raise RuntimeError("power cut")
     assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from zhiyin.store import atomic_file, atomic_folder
+home = Path(sys.argv[1])
+with atomic_folder(home / "bundle") as folder, atomic_file(home / "pointer") as pointer:
+    (folder / "rows").write_text("123")
+    pointer.write_text("4")
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    (tmp_path / "table.parquet").write_text("published")
+    (tmp_path / ".landing-abc").mkdir()  # of an earlier version
+    (tmp_path / ".landing-abc" / "part-0.parquet").write_text("56")
+    elsewhere = tmp_path / f".tmp-{'0' * 8 if HOST != '0' * 8 else '1' * 8}-1-rows-x"
+    elsewhere.write_text("7")
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == b"ready\n"
+        assert sweep(tmp_path) == (1, 2)
+        assert len(list(tmp_path.glob(f".tmp-{HOST}-{writer.pid}-*"))) == 2
+        writer.send_signal(signal.SIGKILL)
+    assert sweep(tmp_path) == (2, 4)
+    assert {path.name for path in tmp_path.iterdir()} == {"table.parquet", elsewhere.name}
+    os.utime(elsewhere, (0, 0))
+    assert sweep(tmp_path) == (1, 1)
 
 
 def test_a_published_folder_is_never_rewritten(tmp_path):

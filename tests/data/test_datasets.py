@@ -58,7 +58,7 @@ def test_ratings_of_one_second_keep_the_order_of_the_file(movies: tuple[Settings
     (ratings,) = (table for table in raw_tables(settings) if table.name == "ratings")
     file = Path(ratings.source.path)  # type: ignore[union-attr]
     lines = [line.split("\t") for line in file.read_text().splitlines()[1:]]
-    key = load_key(settings.pseudonym_key)
+    key = load_key(settings)
     expected: dict[str, list[str]] = {}
     for user, item, _, _ in sorted(lines, key=lambda line: float(line[3])):  # a stable sort
         expected.setdefault(pseudonymise(key, user), []).append(item)

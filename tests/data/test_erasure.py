@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ from rich.console import Console
 
 import zhiyin.landing.erasure
 from bento.page_data import sample_users
+from cli.errors import PlatformError
 from cli.forget import forget_user
-from cli.platform import PlatformError
 from pipeline.erasure import erasure_of
 from zhiyin.clock import Clock
 from zhiyin.erasure.erasable import Found
@@ -197,6 +198,14 @@ def test_a_person_in_an_unfinished_file_of_any_name_is_found(shop: Settings) -> 
     day.write_bytes(day.read_bytes()[:50])
     with pytest.raises(ValueError, match=r"lake/orders cannot be read; land it again"):
         search(shop, person)
+
+
+def test_rows_that_a_killed_landing_left_go_with_the_person(shop: Settings) -> None:
+    """A short number is looked for in columns of users alone: no search would tell it from a count in such a file."""
+    left = shop.lake / ".landing-killed" / "day=2017-01-01"
+    shutil.copytree(shop.lake / "orders", left)
+    forget(shop)
+    assert not left.exists()
 
 
 def test_what_no_step_may_rewrite_is_named_and_the_command_fails(shop: Settings) -> None:

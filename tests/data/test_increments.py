@@ -19,13 +19,14 @@ from tests.data.homes import BUILD_MODULE, WITHOUT_TESTS
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
+from zhiyin.pseudonym import CHECK
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, publish
 
-# Days on which a run came off, and from how many windows a ranker learned: on the 13th, a Monday, the grid of snapshots
-# rolls, and some are wanted that the 9th did not take; after it no run came off for nine days.
+# Days on which a run came off, and from how many windows a ranker learned: on the 13th some snapshots are wanted that
+# the 9th did not take; after it no run came off for two weeks, so that most of its snapshots are wanted again.
 WEEKS = [
-    Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (22, 3))
+    Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (27, 3))
 ]
 LAST = WEEKS[-1]
 POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
@@ -111,7 +112,7 @@ class Shop:
             land_table(table, self.settings, clock)
 
     def post(self, clock: Clock) -> None:
-        """Two purchases, one of them five days late, each posted twice, and a view."""
+        """Two purchases, one of them five days late, each posted twice, a view, and an amount that is none."""
         if clock is WEEKS[0]:
             return
         folder = self.settings.feedback / "events" / f"day={clock.date}"
@@ -122,6 +123,8 @@ class Shop:
             for name, moment in moments.items()
             for kind in ("purchase", "purchase", "view")
         ]
+        huge = {"event_id": f"huge {clock.date}", "event_type": "purchase", "amount": 99_999_999_999.0}
+        lines.append(huge | {"occurred_at": moments["today"].isoformat()} | POSTED)
         (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -169,32 +172,34 @@ def test_weeks_of_increments_leave_what_a_full_refresh_leaves(
     assert digests(weeks) == digests(refreshed)
 
 
-def test_states_start_from_the_latest_snapshot_of_the_last_build_and_mondays_stay(weeks: Settings) -> None:
+def test_states_start_from_the_latest_snapshot_of_the_last_build(weeks: Settings) -> None:
     with duckdb.connect(str(weeks.warehouse), read_only=True) as connection:
         snapshots = connection.execute(
             "select feature_at::date::varchar, starts_from::date::varchar, becomes from increment.snapshots"
         ).fetchall()
     assert sorted(snapshots) == [
-        ("2017-01-09", "2017-01-09", False),
+        ("2017-01-02", "2017-01-02", False),
         ("2017-01-16", "2017-01-16", False),
-        ("2017-01-23", "2017-01-23", False),
-        ("2017-01-25", "2017-01-23", False),
         ("2017-01-30", "2017-01-30", False),
-        ("2017-02-06", "2017-01-30", False),
-        ("2017-02-08", "2017-01-30", False),
-        ("2017-02-22", "2017-02-13", True),
+        ("2017-02-13", "2017-02-13", False),
+        ("2017-02-27", "2017-02-13", False),
     ]
 
 
 def test_what_was_posted_counts_once_beside_the_log(weeks: Settings) -> None:
     with duckdb.connect(str(weeks.warehouse), read_only=True) as connection:
         taken = connection.execute(
-            "select event_id, user_id, value, deliveries from int_events where source = 'service' order by 1"
+            "select event_id, user_id, value, deliveries from int_events where source = 'service' and fate = 'kept'"
+            " order by 1"
+        ).fetchall()
+        aside = connection.execute(
+            "select event_id, rejected_because from int_events where source = 'service' and fate != 'kept' order by 1"
         ).fetchall()
         kept = connection.execute(f"select count(*) from interactions where user_id = '{POSTED['user_id']}'").fetchall()
     names = sorted(f"{name} {clock.date}" for name in ("late", "today") for clock in WEEKS[1:])
     assert taken == [(name, POSTED["user_id"], 1.0, 2) for name in names]
     assert kept == [(len(names),)]
+    assert aside == [(f"huge {clock.date}", "amount not readable") for clock in WEEKS[1:]]
 
 
 # Where there is nothing to add to, a build begins anew by itself, and says why. What it decides follows from a few
@@ -297,7 +302,8 @@ def test_a_build_with_a_failed_test_is_none_to_add_to(spoilt: Settings) -> None:
 
 
 def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    spoilt.pseudonym_key.unlink()
+    spoilt.pseudonym_key.write_text("ab" * 32)
+    (spoilt.data / CHECK).unlink()
     assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
@@ -343,11 +349,10 @@ def test_a_changed_catalogue_is_an_increment_and_leaves_the_past_as_it_was(
     with caplog.at_level(logging.INFO, logger="zhiyin.warehouse"):
         build(spoilt, tomorrow, *WITHOUT_TESTS)
     assert f"increment: what happened since {earliest}" in caplog.text
-    # All Mondays lie before it, so their states stay. The other snapshots moved with the day.
+    # Every snapshot moved by a day; states of users without an event on that day stay.
     with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
         made = connection.execute("select distinct feature_at from int_states_to_make order by 1").fetchall()
-    moved = (tomorrow.reference_cut, tomorrow.evaluation_cut, tomorrow.as_of)
-    assert made == [(moment.replace(tzinfo=None),) for moment in moved]
+    assert made == [(moment.replace(tzinfo=None),) for moment in tomorrow.snapshots]
     first = digests(spoilt)
 
     with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:

@@ -91,7 +91,7 @@ def test_no_household_id_leaves_staging(warehouse: Warehouse) -> None:
     settings = warehouse.settings
     files = f"{settings.lake}/transactions/*/part-0.parquet"
     households = [str(row["household_id"]) for row in rows(f"select distinct household_id from '{files}'")]
-    key = load_key(settings.pseudonym_key)
+    key = load_key(settings)
     pseudonyms = {pseudonymise(key, household) for household in households}
     for mart in MARTS:
         path = warehouse.marts.path(mart)

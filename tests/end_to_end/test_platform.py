@@ -62,7 +62,7 @@ def test_the_terminal_shows_the_list_that_the_champion_makes(slice_home):
 
     from zhiyin.pseudonym import load_key, pseudonymise
 
-    pseudonym = pseudonymise(load_key(settings.pseudonym_key), household)
+    pseudonym = pseudonymise(load_key(settings), household)
     states = pq.read_table(settings.states / AS_OF / "users.parquet", filters=[("user_id", "=", pseudonym)])
     newest = states.sort_by("feature_at").slice(states.num_rows - 1)
     assert newest["feature_at"][0].as_py().strftime("%Y-%m-%d") == AS_OF

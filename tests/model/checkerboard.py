@@ -147,6 +147,14 @@ def user_rows(rows: list[tuple[str, str, str, datetime]], at: datetime = NOW) ->
     return states
 
 
+def user_history(rows: list[tuple[str, str, str, datetime]]) -> pa.Table:
+    """The mart user_history: known since ever, and never changed."""
+    since = {"valid_from": datetime(2019, 1, 1), "valid_to": None, "attributes": None}
+    return pa.Table.from_pylist(
+        [{key: row[key] for key in ("user_id", "diet", "region")} | since for row in user_rows(rows)]
+    )
+
+
 def item_rows(rows: list[tuple[str, str, str, datetime]], n_items: int = N_ITEMS, at: datetime = NOW) -> pa.Table:
     """Rows of items.parquet as of a moment."""
     states = []
@@ -179,11 +187,12 @@ def experiment_of(world: "World", protocol, split, recipe: Recipe | None = None)
 def home_of(home: Path, rows: list[tuple[str, str, str, datetime]]) -> tuple[Settings, Marts, Path]:
     """Marts and states of a log as of ``NOW``, on disk: what a run of training reads."""
     settings = Settings(home=home, threads=1, encoder_minutes=0.001, label_days=CLOCK.label_days)  # type: ignore[call-arg]
-    counts = {"interactions": len(rows), "items": N_ITEMS}
+    counts = {"interactions": len(rows), "items": N_ITEMS, "user_history": N_USERS}
     marts = Marts(home / "marts", {"rows": counts, "as_of": NOW.isoformat(), "digest": "d"})
     marts.folder.mkdir()
     pq.write_table(interactions(rows), marts.path("interactions"))
     pq.write_table(items_table(), marts.path("items"))
+    pq.write_table(user_history(rows), marts.path("user_history"))
     states = home / "states"
     states.mkdir()
     users = [row for at in CLOCK.snapshots for row in user_rows(rows, at)]

@@ -42,7 +42,7 @@ def test_without_a_generator_is_as_if_it_had_not_been_there(experiment, training
     fewer = holdout.without({"popularity_score", "popularity_rank"}.__contains__, "popularity")
     others = {name: each for name, each in RECIPE.generators.items() if name != "popularity"}
     recipe = RECIPE.model_copy(update={"generators": others})
-    generators = fit_generators(recipe, experiment.split.log, experiment.context)
+    generators = list(fit_generators(recipe, experiment.split.log, experiment.context).values())
     plain = gather([(generators, experiment.split)], replace(experiment, recipe=recipe))
     assert len(plain.query) < len(holdout.query)
     assert fewer.names == plain.names

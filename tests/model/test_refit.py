@@ -43,24 +43,24 @@ def test_what_is_served_knows_the_last_day_and_what_is_judged_does_not(bundles):
 
 def test_what_is_kept_of_an_earlier_fit_changes_nothing(home, bundles):
     settings, marts, states = home
-    kept = sorted(path.name for path in settings.ranking_sets.iterdir())
+    kept = sorted(path.name for path in settings.window_generators.iterdir())
     assert kept
-    again = train(settings, CLOCK, marts, states)  # rows and rankers come from what is kept
-    assert sorted(path.name for path in settings.ranking_sets.iterdir()) == kept
-    shutil.rmtree(settings.ranking_sets)
+    again = train(settings, CLOCK, marts, states)  # the windows' generators come from what is kept
+    assert sorted(path.name for path in settings.window_generators.iterdir()) == kept
+    shutil.rmtree(settings.window_generators)
     anew = train(settings, CLOCK, marts, states)
     assert again.name == anew.name == bundles[0].name
 
 
-def test_another_log_before_the_end_of_a_window_makes_its_rows_anew(home, bundles, tmp_path):
+def test_generators_are_fitted_anew_where_the_log_before_them_is_another(home, bundles, tmp_path):
     settings, *_ = home
     fewer = [event for event in events() if event[0] != "u00" or event[3] >= NOW - timedelta(days=25)]
     elsewhere, marts, states = home_of(tmp_path, fewer)
-    shutil.copytree(settings.ranking_sets, elsewhere.ranking_sets)
+    shutil.copytree(settings.window_generators, elsewhere.window_generators)
     shutil.copytree(settings.encodings, elsewhere.encodings)
-    before = {path.name for path in elsewhere.ranking_sets.iterdir()}
+    before = {path.name for path in elsewhere.window_generators.iterdir()}
     train(elsewhere, CLOCK, marts, states)
-    assert {path.name for path in elsewhere.ranking_sets.iterdir()} > before
+    assert {path.name for path in elsewhere.window_generators.iterdir()} > before
 
 
 def test_a_refit_that_lists_otherwise_is_not_served(home, bundles, monkeypatch):

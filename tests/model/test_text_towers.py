@@ -104,7 +104,7 @@ def test_a_tower_repeats_exactly_and_no_event_since_the_rankers_cut_teaches_it(s
 
 def test_a_run_reads_the_latest_tower_of_its_settings_and_none_that_has_seen_too_much(settings, tmp_path, world):
     marts = marts_of(tmp_path / "marts", world.events)
-    yesterday = Clock(NOW - timedelta(days=7), label_days=5)  # a week ago: label windows start on Mondays
+    yesterday = Clock(NOW - timedelta(days=1), label_days=5)
     earlier, later = (
         make_tower(settings, yesterday, marts, tuning=QUICK),
         make_tower(settings, CLOCK, marts, tuning=QUICK),

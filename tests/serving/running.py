@@ -42,7 +42,7 @@ class Service:
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def pseudonym(self, user_id: str) -> str:
-        return pseudonymise(load_key(self.settings.pseudonym_key), user_id)
+        return pseudonymise(load_key(self.settings), user_id)
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
         until = time.monotonic() + seconds

@@ -165,6 +165,26 @@ def test_the_next_run_lands_what_its_log_learns_from(live: Service, bought: list
             "events.0.occurred_at",
             "is in the future",
         ),
+        (
+            '{"user_id": "1", "events": [{"event_type": "purchase", "item_id": "1", "amount": 99999999999}]}',
+            "events.0.amount",
+            "up to 100,000,000",
+        ),
+        (
+            '{"user_id": "1", "events": [{"event_type": "purchase", "item_id": "1", "value": 1e300}]}',
+            "events.0.value",
+            "up to 1,000,000",
+        ),
+        (
+            '{"user_id": "1", "events": [{"event_type": "view", "item_id": "a\\u0000b"}]}',
+            "events.0.item_id",
+            "control characters",
+        ),
+        (
+            '{"user_id": "1", "events": [{"event_type": "view", "item_id": "1", "occurred_at": "0001-01-01T00:00Z"}]}',
+            "events.0.occurred_at",
+            "before 1970",
+        ),
         ("[", "body", "JSON"),
     ],
 )

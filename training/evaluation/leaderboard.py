@@ -7,7 +7,7 @@ the last event of every user where the recipe's protocol is leave one out. Lists
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
 from training.evaluation.slices import Slices, find_slices, score_slices, slice_members
 from training.protocols import Split
+from training.ranking.window_generators import GENERATORS
 from training.splits import States, holdout
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
@@ -124,18 +125,17 @@ def evaluate(
 
 
 def _cut_of(recommender: Recommender) -> datetime:
-    """Where the latest label window starts on which the rankers learned."""
-    return datetime.fromisoformat(recommender.manifest["training_splits"][-1]).replace(tzinfo=UTC)
+    """Where the log ends that the latest generators of label windows saw."""
+    return datetime.fromisoformat(recommender.manifest["window_generators"]["until"])
 
 
 def _stale(settings: Settings, recommender: Recommender) -> Recommender | None:
-    """The same rankers over the generators of the latest label window: what days without a refit cost.
+    """The same rankers over the latest generators of label windows: what days without a refit cost.
 
     None where those generators are not kept any more.
     """
-    kept = recommender.manifest.get("stale_generators")
-    folder = settings.ranking_sets / str(kept)
-    if kept is None or not folder.is_dir():
+    kept = recommender.manifest.get("window_generators")
+    if kept is None or not (folder := settings.window_generators / kept["name"] / GENERATORS).is_dir():
         return None
     context = Context(recommender.catalogue, recommender.text)
     return replace(recommender, generators=load_generators(folder, recommender.recipe, context))

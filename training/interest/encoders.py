@@ -9,7 +9,7 @@ back.
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -106,7 +106,7 @@ class Encoders:
             kept = known[max(earlier)]
             start = Start(kept.encoder, context.catalogue.index_of(kept.item_ids), _moment(max(earlier)))
         checkpoint = None if self._unfinished is None else self._unfinished / f"{cut}.safetensors"
-        encoder = train_encoder(history, context, config, replace(self.loop, **learning), start, checkpoint)
+        encoder = train_encoder(history, context, config, self.loop.under(learning), start, checkpoint)
         self._fitted[cut] = Kept(encoder, pa.array(context.catalogue.item_ids, pa.string()))
         return encoder
 

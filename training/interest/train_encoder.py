@@ -71,6 +71,11 @@ class LoopConfig:
     compiled: bool = False  # torch.compile, on a GPU
     save_every: int = 200  # steps between checkpoints
 
+    def under(self, learning: Mapping[str, Any]) -> LoopConfig:
+        """With a recipe's settings; of two budgets the smaller one."""
+        minutes = min(self.minutes, learning.get("minutes", self.minutes))
+        return replace(self, **{**learning, "minutes": minutes})
+
 
 @dataclass(frozen=True)
 class Start:
@@ -135,7 +140,7 @@ def fit_within(minutes: float) -> FitEncoder:
     """The loop as the candidate generator calls it, from nothing, with this budget."""
 
     def fit(history: History, context: Context, config: EncoderConfig, learning: Mapping[str, Any]) -> InterestEncoder:
-        return train_encoder(history, context, config, replace(LoopConfig(minutes=minutes), **learning))
+        return train_encoder(history, context, config, LoopConfig(minutes=minutes).under(learning))
 
     return fit
 

@@ -20,7 +20,7 @@ class Person:
 
     @classmethod
     def of(cls, settings: Settings, user_id: str) -> Self:
-        key = load_key(settings.pseudonym_key)
+        key = load_key(settings)
         user_id = clean(user_id)
         pseudonym = pseudonymise(key, user_id)
         return cls(user_id, pseudonym, pseudonymise(key, pseudonym))

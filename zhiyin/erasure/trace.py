@@ -59,15 +59,16 @@ class Trace:
         Raises:
             ValueError: the file cannot be read, because it is damaged or because a process writes it.
         """
-        kind, rows = kind_of(path), 0
+        rows = 0
         try:
+            kind = kind_of(path)
             if kind == PARQUET:
                 return self._count(parquet(path))
             if kind == DUCKDB:
                 rows = self._duckdb_rows(path)
             elif kind == SQLITE:
                 rows = self._sqlite_rows(path)
-        except (duckdb.Error, sqlite3.DatabaseError) as error:
+        except (duckdb.Error, sqlite3.DatabaseError, PermissionError) as error:
             if not path.exists():  # a log or a temporary file that went away meanwhile
                 return 0
             raise ValueError(

@@ -40,7 +40,7 @@ def not_forgotten(connection: duckdb.DuckDBPyConnection, settings: Settings, tab
     marks, column = forgotten(settings), table.user
     if column is None or not marks:
         return "true"
-    key = load_key(settings.pseudonym_key)
+    key = load_key(settings)
 
     def mark(user_id: str) -> str:
         return pseudonymise(key, user_id if table.posted else pseudonymise(key, user_id))

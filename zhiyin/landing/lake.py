@@ -14,8 +14,9 @@ from zhiyin.landing.checks import check
 from zhiyin.landing.forgotten import not_forgotten
 from zhiyin.landing.source import Database
 from zhiyin.landing.table import ALL_ROWS, RawTable
+from zhiyin.pseudonym import load_key
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, file_digest, json_digest, read_json, write_json
+from zhiyin.store import atomic_file, file_digest, json_digest, read_json, temporary, write_json
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 PART = "part-0.parquet"
@@ -43,7 +44,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     Raises:
         FileNotFoundError: the source is missing.
         ValueError: it cannot be read, is empty, lacks a column or holds another type, or rows have no day; the message
-            names source, column, rows and cure.
+            names source, column, rows and cure. Or the key of the pseudonyms cannot be used.
     """
     folder = settings.lake / table.name
     # The inputs of a file's content: while they are equal, the day is not read again.
@@ -58,7 +59,8 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     }
 
     settings.lake.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".landing-", dir=settings.lake) as staging:
+    load_key(settings)  # no row lands whose user could not be named again
+    with tempfile.TemporaryDirectory(prefix=temporary("landing"), dir=settings.lake) as staging:
         written = 0
         fresh = _split(table, clock, known, Path(staging), settings, (table, *tables))
         if table.posted and not (entries or fresh):
@@ -67,8 +69,8 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
             staged, target = Path(staging) / name, folder / name
             digest = file_digest(staged)
             if not _holds(target, digest):
-                with atomic_file(target) as temporary:
-                    shutil.copyfile(staged, temporary)
+                with atomic_file(target) as made:
+                    shutil.copyfile(staged, made)
                 written += 1
             entries[name] = {"rows": rows, "sha256": digest, "origin": origin}
     if fresh:

@@ -213,7 +213,12 @@ def _text(columns: Mapping[str, Column], part: str) -> str:
 
 
 def _escaped(column: Column) -> str:
-    return column.sql.replace("\\", "\\\\").replace("'", "\\'")
+    return _quoted(column.sql)
+
+
+def _quoted(sql: str) -> str:
+    """SQL inside of a string of Jinja."""
+    return sql.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _number(columns: Mapping[str, Column], part: str, kind: str) -> str:
@@ -247,13 +252,24 @@ def _events(name: str, profile: Profile, proposal: Proposal, clock: SourceClock,
         ("ingested_at", ingested_at),
         *([("source_row", _text(events, "event_id"))] if "event_id" in events else []),
     ]
+    numbers = {
+        part: (events[part].sql, sql)
+        for part, sql in read
+        if part in ("value", "amount", "discount") and part in events
+    }
+    if numbers:
+        fields = ", ".join(
+            f"'{part}': ('{_quoted(held)}', '{_quoted(number)}')" for part, (held, number) in numbers.items()
+        )
+        read.append(("unreadable", f"{{{{ unreadable({{{fields}}}) }}}}"))
     inner = ",\n".join(f"        {sql} as {alias}" for alias, sql in read)
     groups = [
         ("ids", [("event_id", event_id), ("source_row", source_row), ("user_id", "user_id"), ("item_id", "item_id"),
                  ("basket_id", "basket_id"), ("session_id", "session_id")]),
         ("facts", [("event_type", "event_type"),
                    ("value", "if(without_value and event_type != 'rating', 1, value)"), ("amount", "amount"),
-                   ("discount", "discount"), ("query_text", "query_text"), ("source", quote(name))]),
+                   ("discount", "discount"), ("query_text", "query_text"), ("source", quote(name)),
+                   ("unreadable", "unreadable" if numbers else "null::varchar")]),
         ("timestamps", [("occurred_at", "occurred_at"), ("ingested_at", "ingested_at")]),
     ]  # fmt: skip
     title = ""

@@ -13,7 +13,7 @@ import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
-from zhiyin.store import atomic_file
+from zhiyin.store import atomic_file, temporary
 from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures
 
 log = logging.getLogger(__name__)
@@ -149,8 +149,8 @@ def document(settings: Settings, clock: Clock) -> Path:
         DbtError: dbt could not read the project or the warehouse.
     """
     settings.dbt_docs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".docs-", dir=settings.data) as name:
+    with tempfile.TemporaryDirectory(prefix=temporary("docs"), dir=settings.data) as name:
         dbt(settings, "docs", "generate", "--static", clock=clock, target=Path(name))
-        with atomic_file(settings.dbt_docs / "index.html") as temporary:
-            (Path(name) / "static_index.html").replace(temporary)
+        with atomic_file(settings.dbt_docs / "index.html") as made:
+            (Path(name) / "static_index.html").replace(made)
     return settings.dbt_docs / "index.html"

@@ -17,7 +17,7 @@ from zhiyin.erasure.rewrite import copy_without
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
 from zhiyin.sql import quote
-from zhiyin.store import atomic_file
+from zhiyin.store import atomic_file, temporary
 from zhiyin.warehouse.marts import CURRENT, current, publish_folder
 
 
@@ -108,7 +108,7 @@ class PublishedMarts:
         holding = {path.parent for path in files if path.parent.parent == settings.marts}
         marts = current(settings)
         if marts.folder in holding:
-            with tempfile.TemporaryDirectory(prefix=".forget-", dir=settings.marts) as name:
+            with tempfile.TemporaryDirectory(prefix=temporary("forget"), dir=settings.marts) as name:
                 rows = marts.manifest["rows"] | copy_without(trace, marts.folder, Path(name))
                 published = publish_folder(settings, Path(name), marts.as_of, rows)
                 holding -= {published}

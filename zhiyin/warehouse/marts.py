@@ -28,7 +28,7 @@ from zhiyin.contract import (
 )
 from zhiyin.settings import Settings
 from zhiyin.sql import parquet_options
-from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, write_manifest
+from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, temporary, write_manifest
 
 CURRENT = "CURRENT"
 
@@ -90,7 +90,7 @@ def publish(settings: Settings, clock: Clock) -> Path:
     if not settings.warehouse.is_file():
         raise FileNotFoundError(f"{settings.warehouse}: no warehouse; land and run dbt build first")
     settings.marts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=settings.marts) as name:
+    with tempfile.TemporaryDirectory(prefix=temporary("publish"), dir=settings.marts) as name:
         return publish_folder(settings, Path(name), clock.as_of, _export(settings, clock, Path(name)))
 
 
@@ -98,9 +98,9 @@ def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: di
     """Make the marts in a folder beside the versions a version, and point ``CURRENT`` at it."""
     manifest = write_manifest(exported, dataset=settings.dataset, as_of=as_of.isoformat(), rows=rows)
     version = settings.marts / f"{as_of:%Y-%m-%d}-{manifest['digest'][:12]}"
-    with atomic_folder(version) as temporary:
+    with atomic_folder(version) as made:
         for file in exported.iterdir():
-            file.rename(temporary / file.name)
+            file.rename(made / file.name)
     with atomic_file(settings.marts / CURRENT) as pointer:
         pointer.write_text(version.name + "\n")
     return version

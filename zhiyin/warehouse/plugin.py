@@ -13,5 +13,5 @@ class Plugin(BasePlugin):
     """Registers ``pseudonym(varchar) -> varchar``. The key comes from the settings and is in no SQL text or log."""
 
     def configure_connection(self, conn: Any) -> None:
-        key = load_key(get_settings().pseudonym_key)
+        key = load_key(get_settings())
         conn.create_function("pseudonym", functools.partial(pseudonymise, key), ["VARCHAR"], "VARCHAR")

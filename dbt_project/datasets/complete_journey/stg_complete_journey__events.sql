@@ -28,10 +28,14 @@ select
     -- facts
     'purchase' as event_type,
     source.quantity::double as value, -- gallons or cents for some services, which are set aside later
-    greatest(source.sales_value - source.coupon_disc, 0)::decimal(12, 2) as amount, -- coupons are paid by their issuer
-    (source.retail_disc + source.coupon_disc + source.coupon_match_disc)::decimal(12, 2) as discount,
+    {{ money('greatest(source.sales_value - source.coupon_disc, 0)') }} as amount, -- coupons are paid by their issuer
+    {{ money('source.retail_disc + source.coupon_disc + source.coupon_match_disc') }} as discount,
     null::varchar as query_text,
     'complete_journey' as source,
+    {{ unreadable({
+        'amount': ('source.sales_value', money('source.sales_value')),
+        'discount': ('source.retail_disc', money('source.retail_disc + source.coupon_disc + source.coupon_match_disc'))
+    }) }} as unreadable,
 
     -- timestamps
     source.transaction_timestamp as occurred_at,

@@ -5,8 +5,9 @@ with source as (
     select
         "user_id:token" as person_id,
         "item_id:token" as item_id,
-        "rating:float"::double as value,
-        make_timestamp(("timestamp:float"::double * 1000000)::bigint) as rated_at,
+        "rating:float" as held_value,
+        try_cast("rating:float" as double) as value,
+        make_timestamp(try_cast(try_cast("timestamp:float" as double) * 1000000 as bigint)) as rated_at,
         line
     from {{ source('movielens_100k', 'ratings') }}
 
@@ -44,6 +45,7 @@ select
     null::decimal(12, 2) as discount,
     null::varchar as query_text,
     'movielens_100k' as source,
+    {{ unreadable({'value': ('held_value', 'value')}) }} as unreadable,
 
     -- timestamps
     rated_at + to_microseconds(line) as occurred_at,

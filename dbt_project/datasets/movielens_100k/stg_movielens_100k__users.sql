@@ -9,7 +9,7 @@ select
     pseudonym("user_id:token") as user_id,
 
     -- attributes
-    {{ age_band('"age:token"::integer') }} as age_band,
+    {{ age_band('try_cast("age:token" as integer)') }} as age_band,
     "gender:token" as gender,
     if(regexp_full_match("zip_code:token", '\d{5}'), 'US ' || "zip_code:token"[1], 'other') as region,
     null::varchar as income_band,

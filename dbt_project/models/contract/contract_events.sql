@@ -25,6 +25,7 @@ select
     discount,
     query_text,
     source,
+    unreadable,
 
     -- timestamps
     occurred_at,

@@ -44,7 +44,7 @@ days as (
         occurred_at::date as day,
         count(*) as events,
         sum(value) as quantity,
-        sum(amount)::decimal(12, 2) as amount,
+        sum(amount)::decimal(18, 2) as amount,
         count(*) filter (where discount > 0) as discounted_events,
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at

@@ -17,10 +17,11 @@ select
     -- facts
     event_type,
     coalesce(value, if(event_type = 'purchase', 1, null)) as value,
-    amount::decimal(12, 2) as amount,
+    {{ money('amount') }} as amount,
     null::decimal(12, 2) as discount,
     query_text,
     source,
+    {{ unreadable({'amount': ('amount', money('amount'))}) }} as unreadable,
 
     -- timestamps
     occurred_at at time zone 'UTC' as occurred_at,
