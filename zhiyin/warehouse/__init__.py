@@ -21,17 +21,16 @@ from zhiyin.warehouse.build import (
 from zhiyin.warehouse.erasure import BusyError, check_idle
 from zhiyin.warehouse.marts import (
     CURRENT,
-    KEYS,
     Marts,
     current,
     publish,
     publish_folder,
+    published_marts,
 )
 
 __all__ = [
     "CURRENT",
     "DBT_PROJECT",
-    "KEYS",
     "BusyError",
     "DbtError",
     "Marts",
@@ -45,6 +44,7 @@ __all__ = [
     "document",
     "publish",
     "publish_folder",
+    "published_marts",
     "run_environment",
     "shell",
     "shell_environment",
