@@ -23,7 +23,10 @@
     {%- if execute -%}
     {%- for part in range(1, run_query("select getvariable('parts')").rows[0][0]) %}
     set variable part = {{ part }};
-    insert into {{ this }} by name select * from ({{ compiled_code }}) as part_{{ part }};
+    insert into {{ this }} by name
+    select * from (
+        {{ compiled_code }}
+    ) as part_{{ part }};
     {%- endfor %}
     reset variable parts;
     reset variable part
