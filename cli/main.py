@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli.benchmark import benchmark
 from cli.champion import history, lift_hold, release, rollback, say_champion
+from cli.dbt import dbt
 from cli.environment import PATIENT, QUIET
 from cli.errors import PlatformError
 from cli.onboard import onboard
@@ -144,6 +145,7 @@ for command in (rollback, release, history):
 app.command()(onboard)
 app.command()(benchmark)
 app.command()(tune)
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(dbt)
 
 
 def main() -> None:

@@ -17,11 +17,12 @@ def erasure_of(settings: Settings, user_id: str) -> Erasure:
     from zhiyin.erasure.person import Person
     from zhiyin.landing import known_datasets
     from zhiyin.landing.erasure import Lake
-    from zhiyin.warehouse.erasure import PublishedMarts, Warehouse
+    from zhiyin.warehouse.erasure import DevWarehouses, PublishedMarts, Warehouse
 
     erasables: list[Erasable] = [
         Lake(settings),
         Warehouse(settings),
+        DevWarehouses(settings),
         Learned(settings),
         PublishedMarts(settings),
         States(settings),

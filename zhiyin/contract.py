@@ -1,4 +1,4 @@
-"""Names of the data contract: what every dataset provides, and which marts are published.
+"""Names of the data contract: what every dataset provides, and the marts that Python code reads.
 
 The dbt project defines and describes the columns; this file has only the names that Python code uses.
 """
@@ -7,7 +7,7 @@ from typing import Final
 
 EVENT_TYPES: Final = ("view", "search", "click", "cart", "purchase", "rating")
 
-# Published marts (see dbt_project/models/marts for columns and meanings).
+# Marts (see dbt_project/models/marts for columns and meanings; their YAML says that they are published).
 INTERACTIONS: Final = "interactions"  # one row per event
 ITEMS: Final = "items"  # one row per item
 USERS: Final = "users"  # one row per user
@@ -19,19 +19,6 @@ USER_CATEGORY_AFFINITY: Final = "user_category_affinity"  # user x snapshot, par
 USER_ITEM_REPEATS: Final = "user_item_repeats"  # user x snapshot, parallel arrays
 USER_OFFERS: Final = "user_offers"  # user x moment of change
 USER_SEQUENCES: Final = "user_sequences"  # user x snapshot, parallel arrays
-MARTS: Final = (
-    INTERACTIONS,
-    ITEMS,
-    USERS,
-    ITEM_HISTORY,
-    USER_HISTORY,
-    USER_ACTIVITY,
-    ITEM_ACTIVITY,
-    USER_CATEGORY_AFFINITY,
-    USER_ITEM_REPEATS,
-    USER_OFFERS,
-    USER_SEQUENCES,
-)
 
 # Columns with one name everywhere.
 USER_ID: Final = "user_id"  # a pseudonym from staging on

@@ -130,6 +130,11 @@ class Settings(BaseSettings):
         return self.data / "dbt"
 
     @cached_property
+    def dev(self) -> Path:
+        """Warehouses of those who work on the dbt project: ``<name>/<name>.duckdb``, ``<name>/dbt/``."""
+        return self.data / "dev"
+
+    @cached_property
     def dbt_docs(self) -> Path:
         """dbt's documentation of the warehouse as one page, ``index.html``."""
         return self.data / "docs"

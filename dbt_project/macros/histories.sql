@@ -47,7 +47,7 @@ versions as (
 versions as (
 
     select * from {{ this }}
-    where recorded_at = {{ as_of() }}
+    where false
 
 )
 {%- else -%}
@@ -61,3 +61,18 @@ versions as (
 )
 {%- endif -%}
 {% endmacro %}
+
+{# Pre-hook of a history: the versions that an earlier run of this day recorded make way for those of this run. #}
+{% macro record_again() -%}
+    {%- if is_incremental() and takes_in() -%}
+    delete from {{ this }} where recorded_at = {{ as_of() }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Post-hook of a history: of a key that is no longer delivered nothing is kept. #}
+{% macro forget_undelivered(key) -%}
+    {%- if is_incremental() -%}
+    delete from {{ this }}
+    where {{ key }} not in (select delivered.{{ key }} from {{ ref('contract_users') }} as delivered where {{ key }} is not null)
+    {%- endif -%}
+{%- endmacro %}

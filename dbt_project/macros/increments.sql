@@ -15,7 +15,10 @@
 A build recomputes what lies after `since`. Where there is nothing to build on, `since` is -infinity, and the
 incremental tables are made anew, but for those with full_refresh: false. Those are histories of what was delivered
 undated, and the lake holds its latest delivery only. Since they take a new one in, it starts no full refresh; an undated
-table that increments read by another way does. #}
+table that increments read by another way does.
+
+A build of some models (`--select`) touches no table of another. From -infinity on an incremental model replaces every row
+of its table in place, so that an edit shows at once. It is no whole build: the next whole one begins anew. #}
 
 {# on-run-start: decides between an increment and a full refresh, and says which and why. #}
 {% macro begin_build() %}
@@ -29,7 +32,9 @@ table that increments read by another way does. #}
         ) -%}
         {%- do list_lake() -%}
         {%- set since, reason = last_unchanged_moment() -%}
-        {%- if reason -%}
+        {%- if reason and unselected_models() -%}
+            {%- do log("full refresh of the selected models, and of no other: " ~ reason, info=true) -%}
+        {%- elif reason -%}
             {%- for node in graph.nodes.values() if is_increment(node) and node.config.full_refresh != false -%}
                 {%- set table = adapter.get_relation(node.database, node.schema, node.name) -%}
                 {%- if table -%}{%- do adapter.drop_relation(table) -%}{%- endif -%}
@@ -163,6 +168,12 @@ table that increments read by another way does. #}
     from last_build, undated
 {%- endmacro %}
 
+{# The models that this command does not make. #}
+{% macro unselected_models() %}
+    {%- set models = graph.nodes.values() | selectattr("resource_type", "equalto", "model") -%}
+    {%- do return(models | map(attribute="unique_id") | reject("in", selected_resources) | list) -%}
+{% endmacro %}
+
 {% macro is_increment(node) %}
     {%- do return(node.resource_type == "model" and node.config.materialized == "incremental") -%}
 {% endmacro %}
@@ -192,32 +203,35 @@ table that increments read by another way does. #}
     {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
-{# Incremental strategy `replace`: rows in the scope of `incremental_predicates`, and rows with a `unique_key` among the
-   new ones, make way for the new ones. Unlike delete+insert it also removes what has no successor. #}
-{% macro get_incremental_replace_sql(arguments) %}
-    {%- set target, fresh = arguments["target_relation"], arguments["temp_relation"] -%}
-    {%- set columns = get_quoted_csv(arguments["dest_columns"] | map(attribute="name")) -%}
-    {%- set key = arguments["unique_key"] -%}
-    delete from {{ target }}
-    where
-        {{ arguments["incremental_predicates"] | join(" and ") }}
-        {%- if key %}
-        or ({{ key | join(", ") }}) in (select ({{ key | join(", ") }}) from {{ fresh }})
-        {%- endif %};
+{# Pre-hook of an incremental model: rows that this build writes again make way, so that dbt's `append` leaves each once.
+   Unlike dbt's `delete+insert`, which looks for the keys of new rows, it also removes what has no successor. #}
+{% macro make_way(moment) -%}
+    {%- if is_incremental() -%}
+    delete from {{ this }} where {{ moment }} >= increment.since()
+    {%- endif -%}
+{%- endmacro %}
 
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ fresh }}
+{# Whether nothing of the last build stays. #}
+{% macro begins_anew() %}
+    {%- do return(run_query("select since = '-infinity' from increment.current").rows[0][0]) -%}
+{% endmacro %}
+
+{# Where a model is that this one does not name by `ref`: in the target, or where it is deferred to. #}
+{% macro built(name) %}
+    {%- set node = graph.nodes["model." ~ project_name ~ "." ~ name] -%}
+    {%- if node.defer_relation and not adapter.get_relation(node.database, node.schema, node.alias) -%}
+        {%- do return(node.defer_relation.relation_name) -%}
+    {%- endif -%}
+    {%- do return(node.relation_name) -%}
 {% endmacro %}
 
 {# In an increment a test reads what the increment wrote, or what is delivered; the rest was tested when it was. `dbt
-   test` reads all, and so does a test that says a `where` of its own. #}
+   test` reads all, and so does a test that says a `where` of its own. dbt provides this macro for projects to override:
+   docs/dbt.md. #}
 {% macro get_where_subquery(relation) %}
     {%- set tested = graph.nodes.get(model.attached_node) if execute and flags.WHICH == "build" -%}
     {%- if tested and not model.config.where -%}
-        {%- if tested.config.incremental_predicates -%}
-            {%- set written = tested.config.incremental_predicates | join(" and ") -%}
-        {%- elif (tested.config.materialized == "view" or tested.config.incremental_strategy == "delete+insert")
-            and not delivered_anew(tested.unique_id) -%}
+        {%- if tested.config.materialized == "view" and not delivered_anew(tested.unique_id) -%}
             {%- set written = "false" -%}
         {%- elif tested.config.event_time -%}
             {%- set written = tested.config.event_time ~ " >= increment.since()" -%}

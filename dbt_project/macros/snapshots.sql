@@ -39,9 +39,9 @@
 {% endmacro %}
 
 {# The users and moments whose states a build of this model makes: all, where it reads categories and an item has another
-   one now. #}
+   one now, and where it begins anew beside an int_states_to_make that does not. #}
 {% macro states_to_make() -%}
-    {%- if execute and is_incremental() and reads_categories() and categories_moved() -%}
+    {%- if execute and makes_all_states() -%}
     select distinct
         interactions.user_id,
         snapshots.feature_at
@@ -56,6 +56,13 @@
     where {{ in_part("user_id") }}
     {%- endif -%}
 {%- endmacro %}
+
+{% macro makes_all_states() %}
+    {%- if flags.WHICH in ["build", "run"] and begins_anew() -%}
+        {%- do return("model." ~ project_name ~ ".int_states_to_make" not in selected_resources) -%}
+    {%- endif -%}
+    {%- do return(is_incremental() and reads_categories() and categories_moved()) -%}
+{% endmacro %}
 
 {% macro reads_categories() %}
     {%- do return("model." ~ project_name ~ ".items" in model.depends_on.nodes) -%}
@@ -87,12 +94,12 @@
     ) -%}
 {% endmacro %}
 
-{# Incremental strategy `carry_over`. dbt's own replace rows by their key or their period; here most of the new rows are
-   rows that the table holds, at another moment. #}
-{% macro get_incremental_carry_over_sql(arguments) %}
-    {%- set target = arguments["target_relation"] -%}
-    {%- set made = target.identifier ~ "__made" -%}
-    {%- set columns = get_quoted_csv(arguments["dest_columns"] | map(attribute="name")) -%}
+{# Pre-hook of a table of user states, beside dbt's `append`: the states that go on are copied to their new moments, and
+   those that the build makes make way. Most of the new rows are rows that the table holds, at another moment, so that
+   a strategy that replaces rows by their key or their period would make them anew. #}
+{% macro carry_over() -%}
+    {%- if is_incremental() %}
+    {%- set made = this.identifier ~ "__made" -%}
     create or replace temporary table {{ made }} as
     select
         states.user_id,
@@ -102,9 +109,9 @@
     inner join increment.snapshots as snapshots on states.feature_at = snapshots.feature_at;
 
     -- copies
-    insert into {{ target }} by name
+    insert into {{ this }} by name
     select held.* replace (snapshots.feature_at as feature_at)
-    from {{ target }} as held
+    from {{ this }} as held
     inner join increment.snapshots as snapshots on held.feature_at = snapshots.starts_from
     where
         snapshots.feature_at != snapshots.starts_from
@@ -112,9 +119,10 @@
         and (held.user_id, snapshots.feature_at) not in (select (made.user_id, made.feature_at) from {{ made }} as made);
 
     -- what leaves, and what is made anew
-    delete from {{ target }}
+    delete from {{ this }}
     where
-        feature_at not in (
+        (select current.since = '-infinity' from increment.current as current)
+        or feature_at not in (
             select snapshots.feature_at from increment.snapshots as snapshots
             union all
             select snapshots.starts_from from increment.snapshots as snapshots
@@ -123,10 +131,8 @@
         or (user_id, feature_at) in (select (made.user_id, made.held_at) from {{ made }} as made);
 
     -- what becomes the row of a later moment
-    update {{ target }} set feature_at = snapshots.feature_at
+    update {{ this }} as held set feature_at = snapshots.feature_at
     from increment.snapshots as snapshots
-    where snapshots.becomes and {{ target }}.feature_at = snapshots.starts_from;
-
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ arguments["temp_relation"] }}
-{% endmacro %}
+    where snapshots.becomes and held.feature_at = snapshots.starts_from
+    {%- endif -%}
+{%- endmacro %}

@@ -1,8 +1,13 @@
 """Households of the real dataset through land, dbt build and publish, once for all tests of the data."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from tests.data.homes import EARLY, LATE, WITHOUT_TESTS, Warehouse
+import zhiyin.warehouse
+from tests.data.homes import BUILD_MODULE, EARLY, LATE, WITHOUT_TESTS, Warehouse
 from zhiyin.landing import land
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, current, publish
@@ -24,3 +29,19 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     build(settings, LATE)
     publish(settings, LATE)
     return Warehouse(settings, early, again, current(settings))
+
+
+@pytest.fixture
+def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
+    """Replaces a text in a file of the dbt project, in a copy that builds then use."""
+    project = tmp_path / "project"
+
+    def edit(file: str, old: str, new: str) -> None:
+        if not project.is_dir():
+            shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+            monkeypatch.setattr(BUILD_MODULE, "DBT_PROJECT", project)
+        text = (project / file).read_text()
+        assert old in text
+        (project / file).write_text(text.replace(old, new))
+
+    return edit

@@ -64,6 +64,16 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
+def test_a_developer_s_file_that_holds_the_person_goes_and_others_stay(shop: Settings) -> None:
+    pseudonym = Person.of(shop, "c0000003").pseudonym
+    for name, user in (("alice", pseudonym), ("bob", "0" * 32)):
+        (shop.dev / name).mkdir(parents=True)
+        with duckdb.connect(str(shop.dev / name / f"{name}.duckdb")) as connection:
+            connection.execute(f"create table interactions as select '{user}' as user_id")
+    erase(shop, Person.of(shop, "c0000003"))
+    assert [folder.name for folder in shop.dev.iterdir()] == ["bob"]
+
+
 def landed(settings: Settings, table: str) -> dict[str | None, int]:
     files = f"{settings.lake}/{table}/**/part-0.parquet"
     return dict(duckdb.execute(f"select trim(customer), count(*) from '{files}' group by 1").fetchall())

@@ -15,7 +15,7 @@ import pytest
 
 import zhiyin.warehouse
 from benchmarks.increment import digests
-from tests.data.homes import BUILD_MODULE, WITHOUT_TESTS
+from tests.data.homes import WITHOUT_TESTS
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.landing.source import Files
@@ -33,6 +33,13 @@ POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "inges
 
 # An edit of the project by which a log of this size is made into tables in parts, as one is that exceeds the memory.
 IN_PARTS = ("macros/parts.sql", "1) * current_setting('threads')", "1) * 500 * current_setting('threads')")
+
+# A condition of an author that holds for every row, whatever is done to make the table in parts.
+OF_THE_AUTHOR = (
+    "models/intermediate/int_user_item_days.sql",
+    "fate = 'kept'",
+    "fate = 'kept' and hash(item_id) % 1 = 0",
+)
 
 
 class Shop:
@@ -147,27 +154,13 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-@pytest.fixture
-def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
-    """Replaces a text in a file of the dbt project, in a copy that builds then use."""
-
-    def edit(file: str, old: str, new: str) -> None:
-        project = tmp_path / "project"
-        shutil.copytree(zhiyin.warehouse.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-        text = (project / file).read_text()
-        assert old in text
-        (project / file).write_text(text.replace(old, new))
-        monkeypatch.setattr(BUILD_MODULE, "DBT_PROJECT", project)
-
-    return edit
-
-
 def test_weeks_of_increments_leave_what_a_full_refresh_leaves(
     weeks: Settings, edited_project: Callable[[str, str, str], None], tmp_path: Path
 ) -> None:
     """The refresh makes its tables in parts, as if the log were too long for the memory limit."""
     refreshed = anew(weeks, tmp_path / "home")
     edited_project(*IN_PARTS)
+    edited_project(*OF_THE_AUTHOR)
     build(refreshed, LAST, *WITHOUT_TESTS)
     assert digests(weeks) == digests(refreshed)
 
@@ -379,3 +372,32 @@ def test_a_changed_model_begins_anew(
 ) -> None:
     edited_project("models/marts/users.sql", "with versions", "-- changed\nwith versions")
     assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
+
+
+def test_an_edited_model_is_made_alone_and_every_other_table_stays(
+    spoilt: Settings, edited_project: Callable[[str, str, str], None]
+) -> None:
+    """A feature is one line; `dbt run -s MODEL` fills it for every row, and the next whole build begins anew."""
+    before = digests(spoilt)
+    edited_project(
+        "models/intermediate/int_user_windows.sql",
+        "{% set features = [",
+        '{% set features = [\n    {"name": "quantity_14d", "days": 14, "total": "sum(quantity)", "type": "double"},',
+    )
+    build(spoilt, LAST, "--select", "int_user_windows", *WITHOUT_TESTS)
+    after = digests(spoilt)
+    assert {table for table in before if after[table] != before[table]} == {"user_activity"}
+    with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
+        wrong = connection.execute(f"""
+            with counted as (
+                select user_id, sum(value) as quantity from interactions
+                where occurred_at >= timestamp '{LAST.date}' - interval 14 day group by user_id
+            )
+            select count(*), count(*) filter (where quantity_14d is distinct from coalesce(quantity, 0))
+            from (
+                select * from int_user_windows
+                qualify row_number() over (partition by user_id order by feature_at desc) = 1
+            ) as latest left join counted using (user_id)
+        """).fetchall()
+    assert wrong[0][0] > 0
+    assert wrong[0][1] == 0

@@ -9,30 +9,33 @@ from zhiyin.warehouse.build import (
     DBT_PROJECT,
     DbtError,
     build,
+    built_as_of,
     dbt,
     dbt_environment,
     document,
     run_environment,
+    shell,
+    shell_environment,
     snapshot_days,
 )
 from zhiyin.warehouse.erasure import BusyError, check_idle
 from zhiyin.warehouse.marts import (
     CURRENT,
-    KEYS,
     Marts,
     current,
     publish,
     publish_folder,
+    published_marts,
 )
 
 __all__ = [
     "CURRENT",
     "DBT_PROJECT",
-    "KEYS",
     "BusyError",
     "DbtError",
     "Marts",
     "build",
+    "built_as_of",
     "check_idle",
     "connect",
     "current",
@@ -41,6 +44,9 @@ __all__ = [
     "document",
     "publish",
     "publish_folder",
+    "published_marts",
     "run_environment",
+    "shell",
+    "shell_environment",
     "snapshot_days",
 ]

@@ -2,10 +2,14 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
@@ -69,6 +73,59 @@ def dbt(settings: Settings, *arguments: str, clock: Clock | None = None, target:
         failures = explain_failures(target, settings.warehouse) or done.stdout[-4000:]
         raise DbtError(f"dbt {arguments[0]} failed; the published marts are as they were.\n{failures}")
     return done.stdout
+
+
+def shell_environment(settings: Settings, clock: Clock, dev: str | None = None) -> dict[str, str]:
+    """Variables with which dbt's own commands work in a shell, on the warehouse or on a developer's own file.
+
+    With ``dev``, a name, dbt writes ``settings.dev/<name>/<name>.duckdb`` and reads from the warehouse what is not made
+    there; ``state:modified`` compares with the project as the warehouse was built.
+
+    Raises:
+        FileNotFoundError: ``dev`` is given, and there is no warehouse to defer to.
+        ValueError: ``dev`` is no name of a DuckDB database.
+    """
+    values = dbt_environment(settings) | run_environment(clock) | {"DBT_PROJECT_DIR": str(DBT_PROJECT)}
+    for of_runs_only in ("DBT_EXCLUDE_RESOURCE_TYPES", "DBT_USE_COLORS"):
+        values.pop(of_runs_only)
+    if dev is None:
+        return values | {"DBT_TARGET": "warehouse", "DBT_TARGET_PATH": str(settings.data / "dbt_shell")}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", dev) or dev in ("warehouse", "main", "system", "temp"):
+        raise ValueError(f"{dev!r} is no name for a file of one's own: small letters, digits and _, not `warehouse`")
+    if not settings.warehouse.is_file():
+        raise FileNotFoundError(f"{settings.warehouse}: no warehouse to defer to; run `zhiyin step build` first")
+    folder = settings.dev / dev
+    folder.mkdir(parents=True, exist_ok=True)
+    return values | {
+        "ZHIYIN_DEV_WAREHOUSE": str(folder / f"{dev}.duckdb"),
+        "DBT_TARGET": "dev",
+        "DBT_TARGET_PATH": str(folder / "dbt"),
+        "DBT_DEFER": "true",
+        "DBT_STATE": str(settings.dbt_target),
+    }
+
+
+def shell(settings: Settings, clock: Clock, arguments: Sequence[str], dev: str | None = None) -> int:
+    """Run a dbt command with a terminal's input and output; return its exit code.
+
+    ``build`` and ``run`` on the warehouse write their manifest where publishing and Feast read it. Other commands leave
+    it, so that ``state:modified`` goes on comparing with what was built.
+    """
+    values = shell_environment(settings, clock, dev)
+    if dev is None and arguments[:1] in (["build"], ["run"]):
+        values["DBT_TARGET_PATH"] = str(settings.dbt_target)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).with_name("dbt")), *arguments]
+    return subprocess.run(command, env={**os.environ, **values}).returncode
+
+
+def built_as_of(settings: Settings) -> str | None:
+    """The day of the last build, YYYY-MM-DD; None where there is none, or while another process writes it."""
+    try:
+        with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+            return str(connection.execute("select as_of::date::varchar from increment.current").fetchall()[0][0])
+    except duckdb.Error:
+        return None
 
 
 def build(settings: Settings, clock: Clock, *arguments: str) -> None:

@@ -88,6 +88,25 @@ def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 @dataclass(frozen=True)
+class DevWarehouses:
+    """The files of those who work on the dbt project."""
+
+    settings: Settings
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (self.settings.dev,)
+
+    def find(self, trace: Trace) -> Found:
+        return {}
+
+    def erase(self, trace: Trace, files: Collection[Path]) -> None:
+        """Remove the folders that hold the person: a developer makes them again."""
+        for name in {path.relative_to(self.settings.dev).parts[0] for path in files}:
+            shutil.rmtree(self.settings.dev / name)
+
+
+@dataclass(frozen=True)
 class PublishedMarts:
     """The published versions of the marts."""
 

@@ -9,43 +9,11 @@ from typing import Any
 import duckdb
 
 from zhiyin.clock import Clock
-from zhiyin.contract import (
-    FEATURE_AT,
-    INTERACTIONS,
-    ITEM_ACTIVITY,
-    ITEM_HISTORY,
-    ITEM_ID,
-    ITEMS,
-    OCCURRED_AT,
-    USER_ACTIVITY,
-    USER_CATEGORY_AFFINITY,
-    USER_HISTORY,
-    USER_ID,
-    USER_ITEM_REPEATS,
-    USER_OFFERS,
-    USER_SEQUENCES,
-    USERS,
-)
 from zhiyin.settings import Settings
 from zhiyin.sql import parquet_options
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, temporary, write_manifest
 
 CURRENT = "CURRENT"
-
-# The order of the rows in each published file: its grain, and for interactions the order of time.
-KEYS: dict[str, tuple[str, ...]] = {
-    INTERACTIONS: (USER_ID, OCCURRED_AT, "event_id"),
-    ITEMS: (ITEM_ID,),
-    USERS: (USER_ID,),
-    ITEM_HISTORY: (ITEM_ID, "valid_from"),
-    USER_HISTORY: (USER_ID, "valid_from"),
-    USER_ACTIVITY: (USER_ID, FEATURE_AT),
-    ITEM_ACTIVITY: (ITEM_ID, FEATURE_AT),
-    USER_CATEGORY_AFFINITY: (USER_ID, FEATURE_AT),
-    USER_ITEM_REPEATS: (USER_ID, FEATURE_AT),
-    USER_OFFERS: (USER_ID, FEATURE_AT),
-    USER_SEQUENCES: (USER_ID, FEATURE_AT),
-}
 
 
 @dataclass(frozen=True)
@@ -106,6 +74,35 @@ def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: di
     return version
 
 
+def published_marts(manifest: Path) -> dict[str, tuple[str, ...]]:
+    """The models of a dbt manifest that are published, by name, and the columns by which their rows are ordered.
+
+    A mart is published when its YAML says so under ``config.meta``: ``publish: {order_by: [user_id, occurred_at]}``, or
+    ``feast: {entities: [user_id], timestamp: feature_at}``, which gives the order where ``publish`` does not.
+
+    Raises:
+        FileNotFoundError: there is no manifest.
+        ValueError: ``order_by`` is missing, or names a column that the mart's YAML does not have.
+    """
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest}: no dbt manifest; run `zhiyin step build` first")
+    orders = {}
+    for node in read_json(manifest)["nodes"].values():
+        meta = node["config"].get("meta") or {}
+        if node["resource_type"] != "model" or not {"publish", "feast"} & meta.keys():
+            continue
+        feast = meta.get("feast") or {}
+        order = (meta.get("publish") or {}).get("order_by") or [*feast.get("entities", []), feast.get("timestamp")]
+        unknown = [str(column) for column in order if column not in node["columns"]]
+        if unknown or not order:
+            raise ValueError(
+                f"{node['name']}: its YAML has no column {', '.join(unknown) or 'to order its rows by'};"
+                " say config: {meta: {publish: {order_by: [COLUMN, ...]}}}"
+            )
+        orders[node["name"]] = tuple(order)
+    return dict(sorted(orders.items()))
+
+
 def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
     """Write ``<mart>.parquet`` for every mart, ordered by its keys; return the rows of each."""
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
@@ -117,7 +114,7 @@ def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
         if built != clock.as_of.replace(tzinfo=None):
             raise ValueError(f"{settings.warehouse} holds marts as of {built}, not {clock.date}; run dbt build for it")
         rows = {}
-        for mart, keys in KEYS.items():
+        for mart, keys in published_marts(settings.dbt_target / "manifest.json").items():
             connection.execute(
                 f"copy (select * from {mart} order by {', '.join(keys)}) to '{folder / mart}.parquet'"
                 f" {parquet_options(connection, mart)}"

@@ -1,8 +1,9 @@
 {{ config(
     materialized="incremental",
-    incremental_strategy="replace",
-    incremental_predicates=["recorded_at = (select as_of from increment.current)"],
+    incremental_strategy="delete+insert",
     unique_key=["item_id", "valid_from"],
+    event_time="recorded_at",
+    pre_hook="{{ record_again() }}",
     full_refresh=false,
     on_schema_change="sync_all_columns"
 ) }}

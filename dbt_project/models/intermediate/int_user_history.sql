@@ -1,11 +1,10 @@
 {{ config(
     materialized="incremental",
-    incremental_strategy="replace",
-    incremental_predicates=["(
-        recorded_at = (select as_of from increment.current)
-        or user_id not in (select known.user_id from contract_users as known where known.user_id is not null)
-    )"],
+    incremental_strategy="delete+insert",
     unique_key=["user_id", "valid_from"],
+    event_time="recorded_at",
+    pre_hook="{{ record_again() }}",
+    post_hook="{{ forget_undelivered('user_id') }}",
     full_refresh=false,
     on_schema_change="sync_all_columns"
 ) }}

@@ -1,8 +1,10 @@
 {{ config(
     materialized="incremental",
-    incremental_strategy="replace",
-    incremental_predicates=["day >= increment.since()"],
-    unique_key=["user_id", "item_id"]
+    incremental_strategy="delete+insert",
+    unique_key=["user_id", "item_id"],
+    event_time="day",
+    pre_hook=["{{ make_way('day') }}", "{{ first_part() }}"],
+    post_hook="{{ other_parts() }}"
 ) }}
 -- The days on which a user took an item: the input of every window and every distinct count.
 with events as (
@@ -13,7 +15,8 @@ with events as (
 ),
 
 {% if is_incremental() -%}
--- The pairs that had or have such a day since then: of these each row counts and links the others.
+-- The pairs that had or have such a day since then: of these each row counts and links the others. One that had has made
+-- way; the row before still names it.
 touched as (
 
     select
@@ -28,7 +31,7 @@ touched as (
         user_id,
         item_id
     from {{ this }}
-    where day >= increment.since()
+    where next_day >= increment.since()
 
 ),
 

@@ -1,4 +1,9 @@
-{{ config(materialized="incremental", incremental_strategy="carry_over") }}
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    pre_hook=["{{ carry_over() }}", "{{ first_part(makes_states=true) }}"],
+    post_hook="{{ other_parts() }}"
+) }}
 -- Weights are taken at the user's latest basket, so that they do not change as time passes: see snapshots.sql.
 {% set lists = {
     "item_ids": "item_id",

@@ -1,7 +1,8 @@
 {{ config(
     materialized="incremental",
-    incremental_strategy="replace",
-    incremental_predicates=["occurred_at >= increment.since()"]
+    incremental_strategy="append",
+    event_time="occurred_at",
+    pre_hook="{{ make_way('occurred_at') }}"
 ) }}
 with events as (
 

@@ -1,4 +1,9 @@
-{{ config(materialized="incremental", incremental_strategy="carry_over") }}
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    pre_hook=["{{ carry_over() }}", "{{ first_part(makes_states=true) }}"],
+    post_hook="{{ other_parts() }}"
+) }}
 with states as (
 
     {{ states_to_make() }}
