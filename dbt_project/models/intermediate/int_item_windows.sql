@@ -79,7 +79,7 @@ promotion_changes as (
 
 ),
 
--- One that began before an increment is in force at its opening: nothing is known of an item that was not sold until then.
+-- One that began before an increment holds at its opening: nothing is known of an item that was not sold until then.
 promotion_midnights as (
 
     select
