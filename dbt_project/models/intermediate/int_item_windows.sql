@@ -5,8 +5,8 @@
     pre_hook=["{{ make_way('feature_at') }}", "{{ first_part() }}"],
     post_hook="{{ other_parts() }}"
 ) }}
--- A feature is one line here, and a description in the YAML of item_activity: see macro sliding_windows. A return is a day
--- on which a user comes back to the item.
+-- A feature is one line here, and a description in the YAML of item_activity: see macro sliding_windows. A return is a
+-- day on which a user comes back to the item.
 {% set features = [
     {"name": "events_7d", "days": 7, "total": "sum(events)"},
     {"name": "events_28d", "days": 28, "total": "sum(events)"},
@@ -79,7 +79,7 @@ promotion_changes as (
 
 ),
 
--- One that began before an increment is in force at its opening: of an item that was not sold until then nothing is known.
+-- One that began before an increment holds at its opening: nothing is known of an item that was not sold until then.
 promotion_midnights as (
 
     select

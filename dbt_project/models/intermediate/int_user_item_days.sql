@@ -15,8 +15,8 @@ with events as (
 ),
 
 {% if is_incremental() -%}
--- The pairs that had or have such a day since then: of these each row counts and links the others. One that had has made
--- way; the row before still names it.
+-- The pairs that had or have such a day since then: of these each row counts and links the others. The days that they
+-- had made way; the row before still names them.
 touched as (
 
     select
