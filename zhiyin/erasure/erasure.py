@@ -9,7 +9,7 @@ from zhiyin.erasure.erasable import Erasable, Found
 from zhiyin.erasure.person import Person
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
-from zhiyin.sql import connect
+from zhiyin.store.sql import connect
 
 
 @dataclass(frozen=True)

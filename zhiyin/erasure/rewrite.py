@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from zhiyin.erasure.trace import PARQUET, Trace, kind_of, parquet
-from zhiyin.sql import parquet_options, quote
 from zhiyin.store import MANIFEST, atomic_file
+from zhiyin.store.sql import parquet_options, quote
 
 
 def without_rows(trace: Trace, path: Path, condition: str | None, target: Path | None = None) -> bool:

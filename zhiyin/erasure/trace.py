@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from zhiyin.erasure.person import Person
-from zhiyin.sql import quote
+from zhiyin.store.sql import quote
 
 TELLING = 8  # characters from which on an identifier that is no number means one person wherever it stands
 PARQUET, DUCKDB, SQLITE, TEXT = "parquet", "duckdb", "sqlite", "text"

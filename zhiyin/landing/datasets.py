@@ -27,7 +27,7 @@ from zhiyin.contract import EVENT_TYPES
 from zhiyin.landing.source import DATABASES, Database, Files, Log, Source
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import DATASETS, POSTED, Settings
-from zhiyin.sql import quote
+from zhiyin.store.sql import quote
 
 SOURCES = "_sources.yml"
 KEYS = {"location", "format", "options", "database", "day", "user", "events", "event_types", "line"}

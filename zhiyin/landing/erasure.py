@@ -15,8 +15,8 @@ from zhiyin.landing.forgotten import is_person, remember
 from zhiyin.landing.lake import LANDED
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
-from zhiyin.sql import quote
 from zhiyin.store import file_digest, read_json, write_json
+from zhiyin.store.sql import quote
 
 
 @dataclass(frozen=True)

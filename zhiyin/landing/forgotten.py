@@ -10,8 +10,8 @@ from zhiyin.erasure.person import Person
 from zhiyin.landing.table import RawTable
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import Settings
-from zhiyin.sql import quote
 from zhiyin.store import read_json, write_json
+from zhiyin.store.sql import quote
 
 
 def raw_user(column: str) -> str:

@@ -12,8 +12,8 @@ import duckdb
 
 from zhiyin.landing.extensions import load_extension
 from zhiyin.landing.messages import one_line, without_secrets
-from zhiyin.sql import quote
 from zhiyin.store import file_digest, json_digest
+from zhiyin.store.sql import quote
 
 PACKAGE = "package:"  # location of a file that an installed package carries
 READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}

@@ -16,7 +16,7 @@ from zhiyin.onboarding.profile import Profile, connect, profile
 from zhiyin.onboarding.scaffold import SourceClock, write_dataset
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings
-from zhiyin.sql import quote
+from zhiyin.store.sql import quote
 from zhiyin.warehouse import build
 
 

@@ -11,8 +11,8 @@ import yaml
 from zhiyin.landing.source import Database, Source
 from zhiyin.onboarding.mapping import Proposal, UnclearError
 from zhiyin.onboarding.profile import Column, Profile, connect
-from zhiyin.sql import quote
 from zhiyin.store import atomic_folder
+from zhiyin.store.sql import quote
 
 BROKEN_SHARE = 0.05  # above this share of unreadable moments the expression is not the right one
 EPOCHS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # largest number of seconds, milli- and microseconds -> factor

@@ -4,7 +4,7 @@ Only dbt writes the DuckDB file, except the erasure of a user, which locks the f
 version of the marts: an immutable folder of Parquet files that the text file ``CURRENT`` names.
 """
 
-from zhiyin.sql import connect
+from zhiyin.store.sql import connect
 from zhiyin.warehouse.build import (
     DBT_PROJECT,
     DbtError,

@@ -16,8 +16,8 @@ from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import copy_without
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
-from zhiyin.sql import quote
 from zhiyin.store import atomic_file, temporary
+from zhiyin.store.sql import quote
 from zhiyin.warehouse.marts import CURRENT, current, publish_folder
 
 

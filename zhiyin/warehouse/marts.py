@@ -10,8 +10,8 @@ import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
-from zhiyin.sql import parquet_options
 from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, temporary, write_manifest
+from zhiyin.store.sql import parquet_options
 
 CURRENT = "CURRENT"
 
