@@ -25,16 +25,20 @@ items as (
 
 ),
 
--- The latest delivery of an event is the one that holds.
+-- An event is known by its user and its id, so nobody's id hides another's event. Its latest delivery holds, and one of
+-- the dataset's own log before what was posted to the service.
 events as (
 
     select
         *,
-        count(*) over (partition by event_id) as deliveries
+        count(*) over (partition by user_id, event_id) as deliveries
     from landed
     qualify
         row_number() over (
-            partition by event_id order by ingested_at desc nulls last, value desc nulls last, amount desc nulls last
+            partition by user_id, event_id
+            order by
+                source is not distinct from 'service', ingested_at desc nulls last, value desc nulls last,
+                amount desc nulls last
         ) = 1
 
 ),
