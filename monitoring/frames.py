@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, QUARANTINED_EVENTS, USER_ID
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts, connect
 
 WINDOW = timedelta(days=28)
+WEEKS = 8  # of the trend of what was set aside
 ROWS = 20_000  # of one window
 
 # Two samples of one distribution differ by a Jensen-Shannon distance of about sqrt(classes / (4 * rows)): with more
@@ -139,6 +140,24 @@ def comparison(
     kept = [[column for column in group if column not in left_out] for group in (numerical, categorical)]
     names = kept[0] + kept[1]
     return Comparison(name, current[names], reference[names], kept[0], kept[1], left_out)
+
+
+def quarantined(settings: Settings, clock: Clock, marts: Marts) -> dict[str, list[int]]:
+    """Events set aside in each of the ``WEEKS`` before ``as_of``, oldest first, by reason; the most frequent first."""
+    query = """
+        select rejected_because as reason, (datediff('day', occurred_at, $end) - 1) // 7 as week, count(*) as events
+        from read_parquet($events)
+        where occurred_at >= $start and occurred_at < $end
+        group by all
+    """
+    end = clock.as_of.replace(tzinfo=None)
+    start = end - WEEKS * timedelta(days=7)
+    parameters: dict[str, Any] = {"events": str(marts.path(QUARANTINED_EVENTS)), "start": start, "end": end}
+    found: dict[str, list[int]] = {}
+    with connect(settings) as connection:
+        for reason, week, events in connection.execute(query, parameters).fetchall():
+            found.setdefault(reason, [0] * WEEKS)[WEEKS - 1 - week] += events
+    return dict(sorted(found.items(), key=lambda entry: (-sum(entry[1]), entry[0])))
 
 
 def volumes(settings: Settings, clock: Clock, marts: Marts) -> dict[str, dict[str, float]]:

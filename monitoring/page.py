@@ -54,6 +54,7 @@ def review_page(summary: dict[str, Any], reports: list[str], others: list[str]) 
     (start, end), (before, _) = summary["windows"]
     sections = [
         _section("What happened", "row", [_volume(*entry) for entry in summary["volumes"].items()]),
+        _section("What was set aside", "row wide", [_set_aside(summary["quarantined"])]),
         _section("What drifted", "row wide", [_drift(*entry) for entry in summary["drift"].items()] or [_no_drift()]),
         _note(summary["left_out"]),
         _section("How good the lists were", "", [_lists(summary)]),
@@ -82,6 +83,19 @@ def _volume(name: str, values: dict[str, float]) -> str:
         f'<div class="card"><div class="label">{escape(name)}</div><div class="figure">{now:,.0f}</div>'
         f'<div class="label">{change}</div></div>'
     )
+
+
+def _set_aside(reasons: dict[str, list[int]]) -> str:
+    if not reasons:
+        return '<div class="card"><p>No event of these weeks broke a rule.</p></div>'
+    weeks = len(next(iter(reasons.values())))
+    head = "".join(f"<th>{'this week' if week == weeks - 1 else week - weeks + 1}</th>" for week in range(weeks))
+    body = "".join(
+        f"<tr><td>{escape(reason)}</td>{''.join(f'<td>{count:,}</td>' for count in counts)}</tr>"
+        for reason, counts in reasons.items()
+    )
+    table = f"<table><thead><tr><th>events by week</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="card">{table}</div>'
 
 
 def _drift(name: str, columns: list[dict[str, Any]]) -> str:

@@ -54,6 +54,7 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
         "marts": marts.version,
         "windows": [[moment.strftime("%Y-%m-%d") for moment in window] for window in frames.windows(clock)],
         "volumes": frames.volumes(settings, clock, marts),
+        "quarantined": frames.quarantined(settings, clock, marts),
         "drift": {},
         "left_out": {data.name: data.left_out for data in comparisons},
         "ranking": None,

@@ -9,6 +9,7 @@ EVENT_TYPES: Final = ("view", "search", "click", "cart", "purchase", "rating")
 
 # Marts (see dbt_project/models/marts for columns and meanings; their YAML says that they are published).
 INTERACTIONS: Final = "interactions"  # one row per event
+QUARANTINED_EVENTS: Final = "quarantined_events"  # one row per event that was set aside
 ITEMS: Final = "items"  # one row per item
 USERS: Final = "users"  # one row per user
 ITEM_HISTORY: Final = "item_history"  # item x moment of change

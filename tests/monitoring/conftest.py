@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from tests.monitoring.homes import AS_OF, ITEMS, USERS, Build, interactions, items, save, states
+from tests.monitoring.homes import AS_OF, ITEMS, USERS, Build, interactions, items, quarantined, save, states
 from zhiyin.settings import Settings
 
 
@@ -14,7 +14,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def make(events: pa.Table | None = None, users: pa.Table | None = None) -> Settings:
         settings = Settings(home=tmp_path_factory.mktemp("home"), memory_limit="1GB")
         folder = settings.marts / f"{AS_OF.date}-a"
-        marts = {"interactions": interactions() if events is None else events, "items": items()}
+        marts = {
+            "interactions": interactions() if events is None else events,
+            "items": items(),
+            "quarantined_events": quarantined(),
+        }
         facts = {"as_of": AS_OF.as_of.isoformat(), "rows": {name: table.num_rows for name, table in marts.items()}}
         save(folder, marts)
         (folder / "manifest.json").write_text(json.dumps(facts))

@@ -40,6 +40,22 @@ def interactions(days: int = 56, per_day: int = 40, seed: int = 0) -> pa.Table:
     )
 
 
+def quarantined() -> pa.Table:
+    """Three events of an unknown item on each of the last seven days, and one without a user 30 days ago."""
+    end = AS_OF.as_of.replace(tzinfo=None)
+    rows = [("item unknown", end - timedelta(days=day, hours=-hour)) for day in range(1, 8) for hour in (0, 1, 23)]
+    rows.append(("user missing", end - timedelta(days=30)))
+    rows.append(("amount negative", end - timedelta(days=56, seconds=1)))  # before the eight weeks
+    reasons, moments = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "event_id": [f"q{number}" for number in range(len(rows))],
+            "rejected_because": list(reasons),
+            "occurred_at": pa.array(list(moments), pa.timestamp("us")),
+        }
+    )
+
+
 def items() -> pa.Table:
     return pa.table(
         {

@@ -58,6 +58,16 @@ def test_the_planted_change_is_found_and_nothing_else(reviewed: tuple[Settings, 
     assert {entry["method"] for entries in drift.values() for entry in entries} == {"wasserstein", "jensenshannon"}
 
 
+def test_what_was_set_aside_is_counted_by_reason_and_week(reviewed: tuple[Settings, dict[str, Path]]) -> None:
+    assert summary_of(reviewed[1])["quarantined"] == {
+        "item unknown": [0, 0, 0, 0, 0, 0, 0, 21],
+        "user missing": [0, 0, 0, 1, 0, 0, 0, 0],
+    }
+    page = reviewed[1]["index"].read_text()
+    assert "item unknown" in page
+    assert "amount negative" not in page
+
+
 def test_columns_take_part_by_their_type(reviewed: tuple[Settings, dict[str, Path]]) -> None:
     summary = summary_of(reviewed[1])
     assert {entry["column"] for entry in summary["drift"]["users"]} == {
