@@ -151,7 +151,7 @@ app.command(context_settings={"ignore_unknown_options": True, "allow_intersperse
 def main() -> None:
     """Entry point: a user error ends in a message instead of a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("httpx", "httpcore"):
+    for name in ("httpx", "httpcore", "faiss"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.update(QUIET | PATIENT)
     try:

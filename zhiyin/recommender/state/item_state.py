@@ -19,7 +19,7 @@ from zhiyin.contract import FEATURE_AT, ITEM_ID
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.state.catalogue import ItemState
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, publish_by_digest, verify_manifest, write_manifest
+from zhiyin.store import MANIFEST, atomic_file, publish_by_digest, verify_manifest, write_manifest
 
 CURRENT = "CURRENT"
 ITEMS = "items.arrow"
@@ -83,6 +83,8 @@ def read_items(settings: Settings, version: str) -> PublishedItems:
         OSError: there is no such version, or it cannot be read.
     """
     folder = settings.item_state / version
+    if not (folder / MANIFEST).is_file():
+        raise FileNotFoundError(f"{folder} is no published item state: run the step publish_items")
     manifest = verify_manifest(folder)
     with pa.OSFile(str(folder / ITEMS)) as source:
         rows = pa.ipc.open_file(source).read_all()
