@@ -29,6 +29,7 @@ WEEKS = [
     Clock.parse(f"2017-02-{day:02}", windows=windows) for day, windows in ((6, 3), (8, 3), (9, 1), (13, 3), (27, 3))
 ]
 LAST = WEEKS[-1]
+SELECTED = "full refresh of the selected models, and of no other"
 POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
 
 # An edit of the project by which a log of this size is made into tables in parts, as one is that exceeds the memory.
@@ -297,7 +298,7 @@ def test_a_build_with_a_failed_test_is_none_to_add_to(spoilt: Settings) -> None:
 def test_another_pseudonym_key_begins_anew(spoilt: Settings, caplog: pytest.LogCaptureFixture) -> None:
     spoilt.pseudonym_key.write_text("ab" * 32)
     (spoilt.data / CHECK).unlink()
-    assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
+    assert f"{SELECTED}: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
 # What was true of an item stays true of the days on which it was.
@@ -371,7 +372,7 @@ def test_a_changed_model_begins_anew(
     spoilt: Settings, edited_project: Callable[[str, str, str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     edited_project("models/marts/users.sql", "with versions", "-- changed\nwith versions")
-    assert "full refresh: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
+    assert f"{SELECTED}: the project, a setting or a version changed" in word_of(spoilt, LAST, caplog)
 
 
 def test_an_edited_model_is_made_alone_and_every_other_table_stays(

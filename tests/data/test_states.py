@@ -32,7 +32,7 @@ class Project:
         self.connection = connection
         self.moments: list[str] = []
 
-    def _render(self, file: str, macro: str | None = None, *arguments: Any, **named: Any) -> str:
+    def _render(self, file: str, macro: str | None = None, facts: dict[str, Any] | None = None, **named: Any) -> str:
         environment = jinja2.Environment(extensions=["jinja2.ext.do"])
         environment.globals |= {
             "as_of": lambda: f"timestamp '{self.moments[-1]}'",
@@ -46,15 +46,22 @@ class Project:
             "snapshot_moments": lambda: self.moments,
             "snapshots": lambda: "[" + ", ".join(f"timestamp '{moment}'" for moment in self.moments) + "]",
             "states_to_make": lambda: "select user_id, feature_at from int_states_to_make",
+            "model": SimpleNamespace(depends_on=SimpleNamespace(nodes=[])),
+            "project_name": "zhiyin",
+            "flags": SimpleNamespace(WHICH="build"),
+            "begins_anew": lambda: False,
+            "return": lambda value: value,
+            **(facts or {}),
         }
         template = environment.from_string((DBT_PROJECT / file).read_text())
-        return str(getattr(template.module, macro)(*arguments, **named)) if macro else template.render()
+        return str(getattr(template.module, macro)(**named)) if macro else template.render()
 
     def build(self, clock: Clock, since: str, anew: bool) -> None:
         """The states of a run, of which the events before ``since`` are those of the run before."""
         self.moments = [moment.strftime("%Y-%m-%d") for moment in clock.snapshots]
         self._render("macros/snapshots.sql", "list_snapshots", anew=anew)
         self.connection.execute(f"create or replace macro increment.since() as timestamp '{since}'")
+        self.connection.execute(f"create or replace table increment.current as select timestamp '{since}' as since")
         made = self._render("models/intermediate/int_states_to_make.sql")
         self.connection.execute(f"create or replace table int_states_to_make as {made}")
         for name, folder in STATES.items():
@@ -62,11 +69,9 @@ class Project:
             if anew:
                 self.connection.execute(f"create or replace table {name} as {query}")
                 continue
-            self.connection.execute(f"create or replace temporary table {name}_new as {query}")
-            columns = [SimpleNamespace(name=row[0]) for row in self.connection.execute(f"describe {name}").fetchall()]
-            relation = Relation(name)
-            arguments = {"target_relation": relation, "temp_relation": f"{name}_new", "dest_columns": columns}
-            self.connection.execute(self._render("macros/snapshots.sql", "get_incremental_carry_over_sql", arguments))
+            hook = {"this": Relation(name), "is_incremental": lambda: True}
+            self.connection.execute(self._render("macros/snapshots.sql", "carry_over", facts=hook))
+            self.connection.execute(f"insert into {name} by name {query}")
 
     def rows(self, name: str) -> list[Any]:
         return self.connection.execute(f"select * from {name} order by user_id, feature_at").fetchall()

@@ -138,7 +138,7 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
         DbtError: a model or a test failed.
     """
     for line in dbt(settings, "build", *arguments, clock=clock).splitlines():
-        if "increment:" in line or "full refresh:" in line:
+        if "increment:" in line or "full refresh" in line:
             log.info("%s", line)
 
 
