@@ -130,12 +130,19 @@ def forget(
 
 @app.command()
 def step(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")], as_of: AsOf, dataset: Dataset = None
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STEPS)}.")],
+    as_of: AsOf,
+    dataset: Dataset = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Of land: take a delivery with fewer rows, go on without lost files.")
+    ] = False,
 ) -> None:
     """Run one step of the pipeline by hand: the same function that the DAG's task calls."""
     if name not in STEPS:
         raise typer.BadParameter(f"unknown step {name!r}; one of: {', '.join(STEPS)}")
     settings = chosen_settings(dataset)
+    if accept_loss:
+        settings = settings.model_copy(update={"accept_loss": True})
     result = run_step(name, settings, chosen_clock(as_of, settings))
     console.print(f"{name}: {result}" if result is not None else f"{name}: done", highlight=False)
 

@@ -30,8 +30,10 @@ def land(settings: Settings, clock: Clock) -> Any:
 
 def build(settings: Settings, clock: Clock) -> None:
     """One ``dbt build`` of the whole warehouse (in the DAG, Cosmos runs it with a task per model)."""
+    from zhiyin.landing import verify_lake
     from zhiyin.warehouse import build
 
+    verify_lake(settings.lake)
     build(settings, clock)
 
 

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     text_layers: int | None = Field(
         None, ge=1, description="Make the sentence encoder smaller: its first layers, distilled from the whole."
     )
+    accept_loss: bool = Field(
+        False,
+        description="Land a delivery that takes landed rows away, and go on without files of the lake that are gone. "
+        "For one run: `zhiyin step land --accept-loss`.",
+    )
     rules: Path | None = Field(
         None,
         description="TOML file of slate rules (see zhiyin/recommender/slate/rules.py); empty: the defaults.",

@@ -54,7 +54,7 @@ HEADER = "customer,quantity,bought_at"
                 HEADER,
                 *(line.replace("2017", "year 2017") if i % 10 == 0 else line for i, line in enumerate(receipts())),
             ],
-            r"10 of 100 rows have no try_cast\(bought_at as timestamp\); date them or drop them",
+            r"10 of 100 rows have no day that can be read by try_cast\(bought_at as timestamp\); correct those rows",
         ),
         (
             [HEADER, *(f"{line},more,{i}" if i % 10 == 0 else line for i, line in enumerate(receipts()))],
@@ -157,7 +157,10 @@ def test_a_database_that_is_not_there_is_named(settings: Settings, tmp_path: Pat
 @pytest.mark.parametrize(
     ("land", "told"),
     [
-        ("{location: a.csv, evnets: true}", "meta.land has evnets; known: database, day, event_types, events"),
+        (
+            "{location: a.csv, evnets: true}",
+            "meta.land has evnets; known: database, day, delivery, event_types, events",
+        ),
         ("{location: a.csv, event_types: [buy]}", "event_types has buy; known: view, search, click, cart, purchase"),
         ("{events: true}", "needs either location or database"),
         ("{location: a.csv, events: true}", "events need event_time"),

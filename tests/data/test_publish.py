@@ -35,6 +35,16 @@ def test_publishing_again_gives_the_same_version(warehouse: Warehouse) -> None:
     assert current(warehouse.settings) == warehouse.marts
 
 
+def test_a_byte_flipped_in_a_mart_is_found_on_read_and_mended_by_publishing(warehouse: Warehouse) -> None:
+    path = warehouse.marts.path("items")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    with pytest.raises(ValueError, match=r"items\.parquet is not as it was published; run the step publish"):
+        current(warehouse.settings).path("items")
+    assert publish(warehouse.settings, LATE) == warehouse.marts.folder
+    assert current(warehouse.settings).path("items").read_bytes() == whole
+
+
 def test_a_publication_that_breaks_off_leaves_the_old_version(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

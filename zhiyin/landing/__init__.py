@@ -4,11 +4,12 @@ from typing import Any
 
 from zhiyin.clock import Clock
 from zhiyin.landing.datasets import check_dataset, known_datasets, raw_tables
+from zhiyin.landing.delivery import verify_lake
 from zhiyin.landing.lake import land_table
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 
-__all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", "raw_tables"]
+__all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", "raw_tables", "verify_lake"]
 
 
 def land(settings: Settings, clock: Clock) -> dict[str, Any]:
@@ -17,11 +18,12 @@ def land(settings: Settings, clock: Clock) -> dict[str, Any]:
     A day whose content did not change is not rewritten, so landing twice changes nothing.
 
     Returns:
-        Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int}``.
+        Per table: ``{"rows": int, "files": int, "written": int, "unchanged": int, "removed": int}``.
 
     Raises:
-        ValueError: no such dataset (the message lists those that there are), a table differs from its definition,
-            or none of its events lies before ``as_of``.
+        ValueError: no such dataset (the message lists those that there are), a table differs from its definition, takes
+            away what has landed, or has no event before ``as_of``; or files of the lake are gone or damaged that the
+            sources no longer have.
         FileNotFoundError: a source is missing; the message names it and the cure.
     """
     tables = raw_tables(settings)
@@ -32,4 +34,5 @@ def land(settings: Settings, clock: Clock) -> dict[str, Any]:
             raise ValueError(
                 f"{settings.dataset}: no row of {table.name} lies before {clock.date}; choose a later as_of"
             )
+    verify_lake(settings.lake)
     return landed

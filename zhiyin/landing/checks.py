@@ -3,10 +3,15 @@
 import duckdb
 
 from zhiyin.landing.source import Files, Source
-from zhiyin.landing.table import RawTable
+from zhiyin.landing.table import NO_DAY, RawTable
 
 # Above this share of unreadable values the column is refused; below it, the rows land and dbt quarantines them.
 BROKEN_SHARE = 0.05
+
+
+def day_of(table: RawTable) -> str:
+    """SQL of the UTC day of a row; ``NO_DAY`` where it has none that can be read."""
+    return f"coalesce(try(({table.day})::date), date '{NO_DAY}')"
 
 
 def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
@@ -56,19 +61,19 @@ def _check_type(
 def _check_day(
     connection: duckdb.DuckDBPyConnection, table: RawTable, where: str, rows: int, delivered: list[str]
 ) -> None:
+    """Accept rows whose day cannot be read, which staging sets aside; refuse the source when they are too many."""
     try:
-        undated = _count(connection, f"{table.source.relation()} where ({table.day})::date is null")
+        undated = _count(connection, f"{table.source.relation()} where {day_of(table)} = '{NO_DAY}'")
     except duckdb.BinderException:
         raise ValueError(
             f"{where}: day is {table.day}, which its columns do not give; it has {', '.join(delivered)}. Change day in "
             "the source definition"
         ) from None
-    except duckdb.Error as error:
+    if undated > BROKEN_SHARE * rows:
         raise ValueError(
-            f"{where}: day is {table.day}: {table.source.explain(error)}; correct those rows or day"
-        ) from None
-    if undated:
-        raise ValueError(f"{where}: {undated} of {rows} rows have no {table.day}; date them or drop them")
+            f"{where}: {undated} of {rows} rows have no day that can be read by {table.day}; correct those rows, or "
+            f"the SQL of the moment in the source definition (up to {BROKEN_SHARE:.0%} are set aside)"
+        )
 
 
 def _broken_lines(connection: duckdb.DuckDBPyConnection, source: Source) -> str | None:

@@ -9,6 +9,9 @@
       user: customer_id                 # SQL of the raw user id, for samples and for erasure
       events: true                      # its rows are events
       event_types: [purchase]           # of events that are posted to the service, these land too; without it, all
+      delivery: append                  # what a new delivery brings: append (new rows, which are merged), replace
+                                        # (whole days; the default) or snapshot (the whole table)
+      identity: [order_line]            # columns that name a row, where append merges; without it, all columns
       line: line                        # adds a column of this name: the row's place in the source
 
 A table with neither ``land.day`` nor ``event_time`` (dbt's own key: SQL of the UTC moment of a row) lands as one file.
@@ -25,12 +28,24 @@ import yaml
 
 from zhiyin.contract import EVENT_TYPES
 from zhiyin.landing.source import DATABASES, Database, Files, Log, Source
-from zhiyin.landing.table import RawTable
+from zhiyin.landing.table import DELIVERIES, RawTable
 from zhiyin.settings import DATASETS, POSTED, Settings
 from zhiyin.store.sql import quote
 
 SOURCES = "_sources.yml"
-KEYS = {"location", "format", "options", "database", "day", "user", "events", "event_types", "line"}
+KEYS = {
+    "location",
+    "format",
+    "options",
+    "database",
+    "day",
+    "user",
+    "events",
+    "event_types",
+    "line",
+    "delivery",
+    "identity",
+}
 
 
 def known_datasets() -> list[str]:
@@ -107,8 +122,28 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
     if "line" in land and "database" in land:
         raise ValueError(f"{path}: {name}: meta.land.line is of files: the rows of a database's table have no order")
     columns = {column["name"]: column.get("data_type") for column in table.get("columns", [])}
-    source = _source(path, name, land)
-    return RawTable(name, source, day, columns, land.get("user"), land.get("events", False), land.get("line"))
+    return RawTable(
+        name,
+        _source(path, name, land),
+        day,
+        columns,
+        land.get("user"),
+        land.get("events", False),
+        land.get("line"),
+        delivery=_delivery(path, name, land),
+        identity=tuple(land.get("identity", [])),
+    )
+
+
+def _delivery(path: Path, name: str, land: dict[str, Any]) -> str:
+    delivery = str(land.get("delivery", "replace"))
+    if delivery not in DELIVERIES:
+        raise ValueError(f"{path}: {name}: delivery is {delivery}; known: {', '.join(DELIVERIES)}")
+    if delivery == "append" and "line" in land:
+        raise ValueError(f"{path}: {name}: a line is a place in one delivery, so its rows cannot be merged by append")
+    if delivery != "append" and "identity" in land:
+        raise ValueError(f"{path}: {name}: identity is of delivery: append, which merges rows")
+    return delivery
 
 
 def _source(path: Path, name: str, land: dict[str, Any]) -> Source:

@@ -11,8 +11,8 @@ from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import without_rows
 from zhiyin.erasure.trace import Trace
 from zhiyin.landing.datasets import raw_tables
+from zhiyin.landing.delivery import LANDED
 from zhiyin.landing.forgotten import is_person, remember
-from zhiyin.landing.lake import LANDED
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 from zhiyin.store import file_digest, read_json, write_json

@@ -2,25 +2,25 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
-from zhiyin.landing.checks import check
+from zhiyin.landing.checks import check, day_of
+from zhiyin.landing.delivery import LANDED, check_losses, merge
 from zhiyin.landing.forgotten import not_forgotten
 from zhiyin.landing.source import Database
-from zhiyin.landing.table import ALL_ROWS, RawTable
+from zhiyin.landing.table import ALL_ROWS, NO_DAY, RawTable
 from zhiyin.pseudonym import load_key
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, file_digest, json_digest, read_json, temporary, write_json
 
-LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 PART = "part-0.parquet"
-NO_DAY = "0001-01-01"
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
 
 
@@ -30,6 +30,7 @@ class Landed:
     files: int
     written: int
     unchanged: int
+    removed: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -43,8 +44,9 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
 
     Raises:
         FileNotFoundError: the source is missing.
-        ValueError: it cannot be read, is empty, lacks a column or holds another type, or rows have no day; the message
-            names source, column, rows and cure. Or the key of the pseudonyms cannot be used.
+        ValueError: it cannot be read, is empty, lacks a column or holds another type, too many rows have no day, or it
+            takes away much of what has landed; the message names source, column, rows and cure. Or the key of the
+            pseudonyms cannot be used.
     """
     folder = settings.lake / table.name
     # The inputs of a file's content: while they are equal, the day is not read again.
@@ -52,28 +54,33 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     fingerprint = table.source.fingerprint()
     origin = json_digest([fingerprint, table.day, table.rows, table.line]) if fingerprint else None
     entries = _entries(folder, sample)
-    known = {
-        name
-        for name, entry in entries.items()
-        if origin and entry["origin"] == origin and _holds(folder / name, entry["sha256"])
-    }
+    whole = {name for name, entry in entries.items() if _holds(folder / name, entry["sha256"])}
+    known = {name for name in whole if origin and entries[name]["origin"] == origin}
 
     settings.lake.mkdir(parents=True, exist_ok=True)
     load_key(settings)  # no row lands whose user could not be named again
-    with tempfile.TemporaryDirectory(prefix=temporary("landing"), dir=settings.lake) as staging:
-        written = 0
-        fresh = _split(table, clock, known, Path(staging), settings, (table, *tables))
+    with tempfile.TemporaryDirectory(prefix=temporary("landing"), dir=settings.lake) as place:
+        staging, written = Path(place), 0
+        fresh = _split(table, clock, known, staging, settings, (table, *tables))
+        if table.delivery == "append":
+            fresh = _merge(table, folder, staging, fresh, whole)
         if table.posted and not (entries or fresh):
-            fresh = _nothing(table, Path(staging))
+            fresh = _nothing(table, staging)
+        gone = _gone(table, clock, entries, known | fresh.keys(), whole, settings.accept_loss)
+        if not settings.accept_loss:
+            check_losses(table, entries, fresh, gone)
         for name, rows in sorted(fresh.items()):
-            staged, target = Path(staging) / name, folder / name
+            staged, target = staging / name, folder / name
             digest = file_digest(staged)
             if not _holds(target, digest):
                 with atomic_file(target) as made:
                     shutil.copyfile(staged, made)
                 written += 1
             entries[name] = {"rows": rows, "sha256": digest, "origin": origin}
-    if fresh:
+        for name in gone:
+            (folder / name).unlink(missing_ok=True)
+            del entries[name]
+    if fresh or gone:
         write_json(folder / LANDED, {"user_sample": sample, "files": dict(sorted(entries.items()))})
 
     seen = [name for name in entries if table.day is None or name < f"day={clock.date}"]
@@ -82,7 +89,38 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
         files=len(seen),
         written=written,
         unchanged=len(seen) - written,
+        removed=len(gone),
     )
+
+
+def _merge(table: RawTable, folder: Path, staging: Path, fresh: dict[str, int], whole: set[str]) -> dict[str, int]:
+    """Merge staged days with those in the lake; return the rows of each. A day that gains nothing stays as it is."""
+    rows = {}
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for name in fresh:
+            staged, old = staging / name, folder / name
+            if name in whole and not merge(connection, table, old, staged):
+                shutil.copyfile(old, staged)
+            rows[name] = int(pq.read_metadata(staged).num_rows)
+    return rows
+
+
+def _gone(
+    table: RawTable,
+    clock: Clock,
+    entries: dict[str, dict[str, Any]],
+    delivered: Collection[str],
+    whole: set[str],
+    accept_loss: bool,
+) -> dict[str, int]:
+    """Rows of the landed files that the lake has no longer after this delivery, by name.
+
+    Those are the days before ``as_of`` that a snapshot lacks, and, where a loss is accepted, damaged or missing files.
+    """
+    lacking = {name: entry["rows"] for name, entry in entries.items() if name not in delivered}
+    if table.delivery == "snapshot" and table.day is not None:
+        return {name: rows for name, rows in lacking.items() if name < f"day={clock.date}"}
+    return {name: rows for name, rows in lacking.items() if accept_loss and name not in whole}
 
 
 def _nothing(table: RawTable, staging: Path) -> dict[str, int]:
@@ -148,7 +186,7 @@ def _copy(table: RawTable, source: str, rows: str, clock: Clock, known: set[str]
     """SQL that writes the ``rows`` of ``source``: whole, or a folder for each day that is not ``known``."""
     if table.day is None:
         return f"copy (select * from {source} where {rows}) to '{staging / PART}' (format parquet, compression zstd)"
-    day = f"({table.day})::date"
+    day = day_of(table)
     days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
     landed = f" and {day} not in ({days})" if days else ""
     return (

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
-from zhiyin.store import MANIFEST, atomic_file, atomic_folder, read_json, temporary, write_manifest
+from zhiyin.store import (
+    MANIFEST,
+    atomic_file,
+    atomic_folder,
+    file_digest,
+    read_json,
+    temporary,
+    verify_manifest,
+    write_manifest,
+)
 from zhiyin.store.sql import parquet_options
 
 CURRENT = "CURRENT"
@@ -33,14 +43,25 @@ class Marts:
         return datetime.fromisoformat(self.manifest["as_of"])
 
     def path(self, name: str) -> Path:
-        """The Parquet file of one mart.
+        """The Parquet file of one mart, compared with the manifest when a process first reads it.
 
         Raises:
             KeyError: no such mart; the message lists those that are there.
+            ValueError: the file is gone or not as it was published; the message names the cure.
         """
         if name not in self.manifest["rows"]:
             raise KeyError(f"no mart {name!r} in {self.folder}; there are {', '.join(self.manifest['rows'])}")
-        return self.folder / f"{name}.parquet"
+        path = self.folder / f"{name}.parquet"
+        if not path.is_file():
+            raise ValueError(f"{path} is gone; run the step publish, which writes it again")
+        if _digest_of(path, path.stat().st_mtime_ns) != self.manifest["files"][path.name]["sha256"]:
+            raise ValueError(f"{path} is not as it was published; run the step publish, which writes it again")
+        return path
+
+
+@lru_cache(maxsize=256)
+def _digest_of(path: Path, modified: int) -> str:  # ``modified``: a file that was written to is read again
+    return file_digest(path)
 
 
 def publish(settings: Settings, clock: Clock) -> Path:
@@ -66,12 +87,19 @@ def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: di
     """Make the marts in a folder beside the versions a version, and point ``CURRENT`` at it."""
     manifest = write_manifest(exported, dataset=settings.dataset, as_of=as_of.isoformat(), rows=rows)
     version = settings.marts / f"{as_of:%Y-%m-%d}-{manifest['digest'][:12]}"
-    with atomic_folder(version) as made:
+    with atomic_folder(version, replace=not _is_whole(version)) as made:  # a damaged version is written again
         for file in exported.iterdir():
             file.rename(made / file.name)
     with atomic_file(settings.marts / CURRENT) as pointer:
         pointer.write_text(version.name + "\n")
     return version
+
+
+def _is_whole(version: Path) -> bool:
+    try:
+        return bool(verify_manifest(version))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def published_marts(manifest: Path) -> dict[str, tuple[str, ...]]:
