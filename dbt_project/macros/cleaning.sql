@@ -2,6 +2,9 @@
    event without a row of the catalogue has an item_id of null on the side of items. #}
 {% macro rejected_because(events, items) -%}
     case
+        when {{ events }}.occurred_at = {{ undated() }} then 'moment not readable'
+        when {{ events }}.event_type is null then 'event type missing'
+        when {{ events }}.event_type not in ('{{ event_types() | join("', '") }}') then 'event type unknown'
         when {{ events }}.unreadable is not null then {{ events }}.unreadable || ' not readable'
         when {{ events }}.occurred_at > {{ events }}.ingested_at then 'occurred after it was taken in'
         when {{ events }}.user_id is null then 'user missing'
@@ -32,13 +35,14 @@
     list_filter(list_transform(string_split_regex({{ path }}, '[>|;]'), lambda level: trim(level)), lambda level: level != '')
 {%- endmacro %}
 
-{# Share of the events that may be quarantined, by the meta of the dataset's source definition. #}
-{% macro quarantine_limit() -%}
+{# Share of the events that may be quarantined, by the meta of the dataset's source definition: `quarantine_share` of all,
+   `quarantine_share_of_day` of those of one day. #}
+{% macro quarantine_limit(key="quarantine_share", otherwise=0.05) -%}
     {%- set said = [] -%}
-    {%- for table in (graph.sources.values() if execute else []) if "quarantine_share" in table.source_meta -%}
-        {%- do said.append(table.source_meta["quarantine_share"]) -%}
+    {%- for table in (graph.sources.values() if execute else []) if key in table.source_meta -%}
+        {%- do said.append(table.source_meta[key]) -%}
     {%- endfor -%}
-    {{ said | first | default(0.05) }}
+    {{ said | first | default(otherwise) }}
 {%- endmacro %}
 
 {# An amount of money; null where it is no number, or too large for one. #}

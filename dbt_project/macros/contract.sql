@@ -49,9 +49,14 @@
     from (select distinct {{ user }} from {{ rows }}) as raw_users
 {%- endmacro %}
 
-{# The timestamp that means: valid from the beginning. #}
+{# The timestamp that means: valid from the beginning; also that of an event whose moment cannot be read. #}
 {% macro undated() -%}
     timestamp '0001-01-01'
+{%- endmacro %}
+
+{# What users do, as the data contract calls it. #}
+{% macro event_types() -%}
+    {%- do return(["view", "search", "click", "cart", "purchase", "rating"]) -%}
 {%- endmacro %}
 
 {# Years of age as a band. #}

@@ -45,6 +45,20 @@
     {%- do return(not run["earlier"] and (run["went_back"] or delivered_anew(model.unique_id))) -%}
 {% endmacro %}
 
+{# SQL, true or false: whether a build reads events whose moment cannot be read. They lie in a day of their own (NO_DAY of
+   zhiyin/landing/table.py), which is before all others: a build that takes a change of it in reads everything. #}
+{% macro takes_undated() %}
+    {%- if not execute -%}{%- do return("false") -%}{%- endif -%}
+    {%- if not run_query("select since <= " ~ undated() ~ " from increment.current").rows[0][0] -%}
+        {%- do return("false") -%}
+    {%- endif -%}
+    {%- set files = run_query("
+        select list(file) from glob('" ~ env_var("ZHIYIN_LAKE") ~ "/*/day=0001-01-01/part-0.parquet')
+    ").rows[0][0] -%}
+    {%- set rows = "select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")" -%}
+    {%- do return("true" if files and run_query(rows).rows[0][0] else "false") -%}
+{% endmacro %}
+
 {# An item that is new in the catalogue, or newly merchandise, changes the fate of its earlier events. #}
 {% macro earliest_changed_fate(since) %}
     {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}

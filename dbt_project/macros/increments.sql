@@ -114,7 +114,7 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
             {%- do run_query("
                 update increment.lake set starts_at = least(lake.starts_at, files.starts_at)
                 from (
-                    select filename, min(" ~ source.config.event_time ~ ") as starts_at
+                    select filename, min(try(" ~ source.config.event_time ~ ")) as starts_at
                     from read_parquet(" ~ changed ~ ") group by filename
                 ) as files
                 where ends_with(files.filename, '/' || lake.path)
@@ -208,6 +208,15 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
 {% macro make_way(moment) -%}
     {%- if is_incremental() -%}
     delete from {{ this }} where {{ moment }} >= increment.since()
+    {%- endif -%}
+{%- endmacro %}
+
+{# SQL of the moment from which on this build wrote rows; `otherwise` where it wrote all, and where nothing builds. #}
+{% macro written_since(otherwise) -%}
+    {%- if execute and flags.WHICH == "build" and not begins_anew() -%}
+        increment.since()
+    {%- else -%}
+        {{ otherwise }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -14,7 +14,8 @@ import duckdb
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import atomic_file, temporary
-from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures
+from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures, explain_warnings
+from zhiyin.warehouse.fates import fates
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     """Run ``dbt build`` for ``clock.as_of``, with further dbt ``arguments``.
 
     The incremental models process what changed in the lake since the last successful build, or are rebuilt without
-    one: see ``dbt_project/macros/increments.sql``. The log says which.
+    one: see ``dbt_project/macros/increments.sql``. The log says which, what became of the events, and what looks odd.
 
     Raises:
         DbtError: a model or a test failed.
@@ -140,6 +141,10 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     for line in dbt(settings, "build", *arguments, clock=clock).splitlines():
         if "increment:" in line or "full refresh" in line:
             log.info("%s", line)
+    for line in fates(settings):
+        log.info("%s", line)
+    if warnings := explain_warnings(settings.dbt_target, settings.warehouse):
+        log.warning("%s", warnings)
 
 
 def document(settings: Settings, clock: Clock) -> Path:

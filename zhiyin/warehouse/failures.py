@@ -16,13 +16,21 @@ CURE = "Mend the source, or the model that the rule is about, and run the step a
 
 def explain_failures(target: Path, warehouse: Path) -> str | None:
     """The failures of the last run from its ``run_results.json``; None where dbt wrote none."""
+    failed = _explained(target, warehouse, ("error", "fail"))
+    return f"{failed}\n{CURE}" if failed else None
+
+
+def explain_warnings(target: Path, warehouse: Path) -> str | None:
+    """The same of the tests that warn."""
+    return _explained(target, warehouse, ("warn",))
+
+
+def _explained(target: Path, warehouse: Path, statuses: tuple[str, ...]) -> str | None:
     if not (target / RUN_RESULTS).is_file() or not (target / "manifest.json").is_file():
         return None
     nodes = {**(manifest := read_json(target / "manifest.json"))["nodes"], **manifest["unit_tests"]}
-    failed = [result for result in read_json(target / RUN_RESULTS)["results"] if result["status"] in ("error", "fail")]
-    if not failed:
-        return None
-    return "\n".join([*(_explain(result, nodes[result["unique_id"]], warehouse) for result in failed), CURE])
+    failed = [result for result in read_json(target / RUN_RESULTS)["results"] if result["status"] in statuses]
+    return "\n".join(_explain(result, nodes[result["unique_id"]], warehouse) for result in failed) or None
 
 
 def _explain(result: dict[str, Any], node: dict[str, Any], warehouse: Path) -> str:

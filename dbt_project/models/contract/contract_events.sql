@@ -11,7 +11,9 @@ with staged as (
 
 select
     -- ids
-    event_id,
+    coalesce(
+        event_id, {{ event_id(["user_id", "item_id", "event_type", "occurred_at", "value", "amount"]) }}
+    ) as event_id,
     source_row,
     user_id,
     item_id,

@@ -5,7 +5,7 @@
     pre_hook="{{ make_way('occurred_at') }}"
 ) }}
 -- Every event before as_of once, with its fate and the number of times that it was delivered.
-with landed as (
+with dated as (
 
     select * from {{ ref('contract_events') }}
     where
@@ -13,6 +13,22 @@ with landed as (
         {%- if is_incremental() %}
         and occurred_at >= increment.since()
         {%- endif %}
+
+),
+
+-- What has no moment that can be read is set aside below.
+dateless as (
+
+    select * replace ({{ undated() }} as occurred_at) from {{ ref('contract_events') }}
+    where occurred_at is null and {{ takes_undated() }}
+
+),
+
+landed as (
+
+    select * from dated
+    union all by name
+    select * from dateless
 
 ),
 
