@@ -16,6 +16,7 @@ from cli.champion import history, lift_hold, release, rollback, say_champion
 from cli.dbt import dbt
 from cli.environment import PATIENT, QUIET
 from cli.errors import PlatformError
+from cli.key import key
 from cli.onboard import onboard
 from cli.options import AsOf, Dataset, chosen_clock, chosen_settings
 from cli.platform import DEMO_AS_OF, Platform
@@ -152,6 +153,7 @@ for command in (rollback, release, history):
 app.command()(onboard)
 app.command()(benchmark)
 app.command()(tune)
+app.add_typer(key, name="key")
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(dbt)
 
 

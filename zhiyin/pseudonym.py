@@ -22,6 +22,8 @@ def load_key(settings: Settings) -> bytes:
             machine, or is not the one with which the dataset's users were named. The message names the cure.
     """
     path = settings.pseudonym_key
+    if next_key(settings).exists():
+        raise ValueError(f"{next_key(settings)}: a change of the key broke off; complete it by `zhiyin key rotate`")
     if not path.exists():
         landed = sorted(folder.parent.parent for folder in settings.home.glob("*/lake/*/_landed.json"))
         if landed:
@@ -30,14 +32,13 @@ def load_key(settings: Settings) -> bytes:
                 "nobody is known and who was forgotten would return; to begin anew without it, remove "
                 f"{settings.home} and land again"
             )
-        _make(path)
-    key = _read(path)
-    check, value = settings.data / CHECK, hmac.new(key, b"which key", hashlib.sha256).hexdigest()
+        make_key(path)
+    key = read_key(path)
+    check = settings.data / CHECK
     if not check.is_file():
         if settings.lake.is_dir():
-            with atomic_file(check) as made:
-                made.write_text(value + "\n")
-    elif not hmac.compare_digest(check.read_text().strip(), value):
+            write_check(settings, key)
+    elif not hmac.compare_digest(check.read_text().strip(), _check_value(key)):
         raise ValueError(
             f"{path} is not the key with which the users of {settings.dataset} were named ({check} tells): put that "
             "key back from your backup"
@@ -45,7 +46,23 @@ def load_key(settings: Settings) -> bytes:
     return key
 
 
-def _make(path: Path) -> None:
+def next_key(settings: Settings) -> Path:
+    """Where a new key lies while the data is renamed to it."""
+    return settings.pseudonym_key.with_name(f"{settings.pseudonym_key.name}.next")
+
+
+def write_check(settings: Settings, key: bytes) -> None:
+    """Write down beside the lake which key its users are named with."""
+    with atomic_file(settings.data / CHECK) as made:
+        made.write_text(_check_value(key) + "\n")
+
+
+def _check_value(key: bytes) -> str:
+    return hmac.new(key, b"which key", hashlib.sha256).hexdigest()
+
+
+def make_key(path: Path) -> None:
+    """Write a new key, unless another process was first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_name(temporary(path.name))
     made.touch(0o600)
@@ -61,7 +78,12 @@ def _make(path: Path) -> None:
     sync(path.parent)
 
 
-def _read(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """The key in a file.
+
+    Raises:
+        ValueError: it is no key, or others can read it.
+    """
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ValueError(f"{path} can be read by other users of this machine (mode {mode:04o}): chmod 600 {path}")

@@ -6,10 +6,20 @@ from zhiyin.clock import Clock
 from zhiyin.landing.datasets import check_dataset, known_datasets, raw_tables
 from zhiyin.landing.delivery import verify_lake
 from zhiyin.landing.lake import land_table
+from zhiyin.landing.posted import rename_posted
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 
-__all__ = ["RawTable", "check_dataset", "known_datasets", "land", "land_table", "raw_tables", "verify_lake"]
+__all__ = [
+    "RawTable",
+    "check_dataset",
+    "known_datasets",
+    "land",
+    "land_table",
+    "raw_tables",
+    "rename_posted",
+    "verify_lake",
+]
 
 
 def land(settings: Settings, clock: Clock) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from zhiyin.warehouse.build import (
     shell_environment,
     snapshot_days,
 )
-from zhiyin.warehouse.erasure import BusyError, check_idle
+from zhiyin.warehouse.erasure import BusyError, check_idle, keep_histories
 from zhiyin.warehouse.marts import (
     CURRENT,
     Marts,
@@ -42,6 +42,7 @@ __all__ = [
     "dbt",
     "dbt_environment",
     "document",
+    "keep_histories",
     "publish",
     "publish_folder",
     "published_marts",

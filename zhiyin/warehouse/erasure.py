@@ -5,11 +5,12 @@ Rewriting the warehouse is the only write besides dbt's, made while no other pro
 
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from zhiyin.contract import USER_ID
 from zhiyin.erasure.erasable import Found
@@ -44,7 +45,7 @@ class Warehouse:
     @property
     def places(self) -> tuple[Path, ...]:
         file = self.settings.warehouse
-        return file, self._beside("wal"), self._beside("tmp")
+        return file, _beside(self.settings, "wal"), _beside(self.settings, "tmp")
 
     def find(self, trace: Trace) -> Found:
         return {}
@@ -58,24 +59,51 @@ class Warehouse:
         Raises:
             BusyError: a process reads or writes it.
         """
-        settings = self.settings
-        if settings.warehouse.is_file():
-            with _lock(settings) as old, atomic_file(settings.warehouse) as new:
-                new.unlink()
-                old.execute(f"attach '{new}' as new")
-                tables = "select schema_name || '.' || table_name from duckdb_tables()"
-                there = {name for (name,) in old.execute(tables).fetchall()}
-                for table in there & set(HISTORIES):
-                    user = HISTORIES[table]
-                    others = f"{user} != {quote(trace.person.pseudonym)}" if user else "true"
-                    old.execute(f"create schema if not exists new.{table.split('.')[0]}")
-                    old.execute(f"create table new.{table} as from {table} where {others}")
-                old.execute("detach new")
-        self._beside("wal").unlink(missing_ok=True)
-        shutil.rmtree(self._beside("tmp"), ignore_errors=True)
+        _keep_histories(self.settings, f"from {{table}} where {USER_ID} != {quote(trace.person.pseudonym)}")
 
-    def _beside(self, suffix: str) -> Path:
-        return self.settings.warehouse.with_name(f"{self.settings.warehouse.name}.{suffix}")
+
+def keep_histories(settings: Settings, renamed: Mapping[str, str]) -> None:
+    """Rewrite the warehouse with only the history tables, their users renamed; rows of others are left out.
+
+    Rows that have their new name already stay, so that a second call completes the first.
+
+    Raises:
+        BusyError: a process reads or writes it.
+    """
+    old = [*renamed, *renamed.values()]
+    new = [*renamed.values(), *renamed.values()]
+    _keep_histories(
+        settings,
+        f"select history.* replace (renamed.new as {USER_ID}) from {{table}} as history"
+        f" inner join renamed on history.{USER_ID} = renamed.old",
+        pa.table({"old": pa.array(old, pa.string()), "new": pa.array(new, pa.string())}),
+    )
+
+
+def _keep_histories(settings: Settings, of_users: str, renamed: pa.Table | None = None) -> None:
+    """Replace the warehouse by a file with its history tables alone.
+
+    ``of_users``: SQL of the rows of one with users, ``{table}``; it may join ``renamed``.
+    """
+    if settings.warehouse.is_file():
+        with _lock(settings) as old, atomic_file(settings.warehouse) as new:
+            new.unlink()
+            if renamed is not None:
+                old.register("renamed", renamed)
+            old.execute(f"attach '{new}' as new")
+            tables = "select schema_name || '.' || table_name from duckdb_tables()"
+            there = {name for (name,) in old.execute(tables).fetchall()}
+            for table in there & set(HISTORIES):
+                rows = of_users.format(table=table) if HISTORIES[table] else f"from {table}"
+                old.execute(f"create schema if not exists new.{table.split('.')[0]}")
+                old.execute(f"create table new.{table} as {rows}")
+            old.execute("detach new")
+    _beside(settings, "wal").unlink(missing_ok=True)
+    shutil.rmtree(_beside(settings, "tmp"), ignore_errors=True)
+
+
+def _beside(settings: Settings, suffix: str) -> Path:
+    return settings.warehouse.with_name(f"{settings.warehouse.name}.{suffix}")
 
 
 def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
