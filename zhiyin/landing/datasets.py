@@ -5,6 +5,9 @@
       format: csv                       # where the suffix does not tell
       options: {delim: ";"}             # of DuckDB's reader
       database: {kind: postgres, connect: "dbname=sales", table: public.orders}    # in place of location
+      delta: {location: s3://lake/orders, options: {}}                # or a Delta table; options of its storage
+      iceberg: {table: shop.orders, catalog: {type: rest, uri: ...}}  # or an Iceberg table, by PyIceberg's properties
+      kafka: {servers: "broker:9092", topic: orders, options: {}}     # or a topic of JSON objects; librdkafka's options
       day: week_starts_on               # SQL of the UTC day of a row
       user: customer_id                 # SQL of the raw user id, for samples and for erasure
       events: true                      # its rows are events
@@ -20,32 +23,25 @@ A table with neither ``land.day`` nor ``event_time`` (dbt's own key: SQL of the 
 Every dataset has one more table: the events posted to the service (dbt_project/models/service/_sources.yml).
 """
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zhiyin.contract import EVENT_TYPES
+from zhiyin.landing.lakehouse import Delta, Iceberg
 from zhiyin.landing.source import DATABASES, Database, Files, Log, Source
 from zhiyin.landing.table import DELIVERIES, RawTable
+from zhiyin.landing.topic import PLACE, Topic
 from zhiyin.settings import DATASETS, POSTED, Settings
 from zhiyin.store.sql import quote
 
 SOURCES = "_sources.yml"
-KEYS = {
-    "location",
-    "format",
-    "options",
-    "database",
-    "day",
-    "user",
-    "events",
-    "event_types",
-    "line",
-    "delivery",
-    "identity",
-}
+OTHERS: dict[str, type[Delta | Iceberg | Topic]] = {"delta": Delta, "iceberg": Iceberg, "kafka": Topic}
+PLACES = ("location", "database", "delta", "iceberg", "kafka")
+RULES = ("format", "options", "day", "user", "events", "event_types", "line", "delivery", "identity")
+KEYS = {*PLACES, *RULES}
 
 
 def known_datasets() -> list[str]:
@@ -114,13 +110,13 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
     if wrong := set(land.get("event_types", [])) - set(EVENT_TYPES):
         known = ", ".join(EVENT_TYPES)
         raise ValueError(f"{path}: {name}: event_types has {', '.join(sorted(wrong))}; known: {known}")
-    if ("location" in land) == ("database" in land):
-        raise ValueError(f"{path}: {name}: meta.land needs either location or database")
+    if sum(place in land for place in PLACES) != 1:
+        raise ValueError(f"{path}: {name}: meta.land needs one of {', '.join(PLACES)}")
     day = land.get("day", table["config"].get("event_time"))
     if land.get("events") and day is None:
         raise ValueError(f"{path}: {name}: events need event_time, the SQL of a row's moment (UTC)")
-    if "line" in land and "database" in land:
-        raise ValueError(f"{path}: {name}: meta.land.line is of files: the rows of a database's table have no order")
+    if "line" in land and "location" not in land:
+        raise ValueError(f"{path}: {name}: meta.land.line is of files: the rows of other tables have no order")
     columns = {column["name"]: column.get("data_type") for column in table.get("columns", [])}
     return RawTable(
         name,
@@ -131,12 +127,12 @@ def _raw_table(path: Path, table: dict[str, Any]) -> RawTable:
         land.get("events", False),
         land.get("line"),
         delivery=_delivery(path, name, land),
-        identity=tuple(land.get("identity", [])),
+        identity=tuple(land.get("identity", PLACE if "kafka" in land else ())),
     )
 
 
 def _delivery(path: Path, name: str, land: dict[str, Any]) -> str:
-    delivery = str(land.get("delivery", "replace"))
+    delivery = str(land.get("delivery", "append" if "kafka" in land else "replace"))  # a broker forgets old messages
     if delivery not in DELIVERIES:
         raise ValueError(f"{path}: {name}: delivery is {delivery}; known: {', '.join(DELIVERIES)}")
     if delivery == "append" and "line" in land:
@@ -149,6 +145,13 @@ def _delivery(path: Path, name: str, land: dict[str, Any]) -> str:
 def _source(path: Path, name: str, land: dict[str, Any]) -> Source:
     if "location" in land:
         return Files(land["location"], land.get("format"), land.get("options", {}))
+    kind = next(place for place in PLACES if place in land)
+    if kind in OTHERS:
+        try:
+            return OTHERS[kind](**land[kind])
+        except TypeError:
+            fields = ", ".join(field.name for field in dataclasses.fields(OTHERS[kind]))
+            raise ValueError(f"{path}: {name}: {kind} is {land[kind]!r}; it takes {fields}") from None
     database = land["database"]
     if set(database) != {"kind", "connect", "table"} or database["kind"] not in DATABASES:
         raise ValueError(
@@ -169,4 +172,4 @@ def _sampled(table: RawTable, tables: list[RawTable], settings: Settings) -> Raw
         f"{table.user} in (select sampled from ({events})"
         f" order by md5(sampled::varchar), sampled limit {settings.user_sample})"
     )
-    return replace(table, rows=rows)
+    return dataclasses.replace(table, rows=rows)

@@ -75,8 +75,8 @@ def check_losses(
 ) -> None:
     """Refuse a delivery that takes too many rows away.
 
-    ``lake``: the files landed so far; ``fresh``: rows of those that the delivery writes, by name; ``gone``: rows of
-    those that a snapshot no longer has.
+    ``lake``: the files that landed and are whole; ``fresh``: rows of those that the delivery writes, by name;
+    ``gone``: rows of those that a snapshot no longer has.
 
     Raises:
         ValueError: days shrink by more than ``SHRINK_SHARE`` (of a snapshot: the whole table); the message has the

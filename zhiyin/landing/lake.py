@@ -68,7 +68,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
             fresh = _nothing(table, staging)
         gone = _gone(table, clock, entries, known | fresh.keys(), whole, settings.accept_loss)
         if not settings.accept_loss:
-            check_losses(table, entries, fresh, gone)
+            check_losses(table, {name: entries[name] for name in whole}, fresh, gone)
         for name, rows in sorted(fresh.items()):
             staged, target = staging / name, folder / name
             digest = file_digest(staged)

@@ -1,4 +1,4 @@
-"""Sources of raw tables, read by DuckDB: files by its readers, databases by ``attach``."""
+"""Sources of raw tables: files by DuckDB's readers, databases by its ``attach``, others by libraries of their own."""
 
 import importlib.util
 import os
@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 import duckdb
 
 from zhiyin.landing.extensions import load_extension
+from zhiyin.landing.lakehouse import Delta, Iceberg
 from zhiyin.landing.messages import one_line, without_secrets
+from zhiyin.landing.topic import Topic
 from zhiyin.store import file_digest, json_digest
 from zhiyin.store.sql import quote
 
@@ -80,6 +82,11 @@ class Files:
         if kind not in READERS:
             raise ValueError(f"{self}: not a file of a known kind; give its format: {', '.join(READERS)}")
         return kind
+
+    def definition(self) -> dict[str, Any]:
+        """What ``meta.land`` says of it."""
+        facts = {"location": self.location, "format": self.format, "options": dict(self.options)}
+        return {key: fact for key, fact in facts.items() if fact}
 
     def relation(self) -> str:
         """SQL of the rows."""
@@ -153,6 +160,10 @@ class Database:
     def alias(self) -> str:
         return f"{self.kind}_{json_digest(self.connect)[:8]}"
 
+    def definition(self) -> dict[str, Any]:
+        """What ``meta.land`` says of it."""
+        return {"database": {"kind": self.kind, "connect": self.connect, "table": self.table}}
+
     def relation(self) -> str:
         names = self.table if '"' in self.table else ".".join(f'"{name}"' for name in self.table.split("."))
         return f"{self.alias}.{names}"
@@ -200,7 +211,7 @@ class Database:
         return ", ".join(name for (name,) in tables) or "none that its user sees"
 
 
-Source = Files | Database
+Source = Files | Database | Delta | Iceberg | Topic
 
 
 def _package_folder(name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from zhiyin.landing.source import Database, Files, Source
+from zhiyin.landing.source import Files, Source
 
 SAMPLES = 5
 
@@ -57,7 +57,7 @@ def _keywords() -> frozenset[str]:
 
 def typed(source: Source) -> Source:
     """The source with the types that DuckDB finds in a CSV file, for looking at it."""
-    if isinstance(source, Database) or source.kind != "csv":
+    if not isinstance(source, Files) or source.kind != "csv":
         return source
     return Files(source.location, source.format, {"all_varchar": False, **source.options})
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from zhiyin.landing.source import Database, Source
+from zhiyin.landing.source import Source
 from zhiyin.onboarding.mapping import Proposal, UnclearError
 from zhiyin.onboarding.profile import Column, Profile, connect
 from zhiyin.store import atomic_folder
@@ -152,7 +152,7 @@ def _occurred_at(profile: Profile, proposal: Proposal, clock: SourceClock) -> st
 def _sources(name: str, profiles: Mapping[str, Profile], proposal: Proposal, occurred_at: str) -> str:
     tables: list[dict[str, Any]] = []
     for table, profile in profiles.items():
-        land: dict[str, Any] = _location(profile.source)
+        land: dict[str, Any] = profile.source.definition()
         config: dict[str, Any] = {"meta": {"land": land}}
         if table == "events":
             config["event_time"] = occurred_at
@@ -176,17 +176,6 @@ def _sources(name: str, profiles: Mapping[str, Profile], proposal: Proposal, occ
         "tables": tables,
     }
     return str(yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=118, allow_unicode=True))
-
-
-def _location(source: Source) -> dict[str, Any]:
-    if isinstance(source, Database):
-        return {"database": {"kind": source.kind, "connect": source.connect, "table": source.table}}
-    location: dict[str, Any] = {"location": source.location}
-    if source.format:
-        location["format"] = source.format
-    if source.options:
-        location["options"] = dict(source.options)
-    return location
 
 
 def _model_yaml(name: str, part: str, grain: str) -> str:
