@@ -22,7 +22,7 @@ from zhiyin.landing import known_datasets, raw_tables, rename_posted
 from zhiyin.landing.forgotten import forgotten, raw_user
 from zhiyin.pseudonym import make_key, next_key, pseudonymise, read_key, write_check
 from zhiyin.recommender.recipe import run_clock
-from zhiyin.settings import Settings, get_settings
+from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
 from zhiyin.store.sql import quote
 from zhiyin.warehouse import CURRENT, current, keep_histories
@@ -56,7 +56,8 @@ def rotate(settings: Settings, drop_unnamed: bool, say: Callable[[str], None]) -
     resumed = next_key(settings).is_file()
     make_key(next_key(settings))
     new = read_key(next_key(settings))
-    homes = [get_settings(name) for name in known_datasets() if (settings.home / name / "lake").is_dir()]
+    landed = [name for name in known_datasets() if (settings.home / name / "lake").is_dir()]
+    homes = [Settings(**(settings.model_dump() | {"dataset": name})) for name in landed]
     renamings = [renaming_of(home, old, new) for home in homes]
     if (losses := _losses(renamings)) and not drop_unnamed:
         if not resumed:

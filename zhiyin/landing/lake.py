@@ -21,6 +21,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, file_digest, json_digest, read_json, temporary, write_json
 
 PART = "part-0.parquet"
+EMPTY = f"day={NO_DAY}/{PART}"  # the file of a table that nothing was posted to yet
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
 
 
@@ -64,8 +65,8 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
         fresh = _split(table, clock, known, staging, settings, (table, *tables))
         if table.delivery == "append":
             fresh = _merge(table, folder, staging, fresh, whole)
-        if table.posted and not (entries or fresh):
-            fresh = _nothing(table, staging)
+        if table.posted and EMPTY not in whole and (EMPTY in entries or not (entries or fresh)):
+            fresh |= _nothing(table, staging)
         gone = _gone(table, clock, entries, known | fresh.keys(), whole, settings.accept_loss)
         if not settings.accept_loss:
             check_losses(table, {name: entries[name] for name in whole}, fresh, gone)
@@ -125,10 +126,9 @@ def _gone(
 
 def _nothing(table: RawTable, staging: Path) -> dict[str, int]:
     """Write a day without rows, for dbt to read where nothing was posted yet."""
-    name = f"day={NO_DAY}/{PART}"
-    (staging / name).parent.mkdir()
-    duckdb.execute(f"copy (from {table.source.relation()} where false) to '{staging / name}' (format parquet)")
-    return {name: 0}
+    (staging / EMPTY).parent.mkdir()
+    duckdb.execute(f"copy (from {table.source.relation()} where false) to '{staging / EMPTY}' (format parquet)")
+    return {EMPTY: 0}
 
 
 def _holds(path: Path, sha256: str) -> bool:
