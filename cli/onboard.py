@@ -8,9 +8,9 @@ from rich.table import Table
 
 from zhiyin.clock import Clock
 from zhiyin.onboarding.mapping import Proposal, UnclearError
+from zhiyin.onboarding.moments import SourceClock
 from zhiyin.onboarding.onboard import Quality, look, run, write
 from zhiyin.onboarding.profile import Profile
-from zhiyin.onboarding.scaffold import SourceClock
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings, get_settings
 from zhiyin.warehouse import DbtError

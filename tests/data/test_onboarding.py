@@ -13,8 +13,8 @@ import yaml
 
 from zhiyin.landing.source import Files
 from zhiyin.onboarding.mapping import UnclearError, propose
+from zhiyin.onboarding.moments import SourceClock, moment
 from zhiyin.onboarding.profile import profile
-from zhiyin.onboarding.scaffold import SourceClock, moment
 from zhiyin.settings import PROJECT
 
 

@@ -12,8 +12,9 @@ from zhiyin.clock import Clock
 from zhiyin.landing import land
 from zhiyin.landing.source import DATABASES, Database, Files, Source
 from zhiyin.onboarding.mapping import Proposal, UnclearError, propose
+from zhiyin.onboarding.moments import SourceClock
 from zhiyin.onboarding.profile import Profile, connect, profile
-from zhiyin.onboarding.scaffold import SourceClock, write_dataset
+from zhiyin.onboarding.scaffold import write_dataset
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.store.sql import quote
