@@ -1,12 +1,13 @@
 """The folder of a new dataset: source definition and staging models, written from a mapping, for people to edit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zhiyin.landing.source import Database, Source
+from zhiyin.onboarding.exclusions import Exclusion, block
 from zhiyin.onboarding.mapping import Proposal
 from zhiyin.onboarding.moments import SourceClock, moments_of
 from zhiyin.onboarding.profile import Profile, connect
@@ -16,34 +17,48 @@ from zhiyin.store import atomic_folder
 from zhiyin.store.sql import quote
 
 
-def write_dataset(
-    folder: Path, profiles: Mapping[str, Profile], proposal: Proposal, clock: SourceClock
+def draft(
+    name: str,
+    profiles: Mapping[str, Profile],
+    proposal: Proposal,
+    clock: SourceClock,
+    differing: int,
+    exclusions: Sequence[Exclusion],
 ) -> dict[str, str]:
-    """Write the folder of the dataset, whole; return its files' texts by name.
+    """The texts of the dataset's files, by name.
 
     Raises:
-        FileExistsError: the folder is there; files that an engineer edited are not overwritten.
         UnclearError: moments cannot be read.
     """
-    if folder.exists():
-        raise FileExistsError(f"{folder} is there already; remove it to start anew, or edit its models")
-    name = folder.name
     occurred_at = moments_of(profiles["events"], proposal, clock)
+    events = profiles["events"], proposal, clock, occurred_at, differing
     texts = {
-        "_sources.yml": _sources(name, profiles, proposal, occurred_at),
-        f"stg_{name}__events.sql": staged_events(name, profiles["events"], proposal, clock, occurred_at),
+        "_sources.yml": _sources(name, profiles, proposal, occurred_at, exclusions),
+        f"stg_{name}__events.sql": staged_events(name, *events),
         f"stg_{name}__items.sql": _items(name, proposal, profiles["events"], occurred_at),
         f"stg_{name}__users.sql": _users(name, proposal) if "users" in profiles else "{{ no_users() }}\n",
         f"stg_{name}__promotions.sql": "{{ no_promotions() }}\n",
         f"stg_{name}__offers.sql": "{{ no_offers() }}\n",
         "words.toml": WORDS.format(name=name),
     }
+    if proposal.order_only:
+        texts["recipe.toml"] = RECIPE.format(name=name, repeats=str(_repeats(profiles["events"], proposal)).lower())
     for part, grain in GRAINS.items():
         texts[f"stg_{name}__{part}.yml"] = _model_yaml(name, part, grain)
+    return texts
+
+
+def write_dataset(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the folder of a dataset, whole.
+
+    Raises:
+        FileExistsError: the folder is there; files that an engineer edited are not overwritten.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already; remove it to start anew, or edit its models")
     with atomic_folder(folder) as temporary:
         for file, text in texts.items():
             (temporary / file).write_text(text)
-    return texts
 
 
 WORDS = """# How reasons and the page speak of {name}: see zhiyin/language/words.py. Uncomment a line to set it.
@@ -54,6 +69,17 @@ WORDS = """# How reasons and the page speak of {name}: see zhiyin/language/words
 # promotion = "on promotion in {{reach}} of the places"
 """
 
+_NUMBERS = ("value", "amount", "unit_price", "discount", "price")
+
+RECIPE = """# What a bundle of {name} is: see zhiyin/recommender/recipe.py.
+# The source knows the order of a user's events and not when they were. Position 7 of one user is no day of another, so
+# a window of days holds whoever has the longest history, and few others. Held out is the last event of every user.
+protocol = "leave_one_out"
+repeats = {repeats}
+"""
+
+REPEATED = 0.1  # share of events with an item that their user had before, from which on lists may repeat
+
 GRAINS = {
     "events": "One row per delivered event.",
     "items": "One row per item of the catalogue.",
@@ -63,7 +89,21 @@ GRAINS = {
 }
 
 
-def _sources(name: str, profiles: Mapping[str, Profile], proposal: Proposal, occurred_at: str) -> str:
+def _repeats(profile: Profile, proposal: Proposal) -> bool:
+    user, item = (proposal.columns["events"][part].sql for part in ("user_id", "item_id"))
+    relation = profile.source.relation()
+    with connect(profile.source) as connection:
+        pairs = connection.execute(f"select count(*) from (select distinct {user}, {item} from {relation})").fetchall()
+    return bool(1 - pairs[0][0] / profile.rows >= REPEATED)
+
+
+def _sources(
+    name: str,
+    profiles: Mapping[str, Profile],
+    proposal: Proposal,
+    occurred_at: str,
+    exclusions: Sequence[Exclusion] = (),
+) -> str:
     tables: list[dict[str, Any]] = []
     for table, profile in profiles.items():
         land: dict[str, Any] = _location(profile.source)
@@ -78,17 +118,19 @@ def _sources(name: str, profiles: Mapping[str, Profile], proposal: Proposal, occ
             land["user"] = proposal.columns[table]["user_id"].sql
         columns = [
             {"name": column.name, "description": f"{part} of the data contract."}
-            | ({"data_type": "double"} if part in ("value", "amount", "discount", "price") else {})
+            | ({"data_type": "double"} if part in _NUMBERS and column.decimal is None else {})
             for part, column in proposal.columns[table].items()
         ]
         description = f"{profile.rows} rows when it was first looked at."
         tables.append({"name": table, "description": description, "config": config, "columns": columns})
-    source = {
+    source: dict[str, Any] = {
         "name": name,
         "description": f"The source tables of {name}, as they were landed in the lake.",
         "config": {"external_location": "{{ env_var('ZHIYIN_LAKE') }}/{name}/**/part-0.parquet", "freshness": None},
         "tables": tables,
     }
+    if exclusions:
+        source["config"]["meta"] = {"exclude": block(exclusions)}
     return str(yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=118, allow_unicode=True))
 
 

@@ -34,4 +34,17 @@ def quoted(sql: str) -> str:
 
 def number(columns: Mapping[str, Column], part: str, kind: str) -> str:
     """A part of the contract as a number of an SQL type; null where no column has it."""
-    return f"try_cast({columns[part].sql} as {kind})" if part in columns else f"null::{kind}"
+    if part not in columns:
+        return f"null::{kind}"
+    written = written_number(columns[part], kind)
+    return f"{{{{ {written} }}}}" if written else f"try_cast({columns[part].sql} as {kind})"
+
+
+def number_argument(column: Column, kind: str) -> str:
+    """The same SQL as an argument of a macro."""
+    return written_number(column, kind) or f"'{quoted(f'try_cast({column.sql} as {kind})')}'"
+
+
+def written_number(column: Column, kind: str) -> str | None:
+    """The call of the macro that reads numbers such as 1.234,50; None where SQL reads them."""
+    return f"written_number('{escaped(column)}', '{kind}', '{column.decimal}')" if column.decimal else None
