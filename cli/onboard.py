@@ -67,9 +67,12 @@ def onboard(
         clock = SourceClock(time_format, time_zone, epoch, step)
         if as_of is not None:
             as_of = run_clock(settings, as_of).date
-        given, options = _pairs(mapping, "--map"), _pairs(option, "--option")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    given, options = _pairs(mapping, "--map"), _pairs(option, "--option")
+    try:
         profiles = look(settings, places, options)
-    except (UnclearError, FileExistsError, ValueError) as error:
+    except (UnclearError, FileExistsError) as error:
         raise typer.BadParameter(str(error)) from None
     for table, found in profiles.items():
         tables.show_source(console, table, found)

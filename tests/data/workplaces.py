@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from zhiyin.settings import PROJECT
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -17,7 +19,8 @@ class Workplace:
     home: Path
 
     def zhiyin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        values = {"PYTHONPATH": str(self.project), "ZHIYIN_HOME": str(self.home), "COLUMNS": "200"}
+        code = os.pathsep.join([str(self.project), str(PROJECT)])
+        values = {"PYTHONPATH": code, "ZHIYIN_HOME": str(self.home), "COLUMNS": "200"}
         return subprocess.run(
             [sys.executable, "-c", "from cli.main import main; main()", *arguments],
             env=os.environ | values,
