@@ -2,6 +2,7 @@
    event without a row of the catalogue has an item_id of null on the side of items. #}
 {% macro rejected_because(events, items) -%}
     case
+        when {{ events }}.excluded_because is not null then {{ events }}.excluded_because
         when {{ events }}.occurred_at = {{ undated() }} then 'moment not readable'
         when {{ events }}.event_type is null then 'event type missing'
         when {{ events }}.event_type not in ('{{ event_types() | join("', '") }}') then 'event type unknown'
@@ -48,6 +49,18 @@
 {# An amount of money; null where it is no number, or too large for one. #}
 {% macro money(expression) -%}
     try_cast({{ expression }} as decimal(12, 2))
+{%- endmacro %}
+
+{# A number that is written with `decimal` (a comma or a dot) before its decimals and perhaps the other sign between
+   thousands; null where it is none. #}
+{% macro written_number(expression, type, decimal) -%}
+    {%- set between = "." if decimal == "," else "," -%}
+    try_cast(if(
+        regexp_full_match(
+            trim({{ expression }}::varchar), '[-+]?(\d+|[1-9]\d{0,2}([{{ between }}]\d{3})+)([{{ decimal }}]\d+)?'
+        ),
+        replace(replace(trim({{ expression }}::varchar), '{{ between }}', ''), '{{ decimal }}', '.'), null
+    ) as {{ type }})
 {%- endmacro %}
 
 {# Which fields of a row hold something that is not what they should be, by name; null when all are readable. `fields`: by

@@ -1,13 +1,15 @@
 -- A share above a limit shows that a source changed, rather than that single rows are bad. Searches without an item do
--- not count, and what strangers posted to the service stops nothing. A day counts from 50 events set aside on. Each
--- reason is listed with its share and some of its rows as the source names them.
+-- not count, nor does what the dataset excludes on purpose; what strangers posted to the service stops nothing. A day
+-- counts when 50 of its events or more were set aside. Each reason has its share and some rows as the source names them.
 {% set recent = as_of() ~ " - interval 7 day" %}
 with events as (
 
     select
         rejected_because,
         source_row,
-        nullif(rejected_because, 'search without an item') is not null as is_bad,
+        coalesce(
+            rejected_because != 'search without an item' and not starts_with(rejected_because, 'excluded: '), false
+        ) as is_bad,
         case when occurred_at >= {{ written_since(recent) }} then occurred_at::date end as day
     from {{ ref('int_events') }}
     where source is distinct from 'service'

@@ -8,8 +8,9 @@ import pytest
 
 import zhiyin.warehouse
 from tests.data.homes import BUILD_MODULE, EARLY, LATE, WITHOUT_TESTS, Warehouse
+from tests.data.workplaces import Workplace
 from zhiyin.landing import land
-from zhiyin.settings import Settings
+from zhiyin.settings import PROJECT, Settings
 from zhiyin.warehouse import build, current, publish
 
 
@@ -45,3 +46,12 @@ def edited_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         (project / file).write_text(text.replace(old, new))
 
     return edit
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    project = tmp_path_factory.mktemp("project")
+    for room in ("zhiyin", "cli", "dbt_project"):
+        ignored = shutil.ignore_patterns("__pycache__", "logs", "target")
+        shutil.copytree(PROJECT / room, project / room, ignore=ignored)
+    return Workplace(project, tmp_path_factory.mktemp("home"))

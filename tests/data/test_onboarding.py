@@ -1,54 +1,18 @@
 """A company's files become a dataset by one command, which asks where it is not clear what is what."""
 
-import os
-import shutil
+import re
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
 import yaml
 
+from tests.data.workplaces import Workplace
 from zhiyin.landing.source import Files
 from zhiyin.onboarding.mapping import UnclearError, propose
+from zhiyin.onboarding.moments import SourceClock, moment
 from zhiyin.onboarding.profile import profile
-from zhiyin.onboarding.scaffold import SourceClock, moment
-from zhiyin.settings import PROJECT
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """A copy of the project, since onboarding writes into it, and a home."""
-
-    project: Path
-    home: Path
-
-    def zhiyin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        values = {"PYTHONPATH": str(self.project), "ZHIYIN_HOME": str(self.home), "COLUMNS": "200"}
-        return subprocess.run(
-            [sys.executable, "-c", "from cli.main import main; main()", *arguments],
-            env=os.environ | values,
-            cwd=self.project,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-    def warehouse(self, name: str, sql: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(str(self.home / name / "warehouse.duckdb"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    project = tmp_path_factory.mktemp("project")
-    for room in ("zhiyin", "cli", "dbt_project"):
-        ignored = shutil.ignore_patterns("__pycache__", "logs", "target")
-        shutil.copytree(PROJECT / room, project / room, ignore=ignored)
-    return Workplace(project, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +184,7 @@ def test_what_is_missing_or_ambiguous_is_asked_for_by_name(tmp_path: Path, event
         "events": profile(write(tmp_path / "events.csv", events)),
         "items": profile(write(tmp_path / "items.csv", ITEMS)),
     }
-    with pytest.raises(UnclearError, match=told):
-        propose(profiles, {})
+    assert any(re.search(told, question) for question in propose(profiles, {}).questions)
 
 
 def test_an_answer_settles_it_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
@@ -233,10 +196,12 @@ def test_an_answer_settles_it_and_a_wrong_one_is_refused(tmp_path: Path) -> None
     proposal = propose(profiles, {"events.user_id": "visitor"})
     assert proposal.columns["events"]["user_id"].name == "visitor"
     assert proposal.event_type == "rating"
-    with pytest.raises(UnclearError, match="events has no column guest; it has customer, visitor"):
-        propose(profiles, {"events.user_id": "guest"})
-    with pytest.raises(UnclearError, match=r"there is no events\.user; there are events\.user_id"):
-        propose(profiles, {"events.user": "visitor"})
+    (wrong,) = propose(profiles, {"events.user_id": "guest"}).questions
+    assert "events has no column guest; it has customer, visitor" in wrong
+    assert (
+        "there is no events.user; there are events.user_id"
+        in propose(profiles, {"events.user": "visitor"}).questions[0]
+    )
 
 
 def test_the_catalogue_tells_which_column_names_the_item(tmp_path: Path) -> None:

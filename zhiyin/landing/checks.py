@@ -2,6 +2,7 @@
 
 import duckdb
 
+from zhiyin.landing.headers import other_columns
 from zhiyin.landing.source import Files, Source
 from zhiyin.landing.table import NO_DAY, RawTable
 
@@ -26,6 +27,8 @@ def check(connection: duckdb.DuckDBPyConnection, table: RawTable) -> None:
         delivered = {name: kind for name, kind, *_ in columns}
         rows = _count(connection, relation)
     except duckdb.Error as error:
+        if other := other_columns(connection, table.source):
+            raise ValueError(f"{where}: {other}") from None
         broken = _broken_lines(connection, table.source) or f"cannot be read: {table.source.explain(error)}"
         raise ValueError(f"{where}: {broken}; {table.source.cure}") from None
     if not rows and not table.posted:

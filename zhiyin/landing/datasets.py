@@ -18,6 +18,7 @@
       line: line                        # adds a column of this name: the row's place in the source
 
 A table with neither ``land.day`` nor ``event_time`` (dbt's own key: SQL of the UTC moment of a row) lands as one file.
+Users, items and events to leave out are in the source's own meta: see zhiyin/landing/exclusions.py.
 ``$NAME`` in a location or a connection string is an environment variable, for secrets and paths of a machine.
 
 Every dataset has one more table: the events posted to the service (dbt_project/models/service/_sources.yml).
@@ -30,6 +31,7 @@ from typing import Any
 import yaml
 
 from zhiyin.contract import EVENT_TYPES
+from zhiyin.landing.exclusions import check_exclusions
 from zhiyin.landing.lakehouse import Delta, Iceberg
 from zhiyin.landing.source import DATABASES, Database, Files, Log, Source
 from zhiyin.landing.table import DELIVERIES, RawTable
@@ -77,11 +79,11 @@ def raw_tables(settings: Settings) -> list[RawTable]:
 
 
 def _definitions(path: Path) -> list[dict[str, Any]]:
+    sources = yaml.safe_load(path.read_text())["sources"]
+    for source in sources:
+        check_exclusions(path, source)
     return [
-        table
-        for source in yaml.safe_load(path.read_text())["sources"]
-        for table in source["tables"]
-        if "land" in table.get("config", {}).get("meta", {})
+        table for source in sources for table in source["tables"] if "land" in table.get("config", {}).get("meta", {})
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 SUFFIX = ".duckdb_extension"
+PACKAGED_MAJOR = 1  # the last DuckDB whose extensions come as packages (Makefile, sources)
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, extension: str, needed_by: str) -> None:
@@ -15,7 +16,7 @@ def load_extension(connection: duckdb.DuckDBPyConnection, extension: str, needed
 
     Raises:
         FileNotFoundError: no package carries it for this DuckDB, it is not installed, and it cannot be downloaded; the
-            message names the package to install.
+            message names the package to install, or says that none fits.
     """
     packaged = _packaged(extension)
     try:
@@ -27,10 +28,17 @@ def load_extension(connection: duckdb.DuckDBPyConnection, extension: str, needed
     except duckdb.Error:
         raise FileNotFoundError(
             f"{needed_by}: DuckDB's extension {extension} is needed, and is neither installed nor can be downloaded; "
-            f"install the package {_packages(extension)[-1].replace('_', '-')}=={duckdb.__version__} where there is "
-            f"one, run `INSTALL {extension}` once with DuckDB {duckdb.__version__} where the internet is reached and "
-            "copy ~/.duckdb/extensions, or export the table to Parquet"
+            f"{_cure(extension)}run `INSTALL {extension}` once with DuckDB {duckdb.__version__} where the internet is "
+            "reached and copy ~/.duckdb/extensions, or export the table to Parquet"
         ) from None
+
+
+def _cure(extension: str) -> str:
+    """The package to install, where there is one for this DuckDB."""
+    package = _packages(extension)[-1].replace("_", "-")
+    if int(duckdb.__version__.partition(".")[0]) > PACKAGED_MAJOR:
+        return f"{package}, the package of it, ends with DuckDB {PACKAGED_MAJOR}, and this is {duckdb.__version__}: "
+    return f"install the package {package}=={duckdb.__version__}, "
 
 
 def _packages(extension: str) -> tuple[str, str]:

@@ -1,136 +1,100 @@
-"""Maps source columns to the data contract by name and content; an unclear column is an error with its cure."""
+"""Maps source columns to the data contract by name and content; what is unclear is asked, with the flag to answer."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zhiyin.contract import EVENT_TYPES
+from zhiyin.onboarding.names import IMPLIED, NAMES, REQUIRED, TYPES, called_money, plain
 from zhiyin.onboarding.profile import Column, Profile, connect
-
-# Usual column names of each part of the contract, in lower case without signs.
-_USER = "user userid uid customer customerid custid custno customerno client clientid member memberid visitor visitorid"
-_USER += " household householdid shopper shopperid account accountid person personid buyer buyerid reviewerid"
-_ITEM = "item itemid iid product productid productno sku article articleid movie movieid film filmid song songid track"
-_ITEM += " trackid book bookid asin isbn ean gtin stockcode businessid"
-NAMES: dict[str, dict[str, str]] = {
-    "events": {
-        "user_id": _USER,
-        "item_id": _ITEM,
-        "occurred_at": "occurredat timestamp time ts datetime date eventtime eventts eventtimestamp createdat "
-        "orderedat orderdate "
-        "purchasedat purchasedate boughtat transactiontimestamp transactiondate invoicedate unixtime",
-        "position": "position pos seq sequence sequenceno step",
-        "event_type": "eventtype event type action behavior behaviour interaction",
-        "value": "value quantity qty units pieces rating stars score",
-        "amount": "amount total linetotal revenue salesvalue paid",
-        "discount": "discount discountamount rebate",
-        "query_text": "querytext query searchterm searchquery keywords",
-        "basket_id": "basketid basket orderid order orderno invoice invoiceno receipt receiptid transactionid cartid",
-        "session_id": "sessionid session visitid",
-        "event_id": "eventid id",
-        "ingested_at": "ingestedat loadedat receivedat insertedat",
-    },
-    "items": {
-        "item_id": f"{_ITEM} id",
-        "title": "title name itemname productname label movietitle",
-        "description": "description desc details summary plot",
-        "department": "department dept section maincategory",
-        "category": "category categories categorypath genre genres class productcategory producttype",
-        "brand": "brand maker manufacturer vendor author artist publisher studio",
-        "price": "price listprice unitprice retailprice",
-        "image_url": "imageurl image picture thumbnail poster",
-        "available": "available instock active isavailable",
-    },
-    "users": {
-        "user_id": f"{_USER} id",
-        "age": "age years",
-        "age_band": "ageband agegroup agerange",
-        "gender": "gender sex",
-        "region": "region state country",
-        "income_band": "income incomeband",
-        "occupation": "occupation job profession",
-        "household_size": "householdsize",
-        "kids_count": "kidscount kids children",
-        "home_ownership": "homeownership",
-        "marital_status": "maritalstatus",
-    },
-}
-REQUIRED = {"events": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
-
-TYPES = {
-    "view": "view pageview pv detailview browse",
-    "search": "search query",
-    "click": "click clicked",
-    "cart": "cart addtocart atc addcart",
-    "purchase": "purchase purchased buy bought order ordered transaction checkout sale",
-    "rating": "rating rate rated review",
-}
-# The event type that the name of a numeric column implies when no column has the type.
-IMPLIED = {"rating": "rating", "stars": "rating", "quantity": "purchase", "qty": "purchase", "pieces": "purchase"}
 
 KNOWN_SHARE = 0.5  # a column is that of the items when at least this share of its values is in the catalogue
 
 
 class UnclearError(ValueError):
-    """A mapping that only the engineer can decide; the message names the part, the candidate columns and the flag."""
+    """What only the engineer can decide; the message names the part, the candidates and the flag."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The mapping: by table, contract part -> column."""
+    """The mapping: by table, contract part -> column; and what is open, each question with the flag that answers it."""
 
     columns: Mapping[str, Mapping[str, Column]]
     event_type: str | None  # of all events, where no column has it
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
+    questions: tuple[str, ...] = ()
 
+    @property
+    def order_only(self) -> bool:
+        """Whether the source knows positions and no moments."""
+        return "occurred_at" not in self.columns["events"]
 
-def plain(name: str) -> str:
-    """A column's name without case, signs and a type written behind a colon."""
-    return re.sub(r"[^a-z0-9]", "", name.split(":")[0].lower())
+    def ignored(self, table: str, profile: Profile) -> list[Column]:
+        """Columns of a source that no part of the contract takes."""
+        taken = {column.name for column in self.columns.get(table, {}).values()}
+        return [column for column in profile.columns if column.name not in taken]
 
 
 def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Proposal:
     """Map the sources to the contract; ``given``: the engineer's answers, such as ``events.user_id=cust_no``.
 
-    Raises:
-        UnclearError: a part has several possible columns, or a required one none.
+    An empty answer, ``events.amount=``, says that no column is that part. What is still unclear is in ``questions``.
     """
-    _check_given(profiles, given)
+    questions = _wrong_answers(profiles, given)
     columns: dict[str, dict[str, Column]] = {}
     reasons: dict[str, str] = {}
+    asked = {key for key, column in given.items() if column}
     for table, profile in profiles.items():
         columns[table] = {}
         for part in NAMES[table]:
-            found = _find(table, part, profile, given)
+            try:
+                found = _find(table, part, profile, given)
+            except UnclearError as unclear:
+                questions.append(str(unclear))
+                asked.add(f"{table}.{part}")
+                continue
             if found:
                 columns[table][part], reasons[f"{table}.{part}"] = found
     events = columns["events"]
+    if "amount" in events and "events.unit_price" not in given:
+        events.pop("unit_price", None)
     _find_by_content(profiles, columns, reasons)
     for table, parts in REQUIRED.items():
         for part in parts if table in profiles else ():
-            if part not in columns[table]:
-                raise UnclearError(_ask(table, part, "no column matches clearly", profiles[table].names))
-    if "occurred_at" not in events and "position" not in events:
-        raise UnclearError(
+            if part not in columns[table] and f"{table}.{part}" not in asked:
+                questions.append(_ask(table, part, "no column matches clearly", profiles[table].names))
+    if not {"occurred_at", "position"} & set(events) and not {"events.occurred_at", "events.position"} & asked:
+        questions.append(
             _ask("events", "occurred_at", "no column matches clearly", profiles["events"].names)
             + " (or, where the source knows an order only, --map events.position=COLUMN)"
         )
-    _check_twice(columns)
-    event_type, event_types = _event_types(profiles["events"], events, given, reasons)
-    return Proposal(columns, event_type, event_types, reasons)
+    questions += _mapped_twice(columns)
+    event_type, event_types = _event_types(profiles["events"], events, given, reasons, questions)
+    if "value" not in events and "rating" in (event_type, *event_types.values()) and "events.value" not in asked:
+        questions.append("events.value: ratings need their number; say --map events.value=COLUMN")
+    proposal = Proposal(columns, event_type, event_types, reasons)
+    questions += _unmapped_money(profiles["events"], proposal, given)
+    questions += [
+        f"{table}.{part}: {column.name} holds numbers such as {column.samples[-1]}, where the comma may stand before "
+        f"decimals or between thousands; say --option {table}.decimal_separator=, or --option "
+        f"{table}.decimal_separator=."
+        for table, parts in columns.items()
+        for part, column in parts.items()
+        if column.unclear
+    ]
+    return Proposal(columns, event_type, event_types, reasons, tuple(questions))
 
 
-def _check_given(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> None:
+def _wrong_answers(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> list[str]:
+    wrong = []
     for key, column in given.items():
         table, _, part = key.partition(".")
         if table not in profiles or (part not in NAMES.get(table, {}) and not part.startswith("event_type.")):
             parts = ", ".join(f"{name}.{part}" for name in profiles for part in NAMES[name])
-            raise UnclearError(f"--map {key}={column}: there is no {key}; there are {parts}")
-        if "." not in part and part != "event_type" and profiles[table].column(column) is None:
-            raise UnclearError(
-                f"--map {key}={column}: {table} has no column {column}; it has {_list(profiles[table].names)}"
-            )
+            wrong.append(f"--map {key}={column}: there is no {key}; there are {parts}")
+        elif column and "." not in part and part != "event_type" and profiles[table].column(column) is None:
+            wrong.append(f"--map {key}={column}: {table} has no column {column}; it has {_list(profiles[table].names)}")
+    return wrong
 
 
 def _find(table: str, part: str, profile: Profile, given: Mapping[str, str]) -> tuple[Column, str] | None:
@@ -179,18 +143,24 @@ def known_share(profiles: Mapping[str, Profile], column: Column, item_id: Column
     return bool(share >= KNOWN_SHARE)
 
 
-def _check_twice(columns: Mapping[str, Mapping[str, Column]]) -> None:
+def _mapped_twice(columns: Mapping[str, Mapping[str, Column]]) -> list[str]:
+    twice = []
     for table, parts in columns.items():
         names = [column.name for column in parts.values()]
-        for part, column in parts.items():
-            if names.count(column.name) > 1:
-                raise UnclearError(
-                    f"{table}.{part}: column {column.name} is mapped twice; say --map {table}.{part}=COLUMN"
-                )
+        twice += [
+            f"{table}.{part}: column {column.name} is mapped twice; say --map {table}.{part}=COLUMN"
+            for part, column in parts.items()
+            if names.count(column.name) > 1
+        ]
+    return twice
 
 
 def _event_types(
-    profile: Profile, mapped: dict[str, Column], given: Mapping[str, str], reasons: dict[str, str]
+    profile: Profile,
+    mapped: dict[str, Column],
+    given: Mapping[str, str],
+    reasons: dict[str, str],
+    questions: list[str],
 ) -> tuple[str | None, dict[str, str]]:
     """The type of all events, or the type for each value of the column that has it."""
     said = given.get("events.event_type")
@@ -200,12 +170,13 @@ def _event_types(
     if (column := mapped.get("event_type")) is None:
         value = mapped.get("value")
         implied = IMPLIED.get(plain(value.name)) if value else None
-        implied = implied or ("purchase" if {"basket_id", "amount"} & set(mapped) else None)
+        implied = implied or ("purchase" if {"basket_id", "amount", "unit_price"} & set(mapped) else None)
         if implied is None:
-            raise UnclearError(
+            questions.append(
                 "events.event_type: no column tells what users did; say --map events.event_type=COLUMN, or one type "
                 f"for all: --map events.event_type={'|'.join(EVENT_TYPES)}"
             )
+            return None, {}
         reasons["events.event_type"] = "the other columns imply it"
         return implied, {}
     with connect(profile.source) as connection:
@@ -218,13 +189,30 @@ def _event_types(
         meant = given.get(f"events.event_type.{value}") or next(
             (kind for kind, names in TYPES.items() if plain(value) in names.split()), None
         )
-        if meant not in EVENT_TYPES:
-            raise UnclearError(
+        if meant in EVENT_TYPES:
+            types[value] = meant
+        else:
+            questions.append(
                 f"events.event_type: the value {value!r} of {column.name} is no known type; "
                 f"say --map events.event_type.{value}={'|'.join(EVENT_TYPES)}"
             )
-        types[value] = meant
     return None, types
+
+
+def _unmapped_money(profile: Profile, proposal: Proposal, given: Mapping[str, str]) -> list[str]:
+    """A question where events have a column of money, and nothing takes one."""
+    settled = {"events.amount", "events.unit_price"} & set(given)
+    if settled or {"amount", "unit_price"} & set(proposal.columns["events"]):
+        return []
+    money = [
+        column.name for column in proposal.ignored("events", profile) if column.numeric and called_money(column.name)
+    ]
+    if not money:
+        return []
+    return [
+        f"events.amount: {_list(money)} may hold what was paid, and nothing takes it; say --map events.amount=COLUMN "
+        "(of the whole line), --map events.unit_price=COLUMN (of a piece), or --map events.amount= (there is none)"
+    ]
 
 
 def _ask(table: str, part: str, why: str, candidates: list[str]) -> str:

@@ -1,7 +1,9 @@
-"""Onboarding: profile a company's files, map them, write the dataset's folder, build it, and report its quality."""
+"""Onboarding: profile a company's files, plan the dataset's folder, build it, and report its quality."""
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,9 +13,12 @@ import duckdb
 from zhiyin.clock import Clock
 from zhiyin.landing import land
 from zhiyin.landing.source import DATABASES, Database, Files, Source
+from zhiyin.onboarding.exclusions import NOTHING, SUGGESTED, Exclusion, chosen
+from zhiyin.onboarding.findings import Finding, alike, find
 from zhiyin.onboarding.mapping import Proposal, UnclearError, propose
+from zhiyin.onboarding.moments import SourceClock, moments_of
 from zhiyin.onboarding.profile import Profile, connect, profile
-from zhiyin.onboarding.scaffold import SourceClock, write_dataset
+from zhiyin.onboarding.scaffold import draft
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings
 from zhiyin.store.sql import quote
@@ -30,6 +35,7 @@ class Quality:
     quarantined: dict[str, int]  # by reason
     by_type: dict[str, int]
     users: int
+    recent_users: int  # with an event in the label days before as_of
     items: int
     catalogue: int
     first: str
@@ -90,15 +96,64 @@ def _dialect(files: Files) -> dict[str, str]:
     return {"delim": delimiter} | ({"quote": quoting} if quoting not in ("(empty)", "") else {})
 
 
-def write(name: str, profiles: Mapping[str, Profile], given: Mapping[str, str], clock: SourceClock) -> Proposal:
-    """Propose the mapping and write the dataset's folder.
+@dataclass(frozen=True)
+class Plan:
+    """What onboarding would write, and what it asks before."""
 
-    Raises:
-        UnclearError: an answer is needed that only the engineer knows.
+    proposal: Proposal
+    findings: tuple[Finding, ...]
+    questions: tuple[str, ...]  # each with the flag that answers it
+    exclusions: tuple[Exclusion, ...]
+    texts: Mapping[str, str]  # the dataset's files by name; empty while questions are open
+
+
+def plan(
+    name: str,
+    profiles: Mapping[str, Profile],
+    given: Mapping[str, str],
+    clock: SourceClock,
+    exclude: Sequence[str] = (),
+) -> Plan:
+    """The mapping, what is for the engineer to decide, and all that is asked, at once; writes nothing.
+
+    ``given``: answers about the mapping; ``exclude``: what to leave out, see zhiyin/onboarding/exclusions.py.
     """
     proposal = propose(profiles, given)
-    write_dataset(DATASETS / name, profiles, proposal, clock)
-    return proposal
+    questions = list(proposal.questions)
+    lost, alike_rows = alike(profiles["events"], proposal)
+    findings = [*find(profiles, proposal), *alike_rows]
+    proposed = [finding.exclusion for finding in findings if finding.exclusion]
+    exclusions: list[Exclusion] = []
+    try:
+        exclusions = chosen(exclude, proposed)
+    except UnclearError as unclear:
+        questions.append(str(unclear))
+    if proposed and not exclude:
+        questions.append(
+            f"exclusions are proposed ({len(proposed)}); say --exclude {SUGGESTED} for all, --exclude {NOTHING}, "
+            "or the flag of each that you want"
+        )
+    texts: dict[str, str] = {}
+    try:
+        if not proposal.questions:
+            texts = draft(name, profiles, proposal, clock, lost, exclusions)
+        elif not proposal.order_only:
+            moments_of(profiles["events"], proposal, clock)
+    except UnclearError as unclear:
+        questions.append(str(unclear))
+    return Plan(proposal, tuple(findings), tuple(questions), tuple(exclusions), texts if not questions else {})
+
+
+@contextmanager
+def attempt(settings: Settings, keep: bool) -> Iterator[None]:
+    """Unless ``keep``, a failure removes the dataset's folder and its data below the home, which this attempt made."""
+    try:
+        yield
+    except BaseException:
+        if not keep:
+            shutil.rmtree(DATASETS / settings.dataset, ignore_errors=True)
+            shutil.rmtree(settings.data, ignore_errors=True)
+        raise
 
 
 def run(settings: Settings, as_of: str | None) -> tuple[Clock, Quality]:
@@ -106,7 +161,7 @@ def run(settings: Settings, as_of: str | None) -> tuple[Clock, Quality]:
     clock = run_clock(settings, as_of or _after_last_event(settings))
     land(settings, clock)
     build(settings, clock)
-    return clock, quality(settings)
+    return clock, quality(settings, clock)
 
 
 def _after_last_event(settings: Settings) -> str:
@@ -122,7 +177,7 @@ def _after_last_event(settings: Settings) -> str:
     return str(max(day for day in days if day is not None) + timedelta(days=1))
 
 
-def quality(settings: Settings) -> Quality:
+def quality(settings: Settings, clock: Clock) -> Quality:
     """How many events the warehouse kept, quarantined and found twice."""
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
 
@@ -131,9 +186,10 @@ def quality(settings: Settings) -> Quality:
 
         fates = count("select fate, count(*) from int_events group by all")
         deliveries = connection.execute("select sum(deliveries) from int_events").fetchall()[0][0]
-        users, items, first, last = connection.execute(
-            "select count(distinct user_id), count(distinct item_id), min(occurred_at), max(occurred_at)"
-            " from interactions"
+        users, recent, items, first, last = connection.execute(
+            "select count(distinct user_id), count(distinct user_id) filter (where occurred_at >= $1),"
+            " count(distinct item_id), min(occurred_at), max(occurred_at) from interactions",
+            [clock.evaluation_cut.replace(tzinfo=None)],
         ).fetchall()[0]
         return Quality(
             landed=int(deliveries),
@@ -144,6 +200,7 @@ def quality(settings: Settings) -> Quality:
             ),
             by_type=count("select event_type, count(*) from interactions group by all order by 2 desc, 1"),
             users=users,
+            recent_users=recent,
             items=items,
             catalogue=connection.execute("select count(*) from items").fetchall()[0][0],
             first=str(first),

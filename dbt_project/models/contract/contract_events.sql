@@ -28,6 +28,7 @@ select
     query_text,
     source,
     unreadable,
+    {{ event_excluded_because() }} as excluded_because,
 
     -- timestamps
     occurred_at,

@@ -22,7 +22,7 @@ select
     attributes,
     image_url,
     available,
-    excluded_because,
+    {{ item_excluded_because() }} as excluded_because,
 
     -- timestamps
     valid_from
