@@ -190,7 +190,7 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
     )
 {%- endmacro %}
 
-{# What the tables follow from beside the lake's files: where it lies, SQL, macros, pseudonym key, DuckDB. #}
+{# What the tables follow from beside the lake's files: where it lies, SQL, macros, event types, pseudonym key, DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
     {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
@@ -200,7 +200,7 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, taken_types(), env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# Pre-hook of an incremental model: rows that this build writes again make way, so that dbt's `append` leaves each once.
