@@ -38,7 +38,7 @@ class Event(BaseModel):
         ge=0,
         le=MOST_PIECES,
         allow_inf_nan=False,
-        description=f"pieces, or the grade of a rating, up to {MOST_PIECES:,}",
+        description=f"pieces, or the grade of a rating, up to {MOST_PIECES:,}; a purchase without it is of one piece",
     )
     amount: float | None = Field(
         None, ge=0, le=MOST_MONEY, allow_inf_nan=False, description=f"money, up to {MOST_MONEY:,}"
@@ -75,6 +75,10 @@ class Event(BaseModel):
             raise ValueError(f"a {self.event_type} needs item_id")
         if self.event_type == "rating" and self.value is None:
             raise ValueError("a rating needs value")
+        if self.event_type == "purchase" and self.value is None:
+            if "value" in self.model_fields_set:
+                raise ValueError("value is empty: say how many pieces, or leave it out for one")
+            self.value = 1.0
         return self
 
 

@@ -19,7 +19,7 @@ with mine as (
     where user_id = $user_id
 ),
 recent as (
-    select basket, max(occurred_at) as latest_at, sum(amount) as amount
+    select basket, max(occurred_at) as latest_at, sum(amount) filter (where event_type = 'purchase') as amount
     from mine group by basket order by latest_at desc, basket limit $baskets
 )
 select
@@ -38,7 +38,7 @@ order by recent.latest_at desc, recent.basket
 _SUMMARY = """
 select
     count(distinct coalesce(basket_id, strftime(occurred_at, '%Y-%m-%d'))) as baskets,
-    count(distinct item_id) as items, sum(amount) as amount,
+    count(distinct item_id) as items, sum(amount) filter (where event_type = 'purchase') as amount,
     min(occurred_at) as first_at, max(occurred_at) as last_at
 from read_parquet($interactions)
 where user_id = $user_id

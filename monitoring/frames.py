@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
-from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, QUARANTINED_EVENTS, USER_ID
+from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, QUARANTINED_EVENTS, USER_ID, taken_types
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts, connect
 
@@ -161,17 +162,24 @@ def quarantined(settings: Settings, clock: Clock, marts: Marts) -> dict[str, lis
 
 
 def volumes(settings: Settings, clock: Clock, marts: Marts) -> dict[str, dict[str, float]]:
-    """Counts over the whole windows, not samples: by figure, ``current`` and ``reference``."""
+    """Counts over the whole windows, not samples: by figure, ``current`` and ``reference``.
+
+    The same as the metrics of ``dbt_project/models/marts/metrics.yml``: baskets of what users took, money of purchases.
+    """
     query = """
         select count(*) as events, count(distinct user_id) as users, count(distinct item_id) as items,
-            count(distinct coalesce(basket_id, event_id)) as baskets, round(coalesce(sum(amount), 0), 2) as amount
+            count(distinct coalesce(basket_id, event_id)) filter (where event_type in $taken) as baskets,
+            round(coalesce(sum(amount) filter (where event_type = 'purchase'), 0), 2) as amount
         from read_parquet($events)
         where occurred_at >= $start and occurred_at < $end
     """
     figures: dict[str, dict[str, float]] = {}
+    types = pc.unique(pq.read_table(marts.path(INTERACTIONS), columns=["event_type"])["event_type"])
+    taken = list(taken_types(types.cast(pa.string()).to_pylist()))
     with connect(settings) as connection:
         for label, (start, end) in zip(("current", "reference"), windows(clock), strict=True):
             parameters: dict[str, Any] = {"events": str(marts.path(INTERACTIONS)), "start": start, "end": end}
+            parameters["taken"] = taken
             (row,) = connection.execute(query, parameters).df().to_dict("records")
             for figure, value in row.items():
                 figures.setdefault(str(figure), {})[label] = float(value)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from training.protocols import Split
+from zhiyin.contract import PURCHASE
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState, listed, words_of
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
@@ -64,17 +65,21 @@ def read_users(
     owner = np.repeat(np.arange(len(user)), counts)
     rows = np.arange(len(owner)) + np.repeat(first - np.r_[0, np.cumsum(counts)[:-1]], counts)
     item, moment, value, kind = log.item[rows], log.at[rows], log.value[rows], log.type[rows]
-    amount = np.nan_to_num(log.amount[rows])
     days = (at[owner] - moment) / SECONDS_PER_DAY
+    taken, bought = log.taken[rows], log.of_types(PURCHASE)[rows]
+    paid = np.where(bought, np.nan_to_num(log.amount[rows]), 0.0)
+    pieces = np.where(bought, value, 0.0) if log.of_types(PURCHASE).any() else value
     # The log has baskets together and oldest first.
     opens = np.r_[True, (log.basket[rows][1:] != log.basket[rows][:-1]) | (owner[1:] != owner[:-1])][: len(rows)]
     basket = np.cumsum(opens) - 1
+    begins = np.zeros(len(rows), bool)  # a basket of what is taken
+    begins[np.flatnonzero(taken)[np.unique(basket[taken], return_index=True)[1]]] = True
     return Users(
         [log.user_ids[index] for index in user],
         at,
         np.ones(len(user), bool),
-        _user_columns(owner, item, amount, days, opens, len(user)),
-        _repeats(owner, item, basket, value, days, log.n_items),
+        _user_columns(owner, item, days, paid, bought, taken, begins, len(user)),
+        _repeats(owner[taken], item[taken], basket[taken], pieces[taken], days[taken], log.n_items),
         _sequence(owner, item, moment, kind, value, basket, counts, length),
         _affinity(owner, item, days, catalogue),
     )
@@ -83,21 +88,24 @@ def read_users(
 def _user_columns(
     owner: Integers,
     item: Integers,
-    amount: Floats,
     days: npt.NDArray[np.float64],
-    opens: npt.NDArray[np.bool_],
+    paid: Floats,
+    bought: npt.NDArray[np.bool_],
+    taken: npt.NDArray[np.bool_],
+    begins: npt.NDArray[np.bool_],
     n: int,
 ) -> dict[str, Floats]:
     columns: dict[str, npt.NDArray[Any]] = {}
     for window in WINDOWS:
         inside = days <= window
         columns[f"events_{window}d"] = np.bincount(owner[inside], minlength=n)
-        columns[f"baskets_{window}d"] = np.bincount(owner[inside & opens], minlength=n)
-    columns["amount_28d"] = np.bincount(owner[days <= 28], amount[days <= 28], n)
+        columns[f"baskets_{window}d"] = np.bincount(owner[inside & begins], minlength=n)
+    columns["purchases_28d"] = np.bincount(owner[bought & (days <= 28)], minlength=n)
+    columns["amount_28d"] = np.bincount(owner[days <= 28], paid[days <= 28], n)
     pairs = np.unique(owner[days <= 28] * (int(item.max(initial=0)) + 1) + item[days <= 28])
     columns["distinct_items_28d"] = np.bincount(pairs // (int(item.max(initial=0)) + 1), minlength=n)
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns["mean_basket_size_90d"] = columns["events_90d"] / columns["baskets_90d"]
+        columns["mean_basket_size_90d"] = np.bincount(owner[taken & (days <= 90)], minlength=n) / columns["baskets_90d"]
     latest = np.full(n, np.inf)
     np.minimum.at(latest, owner, days)
     columns["last_event_at"] = np.where(np.isinf(latest), np.nan, latest)
@@ -182,22 +190,26 @@ def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: 
     for window in (28, 90):
         columns[f"users_{window}d"] = _users_of(pair[days <= window], n)
 
-    # Visits: the days of a user with an item, in the order of user, item and day.
-    visit, visit_of = np.unique(pair * 100_000 + (log.at // SECONDS_PER_DAY).astype(np.int64), return_inverse=True)
+    columns["users"] = _users_of(pair, n)
+
+    # The days on which a user took an item, in the order of user, item and day.
+    taken = log.taken
+    keys = pair[taken] * 100_000 + (log.at[taken] // SECONDS_PER_DAY).astype(np.int64)
+    visit, visit_of = np.unique(keys, return_inverse=True)
     day, visited = visit % 100_000, visit // 100_000
-    returns = np.r_[False, visited[1:] == visited[:-1]][: len(visit)]  # the user had the item on an earlier day
+    returns = np.r_[False, visited[1:] == visited[:-1]][: len(visit)]  # the user took the item on an earlier day
     gap = np.diff(day, prepend=0)[returns]
-    columns["users"] = _users_of(visited, n)
-    returned = _users_of(pair[returns[visit_of] & (days <= 14)], n)
-    columns["rebuy_rate_14d"] = (returned + 0.5) / (columns["users"] + 10)
-    paid, pieces = (
-        np.bincount(item[days <= 28], np.nan_to_num(numbers[days <= 28]), n) for numbers in (log.amount, log.value)
-    )
+    takers = _users_of(visited, n)
+    returned = _users_of(pair[taken][returns[visit_of] & (days[taken] <= 14)], n)
+    columns["rebuy_rate_14d"] = (returned + 0.5) / (takers + 10)
+    bought = log.of_types(PURCHASE)
+    sold = bought & (days <= 28)
+    paid, pieces = (np.bincount(item[sold], np.nan_to_num(numbers[sold]), n) for numbers in (log.amount, log.value))
     paid = paid.astype(np.float64)  # of no event: integers
-    paid[np.bincount(item[~np.isnan(log.amount)], minlength=n) == 0] = np.nan
+    paid[np.bincount(item[bought & ~np.isnan(log.amount)], minlength=n) == 0] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         columns["mean_price_28d"] = np.where(pieces > 0, paid / pieces, np.nan)
-        columns["repeat_rate"] = _users_of(visited[returns], n) / columns["users"]
+        columns["repeat_rate"] = _users_of(visited[returns], n) / takers
         columns["gap_days"] = np.bincount(visited[returns] % n, gap, n) / np.bincount(visited[returns] % n, minlength=n)
 
     for name, reduce, start in (("first_event_at", np.maximum, -np.inf), ("last_event_at", np.minimum, np.inf)):

@@ -3,9 +3,18 @@
 The dbt project defines and describes the columns; this file has only the names that Python code uses.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 EVENT_TYPES: Final = ("view", "search", "click", "cart", "purchase", "rating")
+PURCHASE: Final = "purchase"  # money and pieces are counted of these
+BY_CHOICE: Final = (PURCHASE, "rating")
+
+
+def taken_types(log: Collection[str]) -> tuple[str, ...]:
+    """The types by which a user takes an item, of those that a log has; the same as dbt's macro of this name."""
+    return tuple(kind for kind in BY_CHOICE if kind in log) or tuple(sorted(log))
+
 
 # Marts (see dbt_project/models/marts for columns and meanings; their YAML says that they are published).
 INTERACTIONS: Final = "interactions"  # one row per event

@@ -190,7 +190,8 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
     )
 {%- endmacro %}
 
-{# What the tables follow from beside the lake's files: where it lies, SQL, macros, exclusions, pseudonym key, DuckDB. #}
+{# What the tables follow from beside the lake's files: where it lies, SQL, macros, exclusions, event types, pseudonym key,
+   DuckDB. #}
 {% macro build_signature() %}
     {%- set parts = [] -%}
     {%- for node in graph.nodes.values() | sort(attribute="unique_id") if node.resource_type == "model" -%}
@@ -201,7 +202,7 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
     {%- endfor -%}
     {%- do parts.append([exclusions("users"), exclusions("items"), exclusions("events")]) -%}
     {%- set versions = run_query("select version(), pseudonym('zhiyin')").rows[0] -%}
-    {%- do return(local_md5(tojson([parts, env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
+    {%- do return(local_md5(tojson([parts, taken_types(), env_var("ZHIYIN_LAKE"), versions[0], versions[1]]))) -%}
 {% endmacro %}
 
 {# Pre-hook of an incremental model: rows that this build writes again make way, so that dbt's `append` leaves each once.

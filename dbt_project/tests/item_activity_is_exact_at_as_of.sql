@@ -24,13 +24,14 @@ recent as (
 
 ),
 
-user_days as (
+taken_days as (
 
     select distinct
         item_id,
         user_id,
         occurred_at::date as day
     from {{ ref('interactions') }}
+    where {{ is_taken() }}
 
 ),
 
@@ -42,16 +43,16 @@ pairs as (
         min(day) as first_day,
         max(day) as last_day,
         count(*) as days
-    from user_days
+    from taken_days
     group by item_id, user_id
 
 ),
 
-visits as (
+returns as (
 
     select
         item_id,
-        count(*) as users,
+        count(*) as takers,
         sum(last_day - first_day) / nullif(sum(days - 1), 0) as gap_days,
         count(*) filter (
             where days > 1 and last_day >= {{ as_of() }} - interval 14 day
@@ -70,21 +71,22 @@ counted as (
         coalesce(recent.users_28d, 0) as users_28d,
         coalesce(recent.users_90d, 0) as users_90d,
         ever.events,
-        visits.users,
-        visits.gap_days,
-        (visits.returned_14d + 0.5) / (visits.users + 10) as rebuy_rate_14d,
+        ever.users,
+        returns.gap_days,
+        (coalesce(returns.returned_14d, 0) + 0.5) / (coalesce(returns.takers, 0) + 10) as rebuy_rate_14d,
         ever.first_event_at,
         ever.last_event_at
     from (
         select
             item_id,
             count(*) as events,
+            count(distinct user_id) as users,
             min(occurred_at) as first_event_at,
             max(occurred_at) as last_event_at
         from {{ ref('interactions') }}
         group by item_id
     ) as ever
-    inner join visits on ever.item_id = visits.item_id
+    left join returns on ever.item_id = returns.item_id
     left join recent on ever.item_id = recent.item_id
 
 )

@@ -1,6 +1,6 @@
 -- A share above a limit shows that a source changed, rather than that single rows are bad. Searches without an item do
 -- not count, nor does what the dataset excludes on purpose; what strangers posted to the service stops nothing. A day
--- counts when 50 of its events or more were set aside. Each reason has its share and some rows as the source names them.
+-- counts when 50 of its events or more were set aside. Each reason has its share and some of its rows.
 {% set recent = as_of() ~ " - interval 7 day" %}
 with events as (
 

@@ -22,12 +22,12 @@ def test_an_edited_model_and_what_follows_are_built_in_a_file_of_ones_own(
     edited_project(
         "models/intermediate/int_user_windows.sql",
         "{% set features = [",
-        '{% set features = [\n    {"name": "quantity_14d", "days": 14, "total": "sum(quantity)", "type": "double"},',
+        '{% set features = [\n    {"name": "pieces_14d", "days": 14, "total": "sum(pieces)", "type": "double"},',
     )
     edited_project(
         "models/marts/user_activity.yml",
         "      - name: amount_28d\n",
-        "      - name: quantity_14d\n        data_type: double\n        description: Pieces in the last 14 days.\n"
+        "      - name: pieces_14d\n        data_type: double\n        description: Pieces in the last 14 days.\n"
         "      - name: amount_28d\n",
     )
     assert shell(settings, LATE, ["build", "--select", "state:modified+"], dev="alice") == 0
@@ -35,7 +35,7 @@ def test_an_edited_model_and_what_follows_are_built_in_a_file_of_ones_own(
     with duckdb.connect(str(settings.dev / "alice" / "alice.duckdb"), read_only=True) as connection:
         made = connection.execute("select table_name from information_schema.tables where table_schema = 'main'")
         assert sorted(made.fetchall()) == [("int_user_windows",), ("user_activity",)]
-        assert connection.execute("select max(quantity_14d) > 0 from user_activity").fetchall() == [(True,)]
+        assert connection.execute("select max(pieces_14d) > 0 from user_activity").fetchall() == [(True,)]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ WEEKS = [
 ]
 LAST = WEEKS[-1]
 SELECTED = "full refresh of the selected models, and of no other"
-POSTED = {"user_id": "f" * 32, "item_id": "1082185", "source": "service", "ingested_at": "2026-11-24T12:00:00+00:00"}
+POSTED = {"user_id": "f" * 32, "item_id": "1082185", "value": 1.0, "source": "service"}
+POSTED["ingested_at"] = "2026-11-24T12:00:00+00:00"
 
 # An edit of the project by which a log of this size is made into tables in parts, as one is that exceeds the memory.
 IN_PARTS = ("macros/parts.sql", "1) * current_setting('threads')", "1) * 500 * current_setting('threads')")

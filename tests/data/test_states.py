@@ -40,6 +40,8 @@ class Project:
             "execute": True,
             "get_quoted_csv": ", ".join,
             "in_part": lambda column: "true",
+            "is_taken": lambda: "event_type = 'purchase'",
+            "taken_value": lambda: "value",
             "is_incremental": lambda: False,  # categories stay as they are
             "ref": lambda name: name,
             "run_query": self.connection.execute,

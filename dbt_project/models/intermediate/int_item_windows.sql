@@ -6,7 +6,7 @@
     post_hook="{{ other_parts() }}"
 ) }}
 -- A feature is one line here, and a description in the YAML of item_activity: see macro sliding_windows. A return is a
--- day on which a user comes back to the item.
+-- day on which a user takes the item again.
 {% set features = [
     {"name": "events_7d", "days": 7, "total": "sum(events)"},
     {"name": "events_28d", "days": 28, "total": "sum(events)"},
@@ -21,16 +21,18 @@
     },
     {"name": "events", "total": "sum(events)"},
     {"name": "users", "total": "count(*) filter (where nth_day = 1)"},
-    {"name": "quantity_28d", "days": 28, "total": "sum(quantity)"},
+    {"name": "purchases_28d", "days": 28, "total": "sum(purchases)"},
+    {"name": "discounted_purchases_28d", "days": 28, "total": "sum(discounted_purchases)"},
+    {"name": "pieces_28d", "days": 28, "total": "sum(pieces)", "type": "decimal(18, 6)"},
     {"name": "cents_28d", "days": 28, "total": "100 * sum(amount)", "type": "bigint"},
-    {"name": "discounted_events_28d", "days": 28, "total": "sum(discounted_events)"},
-    {"name": "repeat_users", "total": "count(*) filter (where nth_day = 2)"},
-    {"name": "returns", "total": "count(*) filter (where nth_day > 1)"},
-    {"name": "gap_days", "total": "coalesce(sum(day - previous_day), 0)"},
+    {"name": "takers", "total": "count(*) filter (where nth_taken_day = 1)"},
+    {"name": "repeat_takers", "total": "count(*) filter (where nth_taken_day = 2)"},
+    {"name": "returns", "total": "count(*) filter (where nth_taken_day > 1)"},
+    {"name": "gap_days", "total": "coalesce(sum(day - previous_taken_day) filter (where nth_taken_day > 1), 0)"},
     {
         "name": "returned_14d", "days": 14,
-        "total": "count(*) filter (where nth_day = 2 or nth_day > 2 and day - previous_day > 14)",
-        "leaves": "count(*) filter (where nth_day > 1 and (next_day is null or next_day - day > 14))"
+        "total": "count(*) filter (where nth_taken_day = 2 or nth_taken_day > 2 and day - previous_taken_day > 14)",
+        "leaves": "count(*) filter (where nth_taken_day > 1 and (next_taken_day is null or next_taken_day - day > 14))"
     },
     {"name": "promoted", "latest": "null::double"},
     {"name": "first_event_at", "first": "min(first_event_at)"},

@@ -23,8 +23,11 @@ with states as (
 
 interactions as (
 
-    select * from {{ ref('interactions') }}
-    where user_id in (select states.user_id from states)
+    select
+        *,
+        ({{ taken_value() }})::decimal(18, 6) as quantity
+    from {{ ref('interactions') }}
+    where {{ is_taken() }} and user_id in (select states.user_id from states)
 
 ),
 
@@ -36,7 +39,7 @@ baskets as (
         item_id,
         coalesce(basket_id, event_id) as basket_id,
         {%- for moment in snapshot_moments() %}
-        sum(value) filter (where occurred_at < timestamp '{{ moment }}') as quantity_{{ loop.index }},
+        sum(quantity) filter (where occurred_at < timestamp '{{ moment }}') as quantity_{{ loop.index }},
         {%- endfor %}
         min(occurred_at) as bought_at
     from interactions
@@ -71,7 +74,7 @@ repeats as (
                 when timestamp '{{ moment }}' then baskets.quantity_{{ loop.index }}
                 {%- endfor %}
             end
-        ) as quantity,
+        )::double as quantity,
         epoch(min(baskets.bought_at))::bigint as first_at,
         epoch(max(baskets.bought_at))::bigint as last_at,
         sum(

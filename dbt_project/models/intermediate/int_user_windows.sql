@@ -13,6 +13,8 @@
     {"name": "baskets_7d", "days": 7, "total": "count(basket_id)"},
     {"name": "baskets_28d", "days": 28, "total": "count(basket_id)"},
     {"name": "baskets_90d", "days": 90, "total": "count(basket_id)"},
+    {"name": "taken_90d", "days": 90, "total": "sum(taken)"},
+    {"name": "purchases_28d", "days": 28, "total": "sum(purchases)"},
     {"name": "cents_28d", "days": 28, "total": "coalesce(100 * sum(amount), 0)", "type": "bigint"},
     {
         "name": "distinct_items_28d", "days": 28,
@@ -34,7 +36,7 @@ interactions as (
         coalesce(basket_id, event_id) as basket_id,
         occurred_at
     from {{ ref('interactions') }}
-    where {{ in_part("user_id") }}
+    where {{ is_taken() }} and {{ in_part("user_id") }}
 
 ),
 

@@ -19,7 +19,7 @@ different_prices as (
         amount / value as price,
         count(*) as events
     from interactions
-    where amount is not null and occurred_at >= {{ as_of() }} - interval 90 day
+    where event_type = 'purchase' and amount is not null and occurred_at >= {{ as_of() }} - interval 90 day
     group by all
 
 ),

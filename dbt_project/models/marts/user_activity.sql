@@ -6,7 +6,7 @@ with windows as (
 )
 
 select
-    * exclude (cents_28d),
+    * exclude (cents_28d, taken_90d),
     cents_28d / 100 as amount_28d,
-    events_90d / nullif(baskets_90d, 0) as mean_basket_size_90d
+    taken_90d / nullif(baskets_90d, 0) as mean_basket_size_90d
 from windows

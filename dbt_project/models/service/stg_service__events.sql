@@ -16,7 +16,7 @@ select
 
     -- facts
     event_type,
-    coalesce(value, if(event_type = 'purchase', 1, null)) as value,
+    value,
     {{ money('amount') }} as amount,
     null::decimal(12, 2) as discount,
     query_text,

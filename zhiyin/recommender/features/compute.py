@@ -12,6 +12,7 @@ from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Float
 from zhiyin.recommender.state.users import Users
 
 SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
+PURCHASES = "purchases_28d"  # of a user; part of a ratio only: in a log of purchases it is events_28d
 
 Pairs = tuple[Integers, Integers]  # rows of a batch of users, and items
 
@@ -237,7 +238,7 @@ def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue
 
 def _states(users: Users, user: Integers, item: Integers, items: ItemState, last_days: Floats) -> dict[str, Floats]:
     """Every number of the user's and the item's state, and ratios of both."""
-    columns = {f"user_{name}": values[user] for name, values in users.columns.items()}
+    columns = {f"user_{name}": values[user] for name, values in users.columns.items() if name != PURCHASES}
     columns |= {f"item_{name}": values[item] for name, values in items.columns.items()}
     week, month, quarter = (items.column(f"events_{days}d")[item] for days in (7, 28, 90))
     columns["item_trend_week"] = _ratio(4 * week, month)
@@ -245,6 +246,6 @@ def _states(users: Users, user: Integers, item: Integers, items: ItemState, last
     if "gap_days" in items.columns:
         columns["due_for_all"] = _ratio(last_days, items.columns["gap_days"][item])
     if {"amount_28d", "events_28d"} <= users.columns.keys() and "mean_price_28d" in items.columns:
-        usual = _ratio(users.columns["amount_28d"], users.columns["events_28d"])
+        usual = _ratio(users.columns["amount_28d"], users.columns.get(PURCHASES, users.columns["events_28d"]))
         columns["price_to_usual"] = _ratio(items.columns["mean_price_28d"][item], usual[user])
     return columns

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID
+from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID, taken_types
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
 
 COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "amount", "basket_id", OCCURRED_AT]
@@ -103,6 +103,15 @@ class History:
             name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "amount", "at")
         }
         return replace(self, **columns)
+
+    def of_types(self, *kinds: str) -> npt.NDArray[np.bool_]:
+        """Whether an event is of one of these types [events]."""
+        return np.isin(self.type, [EVENT_TYPES.index(kind) + 1 for kind in kinds])
+
+    @cached_property
+    def taken(self) -> npt.NDArray[np.bool_]:
+        """Whether the user takes the item by an event [events]."""
+        return self.of_types(*taken_types([kind for kind in EVENT_TYPES if self.of_types(kind).any()]))
 
     @cached_property
     def item_counts(self) -> Integers:
