@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zhiyin.contract import EVENT_TYPES
+from zhiyin.onboarding.labels import settle_labels
 from zhiyin.onboarding.profile import Column, Profile, connect
 
 # Usual column names of each part of the contract, in lower case without signs.
@@ -35,7 +36,8 @@ NAMES: dict[str, dict[str, str]] = {
         "title": "title name itemname productname label movietitle",
         "description": "description desc details summary plot",
         "department": "department dept section maincategory",
-        "category": "category categories categorypath genre genres class productcategory producttype",
+        "category": "category categories categorypath class productcategory producttype",
+        "labels": "labels tags tag genre genres keywords topics",
         "brand": "brand maker manufacturer vendor author artist publisher studio",
         "price": "price listprice unitprice retailprice",
         "image_url": "imageurl image picture thumbnail poster",
@@ -83,6 +85,7 @@ class Proposal:
     event_type: str | None  # of all events, where no column has it
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
+    label_separator: str | None = None  # between two labels of an item
 
 
 def plain(name: str) -> str:
@@ -116,9 +119,10 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
             _ask("events", "occurred_at", "no column matches clearly", profiles["events"].names)
             + " (or, where the source knows an order only, --map events.position=COLUMN)"
         )
+    separator = settle_labels(profiles["items"], columns["items"], given, reasons)
     _check_twice(columns)
     event_type, event_types = _event_types(profiles["events"], events, given, reasons)
-    return Proposal(columns, event_type, event_types, reasons)
+    return Proposal(columns, event_type, event_types, reasons, separator)
 
 
 def _check_given(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> None:
