@@ -25,7 +25,8 @@ recent as (
 select
     recent.basket, recent.latest_at, recent.amount,
     list(struct_pack(
-        item_id := mine.item_id, title := coalesce(items.title, mine.item_id), category := items.category,
+        item_id := mine.item_id, title := coalesce(items.title, mine.item_id),
+        category := coalesce(items.category, array_to_string(items.labels, ', ')),
         quantity := mine.value, amount := mine.amount
     ) order by mine.amount desc, mine.item_id) as items
 from recent
@@ -83,9 +84,9 @@ def history(settings: Settings, user_id: str, baskets: int = 8) -> dict[str, Any
 
 
 def describe_items(settings: Settings, item_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Category, department, brand and price of items, by id."""
+    """Category, department, labels, brand and price of items, by id."""
     rows = _query(
-        "select item_id, category, department, brand, price from read_parquet($items) where item_id in $ids",
+        "select item_id, category, department, labels, brand, price from read_parquet($items) where item_id in $ids",
         items=str(warehouse.current(settings).path(ITEMS)),
         ids=item_ids,
     )

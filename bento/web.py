@@ -89,8 +89,16 @@ async def _user(request: Request) -> Any:
     pseudonym = pseudonymise(service.key, user_id)
     past = await run_in_threadpool(page_data.history, service.settings, pseudonym)
     state, missing = await service.states.read(pseudonym)
-    shares = zip(state.get("affinity_categories") or [], state.get("affinity_shares") or [], strict=True)
-    interests = [{"category": category, "share": share} for category, share in shares]
+    interests = sorted(
+        (
+            {"name": name, "share": share}
+            for names, shares in (("categories", "shares"), ("labels", "label_shares"))
+            for name, share in zip(
+                state.get(f"affinity_{names}") or [], state.get(f"affinity_{shares}") or [], strict=True
+            )
+        ),
+        key=lambda interest: -interest["share"],
+    )
     return {"user_id": user_id, **past, "interests": interests[:8], "missing": missing}
 
 

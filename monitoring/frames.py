@@ -4,6 +4,7 @@ Samples are drawn by the hash of a row's key and the seed: the same rows every t
 items in both windows.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from zhiyin.warehouse import Marts, connect
 WINDOW = timedelta(days=28)
 WEEKS = 8  # of the trend of what was set aside
 ROWS = 20_000  # of one window
+LABELS = 20  # the most frequent: those whose share of the events is compared
 
 # Two samples of one distribution differ by a Jensen-Shannon distance of about sqrt(classes / (4 * rows)): with more
 # classes that noise is close to the drift threshold, so such a column is not compared.
@@ -52,7 +54,7 @@ def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:
             events.amount / nullif(events.value, 0) as unit_price,
             count(*) over (partition by coalesce(events.basket_id, events.event_id)) as basket_size,
             hour(events.occurred_at) as hour, dayname(events.occurred_at) as weekday,
-            items.department, items.category, items.brand
+            items.department, items.category, items.labels, items.brand
         from read_parquet($events) as events
         left join read_parquet($items) as items on events.item_id = items.item_id
         where events.occurred_at >= $start and events.occurred_at < $end
@@ -69,7 +71,21 @@ def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:
         )
     numerical = ["value", "amount", "unit_price", "basket_size", "hour"]
     categorical = ["event_type", "source", "weekday", "department", "category", "brand"]
-    return comparison("interactions", current, reference, numerical, categorical)
+    labels = _spread_labels(current, reference)
+    return comparison("interactions", current, reference, numerical, [*categorical, *labels])
+
+
+def _spread_labels(*frames: pd.DataFrame) -> list[str]:
+    """Give the frames a column of yes and no for each of their most frequent labels, in place of their sets."""
+    sets = [[frozenset(() if labels is None else labels) for labels in frame.pop("labels")] for frame in frames]
+    counts = Counter(label for held in sets for labels in held for label in labels)
+    columns = {
+        f"label {name}": name for name, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:LABELS]
+    }
+    for frame, held in zip(frames, sets, strict=True):
+        for column, name in columns.items():
+            frame[column] = ["yes" if name in labels else "no" for labels in held]
+    return list(columns)
 
 
 def windows(clock: Clock) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:

@@ -25,8 +25,10 @@ from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
 
 SHORT, LONG, AFFINITY = 14.0, 90.0, 60.0  # half-lives in days, as in dbt_project/models/marts
 LENGTH = 256  # events of a sequence, the latest
-MOST_ITEMS, MOST_CATEGORIES = 2_000, 50  # of a user's habits and affinities: the latest, and the strongest
+MOST_ITEMS, MOST_GROUPS = 2_000, 50  # of a user's habits and affinities: the latest, and the strongest
 WINDOWS = (7, 28, 90)
+
+Weights = npt.NDArray[np.float64]
 
 # Columns of the marts that a log does not tell.
 USER_FACTS = ("open_offers",)
@@ -74,6 +76,7 @@ def read_users(
     basket = np.cumsum(opens) - 1
     begins = np.zeros(len(rows), bool)  # a basket of what is taken
     begins[np.flatnonzero(taken)[np.unique(basket[taken], return_index=True)[1]]] = True
+    categories, labels = _affinities(owner, item, days, catalogue)
     return Users(
         [log.user_ids[index] for index in user],
         at,
@@ -81,7 +84,8 @@ def read_users(
         _user_columns(owner, item, days, paid, bought, taken, begins, len(user)),
         _repeats(owner[taken], item[taken], basket[taken], pieces[taken], days[taken], log.n_items),
         _sequence(owner, item, moment, kind, value, basket, counts, length),
-        _affinity(owner, item, days, catalogue),
+        categories,
+        label_affinity=labels,
     )
 
 
@@ -158,22 +162,39 @@ def _sequence(
     return Sequence(owner, item[kept], moment[kept], kind[kept], value[kept], basket - first[owner])
 
 
-def _affinity(owner: Integers, item: Integers, days: npt.NDArray[np.float64], catalogue: Catalogue) -> Affinity:
-    category = catalogue.category[item]
-    owner, category, ago = (values[category >= 0] for values in (owner, category, np.ceil(days).astype(np.int64)))
+def _affinities(
+    owner: Integers, item: Integers, days: npt.NDArray[np.float64], catalogue: Catalogue
+) -> tuple[Affinity, Affinity]:
+    """To categories, whose shares add up to 1, and to labels, whose shares are of the weight of labelled events."""
+    ago = np.ceil(days).astype(np.int64)
+    category, labelled = catalogue.category[item], np.diff(catalogue.labels.indptr)[item] > 0
     latest = np.full(int(owner.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(latest, owner, ago)
-    breadth = len(catalogue.categories) + 1
-    day, events = np.unique((owner * breadth + category) * 100_000 + ago, return_counts=True)
-    since_latest = day % 100_000 - latest[day // 100_000 // breadth]
-    # Whole numbers of 1e-12, as in the mart, so that equal weights are equal and the category's name decides.
-    weights = np.rint(events * 0.5 ** (since_latest / AFFINITY) * 1e12)
+    of_any = (category >= 0) | labelled
+    np.minimum.at(latest, owner[of_any], ago[of_any])
+    since = ago - latest[owner]
+    placed = category >= 0
+    categories = _weights(owner[placed], category[placed], since[placed])
+    event, label = catalogue.labels_of(item)
+    labels = _weights(owner[event], label, since[event])
+    of_labelled = _weights(owner[labelled], np.zeros(labelled.sum(), np.int64), since[labelled])
+    return _strongest(*categories, categories), _strongest(*labels, of_labelled)
+
+
+def _strongest(owner: Integers, code: Integers, weight: Weights, whole: tuple[Integers, Integers, Weights]) -> Affinity:
+    """Each owner's codes by weight, as shares of what the ``whole`` weighs."""
+    share = (weight / np.bincount(whole[0], whole[2])[owner]).astype(np.float32)
+    kept = _first_of_each(owner, np.lexsort((code, -weight, owner)), MOST_GROUPS)
+    return Affinity(owner[kept], code[kept], share[kept])
+
+
+def _weights(owner: Integers, code: Integers, since: Integers) -> tuple[Integers, Integers, Weights]:
+    """Owner, code and weight of each different pair; ``since``: days from an event to the owner's latest."""
+    breadth = int(code.max(initial=0)) + 1
+    day, events = np.unique((owner * breadth + code) * 100_000 + since, return_counts=True)
+    # Whole numbers of 1e-12, as in the mart, so that equal weights are equal and the name decides.
+    weights = np.rint(events * 0.5 ** (day % 100_000 / AFFINITY) * 1e12)
     keys, place = np.unique(day // 100_000, return_inverse=True)
-    weight = np.bincount(place, weights, len(keys))
-    user, category = keys // breadth, keys % breadth
-    share = (weight / np.bincount(user, weight)[user]).astype(np.float32)
-    kept = _first_of_each(user, np.lexsort((category, -weight, user)), MOST_CATEGORIES)
-    return Affinity(user[kept], category[kept], share[kept])
+    return keys // breadth, keys % breadth, np.bincount(place, weights, len(keys)).astype(np.float64)
 
 
 def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: Mapping[str, Floats]) -> ItemState:

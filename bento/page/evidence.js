@@ -7,6 +7,7 @@ const KINDS = {
   chosen_before: ["again", ({ times, last_chosen: last }) => [times === 1 ? "once" : `${times} times`, `last ${day(last)}`]],
   similar_to_chosen: ["near", ({ title }) => [`goes with ${title}`]],
   favourite_category: ["heart", ({ category, share }) => [`${tidy(category)} ${percent(share)}`]],
+  favourite_label: ["heart", ({ label, share }) => [`${tidy(label)} ${percent(share)}`]],
   interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
   on_promotion: ["tag", ({ reach }) => [words.promotion.replace("{reach}", percent(reach))]],
   rule: ["tag", ({ rule, action, rank_by_score: rank }) => [`${action}: ${rule}`, `no. ${rank} without`]],

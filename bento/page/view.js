@@ -45,7 +45,8 @@ export function cards(items, details, registry) {
     const about = details[item.item_id] ?? {};
     const path = [about.department, about.category].filter(Boolean).map(tidy).join(" › ");
     const chance = item.probability !== null && `${percent(item.probability)} likely`;
-    const kind = [path, about.brand && `${tidy(about.brand)} brand`, chance].filter(Boolean).join(" · ");
+    const labels = (about.labels ?? []).map(tidy).join(", ");
+    const kind = [path, labels, about.brand && `${tidy(about.brand)} brand`, chance].filter(Boolean).join(" · ");
     return h(
       "li",
       { class: "card" },
@@ -83,10 +84,10 @@ function bars(interests) {
   return h(
     "ul",
     { class: "bars" },
-    ...interests.map(({ category, share }) => {
+    ...interests.map(({ name, share }) => {
       const bar = h("i", { "aria-hidden": "true" });
       bar.style.inlineSize = `${(100 * share) / longest}%`;
-      return h("li", {}, h("span", {}, tidy(category)), h("span", { class: "figure" }, percent(share)), bar);
+      return h("li", {}, h("span", {}, tidy(name)), h("span", { class: "figure" }, percent(share)), bar);
     }),
   );
 }

@@ -36,6 +36,13 @@
     list_filter(list_transform(string_split_regex({{ path }}, '[>|;]'), lambda level: trim(level)), lambda level: level != '')
 {%- endmacro %}
 
+{# The labels of a joined text as a set: sorted, each once; null where there are none. `separators`: those between two. #}
+{% macro labels(joined, separators) -%}
+    nullif(list_sort(list_distinct(list_filter(
+        list_transform(string_split_regex({{ joined }}, '[{{ separators }}]'), lambda label: trim(label)), lambda label: label != ''
+    ))), [])
+{%- endmacro %}
+
 {# Share of the events that may be quarantined, by the meta of the dataset's source definition: `quarantine_share` of all,
    `quarantine_share_of_day` of those of one day. #}
 {% macro quarantine_limit(key="quarantine_share", otherwise=0.05) -%}

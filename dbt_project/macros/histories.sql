@@ -5,9 +5,16 @@
    is not `available`. A run without a new delivery keeps the recorded versions. #}
 {% macro versions_of(key, attributes, withdrawal=false) %}
 {%- if is_incremental() and takes_in() -%}
+-- An attribute that the table does not have yet was null.
 earlier as (
 
-    select * from {{ this }}
+    select *
+    from (
+        select * from {{ this }}
+        union all by name
+        select * from delivered
+        where false
+    ) as recorded
     where recorded_at < {{ as_of() }}
     qualify row_number() over (partition by {{ key }} order by valid_from desc) = 1
 

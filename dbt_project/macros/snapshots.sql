@@ -38,8 +38,8 @@
     ") -%}
 {% endmacro %}
 
-{# The users and moments whose states a build of this model makes: all, where it reads categories and an item has another
-   one now, and where it begins anew beside an int_states_to_make that does not. #}
+{# The users and moments whose states a build of this model makes: all, where it reads categories and an item has other
+   ones now, and where it begins anew beside an int_states_to_make that does not. #}
 {% macro states_to_make() -%}
     {%- if execute and makes_all_states() -%}
     select distinct
@@ -68,7 +68,7 @@
     {%- do return("model." ~ project_name ~ ".items" in model.depends_on.nodes) -%}
 {% endmacro %}
 
-{# Whether an item is in another category than in the last build. #}
+{# Whether an item has another category or other labels than in the last build. #}
 {% macro categories_moved() %}
     {%- set last = run_query("select max(starts_from)::varchar, max(starts_from) = " ~ as_of() ~ " from increment.snapshots").rows[0] -%}
     {#- No state starts from an earlier one: the last build made all anew, as a compilation after it (dbt docs) finds. -#}
@@ -78,7 +78,7 @@
 
             select
                 greatest(valid_from, recorded_at) > timestamp '" ~ last[0] ~ "' as is_new,
-                lag(item_id) over past is not null and category is distinct from lag(category) over past as differs
+                lag(item_id) over past is not null and (category, labels) is distinct from (lag(category) over past, lag(labels) over past) as differs
             from int_item_history
             where valid_from <= " ~ as_of() ~ "
             window past as (partition by item_id order by valid_from)

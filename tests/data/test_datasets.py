@@ -73,10 +73,11 @@ def test_ratings_of_one_second_keep_the_order_of_the_file(movies: tuple[Settings
 def test_a_film_has_its_year_and_its_genres(movies: tuple[Settings, Marts]) -> None:
     _, marts = movies
     (row,) = duckdb.execute(
-        f"select title, category_path, document, attributes from '{marts.path('items')}' where item_id = '11'"
+        f"select title, category_path, labels, document, attributes from '{marts.path('items')}' where item_id = '11'"
     ).fetchall()
-    assert row[:3] == ("Seven (Se7en) (1995)", "Crime > Thriller", "seven (se7en), 1995, crime, thriller")
-    assert json.loads(row[3]) == {"year": 1995, "genres": ["Crime", "Thriller"]}
+    assert row[:3] == ("Seven (Se7en) (1995)", None, ["Crime", "Thriller"])
+    assert row[3] == "seven (se7en), 1995, crime, thriller"
+    assert json.loads(row[4]) == {"year": 1995}
 
 
 def test_ages_and_places_are_bands_and_regions_only(movies: tuple[Settings, Marts]) -> None:

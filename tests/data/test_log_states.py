@@ -61,7 +61,7 @@ def test_users(warehouse: Warehouse, states: dict[str, pa.Table], catalogue: Cat
     for name, numbers in vars(mine.sequence).items():
         np.testing.assert_array_equal(numbers, getattr(marts.sequence, name), err_msg=name)
     # Lists of habits and affinities say nothing by their order.
-    for part, key in (("repeats", "item"), ("affinity", "category")):
+    for part, key in (("repeats", "item"), ("affinity", "code")):
         one, two = getattr(mine, part), getattr(marts, part)
         first, second = (np.lexsort((getattr(each, key), each.user)) for each in (one, two))
         for name, numbers in vars(one).items():

@@ -37,7 +37,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy (
             select
                 i as sku, '  Lamp   No. ' || i || ' ' as product_name, ['Home', 'Garden'][1 + i % 2] as dept,
-                ['Lamps', 'Pots'][1 + i // 2 % 2] as category, 2.5 as price
+                ['Lamps', 'Pots'][1 + i // 2 % 2] as category, 2.5 as price,
+                ['small|red', 'red|round | small', 'round'][1 + i % 3] as tags
             from range(60) as numbers (i)
         ) to '{folder}/items.jsonl' (format json);
         copy (
@@ -83,8 +84,13 @@ def test_files_of_three_kinds_become_marts_and_the_summary_accounts_for_every_ro
 
 
 def test_what_arrives_is_cleaned(workplace: Workplace, shop: subprocess.CompletedProcess[str]) -> None:
-    (first,) = workplace.warehouse("shop", "select title, category_path, price from items where item_id = '0'")
-    assert first == ("Lamp No. 0", "Home > Lamps", 2.5)
+    lamps = workplace.warehouse(
+        "shop", "select title, category_path, labels, price from items where item_id in ('0', '1') order by item_id"
+    )
+    assert lamps == [
+        ("Lamp No. 0", "Home > Lamps", ["red", "small"], 2.5),
+        ("Lamp No. 1", "Garden > Lamps", ["red", "round", "small"], 2.5),
+    ]
     (begin,) = workplace.warehouse("shop", "select min(occurred_at)::varchar from interactions")
     assert begin == ("2024-03-01 06:00:00",)  # UTC
     bands = workplace.warehouse("shop", "select age_band, count(*) from users group by all order by all")

@@ -108,7 +108,9 @@ def project() -> Iterator[Callable[[], Project]]:
             create schema increment;
             create table increment.users_before (user_id varchar, first_at timestamp);
             create table items as
-            select 'i' || format('{:02d}', range) as item_id, 'c' || range % 4 as category from range(12);
+            select 'i' || format('{:02d}', range) as item_id, 'c' || range % 4 as category,
+                if(range % 3 = 0, null, ['l' || range % 2, 'l' || range % 5]) as labels
+            from range(12);
         """)
         return Project(connection)
 

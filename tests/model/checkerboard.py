@@ -36,6 +36,7 @@ def items_table(n_items: int = N_ITEMS) -> pa.Table:
             "department": ["FOOD"] * n_items,
             "category": taste,
             "category_path": [f"FOOD > {name}" for name in taste],
+            "labels": [["snack", f"{name}ish"] if item % 3 else None for item, name in enumerate(taste)],
             "price": [1.0 + item for item in range(n_items)],
             "document": [f"acme {name} thing {item}" for item, name in enumerate(taste)],
         }
@@ -129,6 +130,7 @@ def user_rows(rows: list[tuple[str, str, str, datetime]], at: datetime = NOW) ->
                 "region": None,
                 "affinity_categories": sorted(tastes, key=lambda name: -tastes[name]),
                 "affinity_shares": sorted(tastes.values(), reverse=True),
+                **label_shares([row[1] for row in mine]),
                 "repeat_item_ids": [habit["item"] for habit in habits],
                 "repeat_baskets": [habit["baskets"] for habit in habits],
                 "repeat_quantities": [float(habit["baskets"]) for habit in habits],
@@ -145,6 +147,15 @@ def user_rows(rows: list[tuple[str, str, str, datetime]], at: datetime = NOW) ->
             }
         )
     return states
+
+
+def label_shares(item_ids: list[str]) -> dict[str, list]:
+    """How many of the events with labelled items are with each label, all of the same age."""
+    labels = dict(zip(*(items_table()[name].to_pylist() for name in ("item_id", "labels")), strict=True))
+    found = [labels[item] for item in item_ids if labels[item]]
+    names = sorted({name for each in found for name in each})
+    shares = [sum(name in each for each in found) / len(found) for name in names]
+    return {"affinity_labels": names, "affinity_label_shares": shares}
 
 
 def user_history(rows: list[tuple[str, str, str, datetime]]) -> pa.Table:

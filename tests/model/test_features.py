@@ -16,7 +16,7 @@ from zhiyin.recommender.features.registry import (
     group_by_evidence,
     group_by_family,
 )
-from zhiyin.recommender.state.catalogue import numeric_columns
+from zhiyin.recommender.state.catalogue import Catalogue, numeric_columns
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,35 @@ def test_a_new_column_of_a_mart_is_described_by_its_name(name: str, family: str,
 def test_a_column_reaches_the_registry_under_its_prefix() -> None:
     (name,) = numeric_columns(pa.table({"visits_14d": [3]}), np.zeros(1))
     assert describe_feature(f"user_{name}").family == "user_state"
+
+
+def test_an_item_s_labels_are_looked_up_in_what_the_user_s_events_are_of(world: World) -> None:
+    scored = Scored.by([Popularity.fit(world.history, world.context)], world.users, world.items)
+    found = propose(scored, world.users, world.catalogue, world.items)
+    labels = world.catalogue.table["labels"].to_pylist()
+    worn = [dict(zip(row["affinity_labels"], row["affinity_label_shares"], strict=True)) for row in world.user_rows]
+    assert len(found) > 100
+    for place, (user, item) in enumerate(zip(found.user, found.item, strict=True)):
+        best, mean = (found.columns[name][place] for name in ("label_affinity", "label_mean_affinity"))
+        shares = [worn[user].get(label, 0.0) for label in labels[item] or ()]
+        if shares:
+            assert (best, mean) == pytest.approx((max(shares), sum(shares) / len(shares)))
+        else:
+            assert np.isnan([best, mean]).all()
+
+
+def test_where_no_item_has_labels_no_feature_is_made_of_them(world: World) -> None:
+    plain = Catalogue(world.catalogue.table.drop_columns("labels"))
+    scored = Scored.by([Popularity.fit(world.history, world.context)], world.users, world.items)
+    columns = propose(scored, world.users, plain, world.items).columns
+    assert not [name for name in columns if name.startswith("label_")]
+    assert (plain.kind == world.catalogue.kind).all()  # of a path, whatever the labels
+
+
+def test_without_a_path_the_set_of_labels_is_the_kind() -> None:
+    ids, labels = ["a", "b", "c", "d"], [["War", "Drama"], ["Drama", "War"], ["War"], None]
+    blank = {name: [None] * 4 for name in ("brand", "department", "category", "category_path", "price")}
+    items = Catalogue.of(pa.table({"item_id": ids, "title": ids, "document": ids, "labels": labels, **blank}), ids)
+    assert items.kind[0] == items.kind[1] != items.kind[2]
+    assert items.kind[3] == -1
+    assert (items.label_names, items.label_codes.tolist()) == (["Drama", "War"], [[0, 1], [0, 1], [1, -1], [-1, -1]])

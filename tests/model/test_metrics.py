@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.stats import entropy
 from sklearn.metrics import ndcg_score, roc_auc_score
 
@@ -99,19 +100,19 @@ def test_what_lists_are_like_worked_by_hand():
 
 
 def test_miscalibration_worked_by_hand_and_against_scipy():
-    category = np.array([0, 0, 1, -1])
+    groups = sp.csr_array(np.array([[1, 0], [1, 0], [0, 1], [0, 0]]))
     lists = np.array([[0, 1], [0, 2], [2, -1], [3, 3], [-1, -1], [0, 2]])
     taste = np.array([[2, 0], [1, 1], [1, 3], [1, 1], [1, 1], [0, 0]], np.float32)
-    found = miscalibration(lists, category, taste)
+    found = miscalibration(lists, groups, taste)
     smoothed = 0.25 * np.log(0.25 / 0.0025) + 0.75 * np.log(0.75 / (0.99 + 0.0075))
     assert found[:3] == pytest.approx([0, 0, smoothed], abs=1e-6)
     assert np.isnan(found[3:]).all()  # nothing known of the list, no list, nothing known of the user
     random = np.random.default_rng(5)
-    category, taste = random.integers(0, 6, 40), random.random((30, 6)).astype(np.float32)
+    labels, taste = random.random((40, 6)) < 0.4, random.random((30, 6)).astype(np.float32)
     lists = random.integers(0, 40, (30, 10))
-    for row, figure in enumerate(miscalibration(lists, category, taste)):
+    for row, figure in enumerate(miscalibration(lists, sp.csr_array(labels.astype(float)), taste)):
         p = taste[row] / taste[row].sum()
-        q = np.bincount(category[lists[row]], minlength=6) / 10
+        q = labels[lists[row]].sum(axis=0) / labels[lists[row]].sum()
         assert figure == pytest.approx(entropy(p, 0.99 * q + 0.01 * p), rel=1e-4)
 
 

@@ -50,12 +50,29 @@ def assert_ranks(picked: Picked) -> None:
 
 def rules(*rule: dict[str, Any], **limits: float) -> SlateRules:
     return SlateRules.model_validate(
-        {"category_share": 1.0, **limits, "rule": [{"name": f"r{n}", **one} for n, one in enumerate(rule)]}
+        {
+            "category_share": 1.0,
+            "label_share": 1.0,
+            **limits,
+            "rule": [{"name": f"r{n}", **one} for n, one in enumerate(rule)],
+        }
     )
 
 
 def test_without_rules_the_best_come_first() -> None:
     assert lists(rules()) == [[0, 1, 2, 3, 4], [11, 10, 9, 8, 7]]
+
+
+def test_a_label_stands_on_no_more_than_its_share_while_others_are_left() -> None:
+    """Items 0, 3, 6 and 9 have no label; all others are snacks, and sweetish or saltyish."""
+    assert lists(rules(label_share=0.5), k=6)[0] == [0, 1, 2, 3, 4, 6]
+    assert lists(rules(label_share=0.2), k=8)[0] == [0, 1, 2, 3, 6, 9, 4, 5]  # nothing else is left
+
+
+def test_rules_choose_items_by_label() -> None:
+    assert lists(rules({"action": "exclude", "labels": ["snack"]}))[0] == [0, 3, 6, 9]
+    assert lists(rules({"action": "exclude", "labels": ["sweetish"], "items": ["i002", "i003"]}))[0] == [0, 1, 3, 4, 5]
+    assert ItemRules.of(rules({"action": "bury", "labels": ["snack", "soup"]}), ALL).unknown == {"r0": ["soup"]}
 
 
 def test_a_category_or_brand_fills_no_more_than_its_share_while_others_are_left() -> None:
@@ -139,7 +156,7 @@ def test_an_unavailable_item_is_never_a_candidate_and_a_pinned_one_always(world:
     ("content", "told"),
     [
         ("category_share = 2", "category_share: "),
-        ("brand_shar = 0.5", "brand_shar: no such field; there are category_share, brand_share"),
+        ("brand_shar = 0.5", "brand_shar: no such field; there are category_share, label_share"),
         (ONE + "action = 'pin'\nitems = ['1']", "rule 1 (a): a pin needs position"),
         (ONE + "action = 'bury'\nitems = ['1']\nplaces = 2", "rule 1 (a): places means nothing to bury"),
         (ONE + "action = 'exclude'", "rule 1 (a): names nothing; give items"),

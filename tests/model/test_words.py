@@ -12,6 +12,7 @@ FACTS = {
     "chosen_before": {"times": 3, "last_chosen": "2017-11-20", "usual_gap_days": 7},
     "similar_to_chosen": {"title": "Fargo (1996)"},
     "favourite_category": {"category": "DRAMA", "share": 0.2},
+    "favourite_label": {"label": "Film-Noir", "share": 0.3},
     "interest": {"rank": 2},
     "people_alike": {"rank": 2},
     "on_promotion": {"reach": 0.35},

@@ -62,6 +62,7 @@ def items() -> pa.Table:
             "item_id": [f"i{number}" for number in range(ITEMS)],
             "department": [("BAKERY", "DAIRY")[number % 2] for number in range(ITEMS)],
             "category": [f"CATEGORY {number % 5}" for number in range(ITEMS)],
+            "labels": [[f"label {number % 2}", f"label {2 + number % 3}"] for number in range(ITEMS)],
             "brand": [("National", "Private")[number % 3 == 0] for number in range(ITEMS)],
         }
     )

@@ -91,6 +91,22 @@ def test_a_new_feature_is_watched_without_an_edit(build: Build) -> None:
     assert sum(found.values()) == 1
 
 
+def test_a_label_that_fades_from_the_events_is_found(build: Build) -> None:
+    table = interactions()
+    late = np.asarray(
+        pc.greater_equal(table["occurred_at"], pa.scalar(AS_OF.as_of.replace(tzinfo=None) - frames.WINDOW))
+    )
+    even = [f"i{2 * (row % (ITEMS // 2))}" for row in range(table.num_rows)]
+    items = np.where(late, even, table["item_id"].to_pylist())
+    table = table.set_column(table.column_names.index("item_id"), "item_id", pa.array(items.tolist()))
+    settings = build(events=table)
+    data = frames.interactions(settings, AS_OF, current(settings))
+    found = {entry["column"]: entry["drifted"] for entry in evidence.drifted_columns(evidence.drift(AS_OF, data))}
+    assert found["label label 0"] is True
+    assert found["label label 1"] is True
+    assert found["label label 2"] is False
+
+
 def test_volumes_count_the_whole_windows_and_their_edges(build: Build) -> None:
     table = interactions(per_day=3)
     end = AS_OF.as_of.replace(tzinfo=None)

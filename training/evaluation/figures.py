@@ -50,11 +50,11 @@ def character(
     n, lists = len(users), lists[:, :K]
     total = np.bincount(users.repeats.user, buyers[users.repeats.item], n)
     own = total / np.maximum(np.bincount(users.repeats.user, minlength=n), 1)
-    taste = np.zeros((n, max(len(catalogue.categories), 1)), np.float32)
-    known = users.affinity.category >= 0
-    taste[users.affinity.user[known], users.affinity.category[known]] = users.affinity.share[known]
+    taste = np.zeros((n, catalogue.groups.shape[1]), np.float32)
+    for affinity, first in ((users.affinity, 0), (users.label_affinity, len(catalogue.categories))):
+        taste[affinity.user, first + affinity.code] = affinity.share
     figures = beyond_accuracy(lists, buyers, n_users, own, text)
-    return figures | {"miscalibration": miscalibration(lists, catalogue.category, taste)}
+    return figures | {"miscalibration": miscalibration(lists, catalogue.groups, taste)}
 
 
 def means(values: Mapping[str, Values]) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from zhiyin.recommender.state.catalogue import Floats, Integers
 
@@ -111,17 +112,17 @@ def beyond_accuracy(lists: Integers, buyers: Integers, n_users: int, own: Values
     }
 
 
-def miscalibration(lists: Integers, category: Integers, taste: Floats) -> Values:
-    """How far the categories of each list are from those of its user's history [users], NaN where either is unknown.
+def miscalibration(lists: Integers, groups: sp.csr_array, taste: Floats) -> Values:
+    """How far the categories and labels of each list are from those of its user's history [users], NaN where unknown.
 
     Steck 2018 ("Calibrated Recommendations"): the Kullback-Leibler divergence in nats of the list's shares, smoothed by
     a hundredth of the history's, from the history's; 0 is calibrated. ``lists`` [users, k], -1 where there is nothing;
-    ``category`` [items], -1 where unknown; ``taste`` [users, categories]: shares of the history, any positive scale.
+    ``groups`` [items, groups]: ones where an item is of a group; ``taste`` [users, groups]: shares of the history, any
+    positive scale.
     """
-    n, breadth = taste.shape
-    codes = np.where(lists >= 0, category[lists], -1)
-    row, place = np.nonzero(codes >= 0)
-    listed = np.bincount(row * breadth + codes[row, place], minlength=n * breadth).reshape(n, breadth)
+    row, place = np.nonzero(lists >= 0)
+    held = sp.csr_array((np.ones(len(row)), (row, lists[row, place])), (len(lists), groups.shape[0]))
+    listed = (held @ groups).toarray()
     there = (listed.sum(axis=1) > 0) & (taste.sum(axis=1) > 0)
     p = taste / np.where(there, taste.sum(axis=1), 1.0)[:, None]
     q = listed / np.where(there, listed.sum(axis=1), 1)[:, None]

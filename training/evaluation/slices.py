@@ -15,7 +15,7 @@ from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integ
 from zhiyin.recommender.state.history import History
 
 RECENT_DAYS = 28
-CATEGORIES = 10  # those that hold most of the answer
+GROUPS = 10  # categories and labels: those that hold most of the answer
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ def find_slices(
         "heavy users": f"the third with the most events: over {many:.0f}",
         "new items": f"no event yet, or the first at most {RECENT_DAYS} days ago",
     }
-    held = catalogue.category[true_item]
-    counts = np.bincount(held[held >= 0], minlength=len(catalogue.categories))
-    for code in np.argsort(-counts, kind="stable")[:CATEGORIES]:
+    counts = catalogue.groups[true_item].sum(axis=0)
+    kinds = [("category", name) for name in catalogue.categories] + [("label", name) for name in catalogue.label_names]
+    for code in np.argsort(-counts, kind="stable")[:GROUPS]:
         if counts[code]:
-            name = f"category {catalogue.categories[code]}"
-            items[name], meaning[name] = catalogue.category == code, "items of the category"
+            kind, name = kinds[code]
+            items[f"{kind} {name}"] = catalogue.groups[:, [code]].toarray()[:, 0] > 0
+            meaning[f"{kind} {name}"] = f"items of the {kind}"
     return Slices(users, items, meaning)
 
 

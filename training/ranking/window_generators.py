@@ -89,7 +89,9 @@ def log_digest(log: History, catalogue: Catalogue) -> str:
     digest = hashlib.sha256()
     for column in (users[log.user], items[log.item], log.at, log.type, log.value):
         digest.update(np.ascontiguousarray(column).data)
-    kinds = pa.table({name: catalogue.table[name] for name in ("item_id", "category", "category_path", "brand")})
+    kinds = pa.table(
+        {name: catalogue.table[name] for name in ("item_id", "category", "category_path", "labels", "brand")}
+    )
     for column in kinds.columns:
         digest.update(json.dumps(column.to_pylist()).encode())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zhiyin.contract import EVENT_TYPES
+from zhiyin.onboarding.labels import settle_labels
 from zhiyin.onboarding.names import IMPLIED, NAMES, REQUIRED, TYPES, called_money, plain
 from zhiyin.onboarding.profile import Column, Profile, connect
 
@@ -23,6 +24,7 @@ class Proposal:
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
     questions: tuple[str, ...] = ()
+    label_separator: str | None = None  # between two labels of an item
 
     @property
     def order_only(self) -> bool:
@@ -68,6 +70,7 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
             _ask("events", "occurred_at", "no column matches clearly", profiles["events"].names)
             + " (or, where the source knows an order only, --map events.position=COLUMN)"
         )
+    separator = settle_labels(profiles["items"], columns["items"], given, reasons)
     questions += _mapped_twice(columns)
     event_type, event_types = _event_types(profiles["events"], events, given, reasons, questions)
     if "value" not in events and "rating" in (event_type, *event_types.values()) and "events.value" not in asked:
@@ -82,7 +85,7 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
         for part, column in parts.items()
         if column.unclear
     ]
-    return Proposal(columns, event_type, event_types, reasons, tuple(questions))
+    return Proposal(columns, event_type, event_types, reasons, tuple(questions), separator)
 
 
 def _wrong_answers(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> list[str]:

@@ -7,11 +7,12 @@ from typing import Any
 import yaml
 
 from zhiyin.onboarding.exclusions import Exclusion, block
+from zhiyin.onboarding.labels import joined
 from zhiyin.onboarding.mapping import Proposal
 from zhiyin.onboarding.moments import SourceClock, moments_of
 from zhiyin.onboarding.profile import Profile, connect
 from zhiyin.onboarding.staged_events import staged_events
-from zhiyin.onboarding.staging_sql import escaped, number, select_list, text
+from zhiyin.onboarding.staging_sql import escaped, number, quoted, select_list, text
 from zhiyin.store import atomic_folder
 from zhiyin.store.sql import quote
 
@@ -145,17 +146,21 @@ def _items(name: str, proposal: Proposal, profile: Profile, occurred_at: str) ->
     available = f"coalesce(try_cast({items['available'].sql} as boolean), true)" if "available" in items else "true"
     with connect(profile.source) as connection:
         first = connection.execute(f"select min({occurred_at})::date from {profile.source.relation()}").fetchall()[0][0]
-    levels = [text(items, part) for part in ("department", "category") if part in items]
+    placed = [quoted(joined(items[part])) for part in ("department", "category") if part in items]
+    levels = [f"{{{{ clean('{sql}') }}}}" for sql in placed]
+    labels = "null::varchar[]"
+    if "labels" in items:
+        labels = f"{{{{ labels('{quoted(joined(items['labels']))}', '{proposal.label_separator}') }}}}"
     path = f"concat_ws(' > ', {', '.join(levels)})" if levels else "null::varchar"
     groups = [
         ("ids", [("item_id", "item_id")]),
         ("texts", [("title", "coalesce(title, item_id)"), ("description", "description"),
                    ("document", "lower(concat_ws(', ', coalesce(title, item_id), brand, "
-                                "array_to_string(levels, ', '), description))")]),
+                                "array_to_string(levels, ', '), array_to_string(labels, ', '), description))")]),
         ("attributes", [("category_path", "nullif(array_to_string(levels, ' > '), '')"), ("department", "levels[1]"),
-                        ("category", "coalesce(levels[2], levels[1])"), ("brand", "brand"), ("price", "price"),
-                        ("attributes", "null::varchar"), ("image_url", "image_url"), ("available", "available"),
-                        ("excluded_because", "null::varchar")]),
+                        ("category", "coalesce(levels[2], levels[1])"), ("labels", "labels"), ("brand", "brand"),
+                        ("price", "price"), ("attributes", "null::varchar"), ("image_url", "image_url"),
+                        ("available", "available"), ("excluded_because", "null::varchar")]),
         ("timestamps: the catalogue is undated, so it holds from the first day of the data",
          [("valid_from", f"timestamp {quote(first)}")]),
     ]  # fmt: skip
@@ -173,6 +178,7 @@ items as (
         {text(items, "description")} as description,
         {text(items, "brand")} as brand,
         {path} as path,
+        {labels} as labels,
         nullif(greatest({number(items, "price", "double")}, 0), 0) as price,
         {text(items, "image_url")} as image_url,
         {available} as available

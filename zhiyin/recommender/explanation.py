@@ -64,6 +64,7 @@ def gather_evidence(
     because = np.full(len(chosen), -1)
     if isinstance(similar := generators.get("item_to_item"), ItemToItem):
         because = similar.closest(users, user, item)
+    labels = _favourite_labels(users, user, item, catalogue)
     gathered: list[list[Evidence]] = []
     for place in range(len(chosen)):
         facts: list[Evidence] = []
@@ -91,6 +92,9 @@ def gather_evidence(
                     "share": round(float(column["category_affinity"][place]), 3),
                 }
             )
+        if "label_affinity" in column and column["label_affinity"][place] >= FAVOURITE_SHARE:
+            share = float(column["label_affinity"][place])
+            facts.append({"kind": "favourite_label", "label": labels[place], "share": round(share, 3)})
         if column["interest_rank"][place] <= INTEREST_RANK:
             facts.append({"kind": "interest", "rank": int(column["interest_rank"][place])})
         if "people_alike_rank" in column and column["people_alike_rank"][place] <= ALIKE_RANK:
@@ -106,6 +110,21 @@ def gather_evidence(
         facts.sort(key=lambda fact: -weights[fact["kind"]][place] if known else FOR_COLD_USERS.get(fact["kind"], 2))
         gathered.append(facts)
     return gathered
+
+
+def _favourite_labels(users: Users, user: Integers, item: Integers, catalogue: Catalogue) -> list[str | None]:
+    """Of each pair's item the label that the user's events have most; None where they have none of its labels."""
+    mine: dict[int, dict[int, float]] = {}
+    held = users.label_affinity
+    for owner, code, share in zip(held.user.tolist(), held.code.tolist(), held.share.tolist(), strict=True):
+        mine.setdefault(owner, {})[code] = share
+    found: list[str | None] = []
+    for owner, one in zip(user.tolist(), item.tolist(), strict=True):
+        shares = mine.get(owner, {})
+        codes = catalogue.labels.indices[catalogue.labels.indptr[one] : catalogue.labels.indptr[one + 1]].tolist()
+        known = [code for code in codes if code in shares]
+        found.append(catalogue.label_names[max(known, key=lambda code: (shares[code], -code))] if known else None)
+    return found
 
 
 def _chosen_before(fact: Evidence, wording: Wording) -> str:
@@ -126,6 +145,9 @@ SENTENCES: dict[str, Callable[[Evidence, Wording], str]] = {
     "similar_to_chosen": lambda fact, wording: f"goes with {fact['title']}, which you {wording.did}",
     "favourite_category": lambda fact, wording: (
         f"{fact['share']:.0%} of your recent {wording.events} are {_name(fact['category'])}"
+    ),
+    "favourite_label": lambda fact, wording: (
+        f"{fact['share']:.0%} of your recent {wording.events} are {_name(fact['label'])}"
     ),
     "interest": lambda fact, wording: f"fits your latest {wording.events}",
     "people_alike": lambda fact, wording: f"often {wording.done} by people like you",
@@ -155,5 +177,5 @@ def _days(count: int) -> str:
     return "day" if count == 1 else f"{count} days"
 
 
-def _name(category: str) -> str:
-    return category.lower()
+def _name(group: str) -> str:
+    return group.lower()

@@ -28,12 +28,13 @@ select
     lower(concat_ws(', ', name, year, nullif(array_to_string(genres, ', '), ''))) as document,
 
     -- attributes
-    nullif(array_to_string(genres, ' > '), '') as category_path,
-    genres[1] as department,
-    nullif(array_to_string(genres, ' / '), '') as category, -- genres stand side by side: a film is of all of them
+    null::varchar as category_path,
+    null::varchar as department,
+    null::varchar as category,
+    nullif(list_sort(genres), []) as labels, -- genres stand side by side: a film is of all of them
     null::varchar as brand,
     null::double as price,
-    json_object('year', year, 'genres', genres)::varchar as attributes,
+    json_object('year', year)::varchar as attributes,
     null::varchar as image_url,
     true as available,
     if(name = 'unkonwn', 'title missing', null) as excluded_because,

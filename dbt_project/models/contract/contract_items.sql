@@ -1,6 +1,12 @@
+-- A staging model without labels need not name the column.
 with staged as (
 
     select * from {{ staged('items') }}
+
+    union all by name
+
+    select null::varchar[] as labels
+    where false
 
 )
 
@@ -17,6 +23,7 @@ select
     category_path,
     department,
     category,
+    labels,
     brand,
     price,
     attributes,

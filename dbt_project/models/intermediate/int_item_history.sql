@@ -10,7 +10,7 @@
 -- The catalogue as of each run, compared with the run before. The lake has only the latest catalogue, so a full
 -- refresh keeps this table: see the macro versions_of.
 {% set attributes = [
-    "title", "description", "document", "category_path", "department", "category", "brand", "price", "attributes",
+    "title", "description", "document", "category_path", "department", "category", "labels", "brand", "price", "attributes",
     "image_url", "available", "excluded_because"
 ] %}
 with delivered as ( -- noqa: ST03

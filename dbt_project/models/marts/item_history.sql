@@ -18,6 +18,7 @@ select
     category_path,
     department,
     category,
+    labels,
     brand,
     price,
     attributes,

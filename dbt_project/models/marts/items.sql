@@ -57,6 +57,7 @@ select
     items.category_path,
     items.department,
     items.category,
+    items.labels,
     items.brand,
     coalesce(round(prices.price, 2), items.price) as price,
     items.attributes,

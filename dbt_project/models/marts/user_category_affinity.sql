@@ -21,9 +21,30 @@ items as (
 
     select
         item_id,
-        category
+        category,
+        labels
     from {{ ref('items') }}
+
+),
+
+-- Whatever an item is of: its category, each of its labels, and (null) that it has labels at all.
+groups as (
+
+    select
+        item_id,
+        false as is_label,
+        category as name
+    from items
     where category is not null
+
+    union all
+
+    select
+        item_id,
+        true as is_label,
+        unnest(labels || [null]) as name
+    from items
+    where labels is not null
 
 ),
 
@@ -31,11 +52,12 @@ days as (
 
     select
         interactions.user_id,
-        items.category,
+        groups.is_label,
+        groups.name,
         interactions.occurred_at::date as day,
         count(*) as events
     from interactions
-    inner join items on interactions.item_id = items.item_id
+    inner join groups on interactions.item_id = groups.item_id
     group by all
 
 ),
@@ -59,7 +81,8 @@ decayed as (
     select
         days.user_id,
         latest.feature_at,
-        days.category,
+        days.is_label,
+        days.name,
         sum((days.events * pow(0.5, (latest.day - days.day) / 60))::decimal(18, 12)) as weight
     from days
     inner join latest on days.user_id = latest.user_id and days.day <= latest.day
@@ -72,11 +95,16 @@ profiles as (
     select
         user_id,
         feature_at,
-        sum(weight)::double as total,
+        sum(weight) filter (where not is_label)::double as in_categories,
+        sum(weight) filter (where is_label and name is null)::double as labelled,
         list({
-            'category': category,
+            'name': name,
             'weight': weight::double
-        } order by weight desc, category asc)[1:50] as categories
+        } order by weight desc, name asc) filter (where not is_label)[1:50] as categories,
+        list({
+            'name': name,
+            'weight': weight::double
+        } order by weight desc, name asc) filter (where is_label and name is not null)[1:50] as labels
     from decayed
     group by user_id, feature_at
 
@@ -87,8 +115,10 @@ select
     user_id,
 
     -- features
-    list_transform(categories, lambda item: item.category) as affinity_categories,
-    list_transform(categories, lambda item: item.weight / total) as affinity_shares,
+    list_transform(categories, lambda item: item.name) as affinity_categories,
+    list_transform(categories, lambda item: item.weight / in_categories) as affinity_shares,
+    list_transform(labels, lambda item: item.name) as affinity_labels,
+    list_transform(labels, lambda item: item.weight / labelled) as affinity_label_shares,
 
     -- timestamps
     feature_at

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
-from zhiyin.recommender.state.users import Users
+from zhiyin.recommender.state.users import Affinity, Users
 
 SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
 PURCHASES = "purchases_28d"  # of a user; part of a ratio only: in a log of purchases it is events_28d
@@ -105,7 +105,9 @@ def propose(
     for level, codes in (("kind", catalogue.kind), ("category", catalogue.category)):
         columns |= _rhythm(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
         columns |= _group_habits(users, user, item, codes, int(codes.max(initial=0)) + 1, level)
-    columns["category_affinity"] = _affinity(users, user, item, catalogue)
+    columns["category_affinity"] = _affinity(users.affinity, len(catalogue.categories), user, catalogue.category[item])
+    if catalogue.label_names:
+        columns |= _label_affinity(users, user, item, catalogue)
     columns |= _states(users, user, item, items, columns["days_since_last"])
     return Candidates(user, item, columns)
 
@@ -229,11 +231,22 @@ def _group_habits(
     }
 
 
-def _affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue) -> Floats:
-    affinity, breadth = users.affinity, len(catalogue.categories) + 1
-    keys = affinity.user * breadth + affinity.category
+def _affinity(affinity: Affinity, n_codes: int, user: Integers, code: Integers) -> Floats:
+    """The user's share of each code, 0 where there is none."""
+    keys = affinity.user * (n_codes + 1) + affinity.code
     order = np.argsort(keys)
-    return _lookup(keys[order], affinity.share[order], user * breadth + catalogue.category[item], 0.0)
+    return _lookup(keys[order], affinity.share[order], user * (n_codes + 1) + code, 0.0)
+
+
+def _label_affinity(users: Users, user: Integers, item: Integers, catalogue: Catalogue) -> dict[str, Floats]:
+    """The user's shares of the item's labels, the largest and the mean; NaN for an item without labels."""
+    pair, code = catalogue.labels_of(item)
+    share = _affinity(users.label_affinity, len(catalogue.label_names), user[pair], code)
+    best = np.full(len(item), np.nan, np.float32)
+    np.fmax.at(best, pair, share)
+    count = np.bincount(pair, minlength=len(item)).astype(np.float64)
+    total = np.bincount(pair, share, len(item)).astype(np.float64)
+    return {"label_affinity": best, "label_mean_affinity": _ratio(total, count)}
 
 
 def _states(users: Users, user: Integers, item: Integers, items: ItemState, last_days: Floats) -> dict[str, Floats]:

@@ -14,7 +14,8 @@ from zhiyin.recommender.slate.rules import Rule, SlateRules
 from zhiyin.recommender.state.catalogue import Catalogue, Integers
 
 Mask = npt.NDArray[np.bool_]
-SELECTORS = {"items": "item_id", "categories": "category", "brands": "brand"}  # field of a rule -> catalogue column
+# Field of a rule -> column of the catalogue.
+SELECTORS = {"items": "item_id", "categories": "category", "labels": "labels", "brands": "brand"}
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class ItemRules:
         for row, rule in enumerate(rules.rule):
             for field, column in SELECTORS.items():
                 if (names := getattr(rule, field)) is not None:
-                    values = catalogue.table[column].cast(pa.string())
-                    holds[row] &= np.asarray(pc.is_in(values, value_set=pa.array(names, pa.string())))
-                    absent = pc.invert(pc.is_in(pa.array(names, pa.string()), value_set=values.combine_chunks()))
+                    values, owner = catalogue.table[column].combine_chunks(), np.arange(len(catalogue))
+                    if pa.types.is_list(values.type):
+                        owner, values = pc.list_parent_indices(values).to_numpy(), values.flatten()
+                    values = values.cast(pa.string())
+                    named = np.asarray(pc.is_in(values, value_set=pa.array(names, pa.string())))
+                    holds[row] &= np.bincount(owner[named], minlength=len(catalogue)) > 0
+                    absent = pc.invert(pc.is_in(pa.array(names, pa.string()), value_set=values))
                     if lost := pa.array(names, pa.string()).filter(absent).to_pylist():
                         unknown.setdefault(rule.name, []).extend(lost)
         return cls(rules, holds, unknown)

@@ -29,8 +29,8 @@ class Picked:
 def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floats, rules: ItemRules, k: int) -> Picked:
     """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: vectors for similarity.
 
-    Equal scores go by item index. Shares of categories and brands, counted in places rounded up, hold while other
-    candidates are left; unknown categories and brands are never limited.
+    Equal scores go by item index. Shares of categories, labels and brands, counted in places rounded up, hold while
+    other candidates are left; what is unknown is never limited.
     """
     user, item = candidates.user, candidates.item
     kept = np.flatnonzero(~rules.excluded[item] & ~_resting(candidates, rules.rules.cooldown))
@@ -49,9 +49,11 @@ def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floa
     items = np.where(there, item[position], -1)
 
     greedy = _Greedy(there)
-    for share, codes in ((rules.rules.category_share, catalogue.category), (rules.rules.brand_share, catalogue.brand)):
-        if share < 1:
-            greedy.limit(np.where(there, codes[items], -1), max(1, int(np.ceil(share * k))))
+    shares = rules.rules.category_share, rules.rules.label_share, rules.rules.brand_share
+    codes = catalogue.category[:, None], catalogue.label_codes, catalogue.brand[:, None]
+    for share, code in zip(shares, codes, strict=True):
+        if share < 1 and code.shape[1]:
+            greedy.limit(np.where(there[..., None], code[items], -1), max(1, int(np.ceil(share * k))))
     if rules.rules.diversity > 0:
         # A moved item counts as the score of its new place.
         worth = np.full(shape, np.nan)
@@ -90,7 +92,8 @@ class _Greedy:
         self.unlike: _Unlike | None = None
 
     def limit(self, codes: Integers, most: int) -> None:
-        self.limits.append((codes, np.zeros(codes.shape, np.int64), most))
+        """At most so many places hold one of ``codes`` [users, width, codes of a candidate], -1 for none."""
+        self.limits.append((codes, np.zeros((len(codes), int(codes.max(initial=0)) + 1), np.int64), most))
 
     def prefer_unlike(self, worth: Scores, items: Integers, text: Floats, weight: float, k: int) -> None:
         self.unlike = _Unlike(worth[:, : 50 + 2 * k], items, text, weight)
@@ -125,8 +128,11 @@ class _Greedy:
     def _take(self, users: Integers, columns: Integers) -> None:
         self.free[users, columns] = False
         for codes, count, most in self.limits:
-            count[users] += codes[users] == codes[users, columns][:, None]
-            self.crowded |= (count >= most) & (codes >= 0)
+            taken = codes[users, columns]
+            row, place = np.nonzero(taken >= 0)
+            count[users[row], taken[row, place]] += 1
+            everyone = np.arange(len(codes))[:, None, None]
+            self.crowded |= ((count[everyone, codes] >= most) & (codes >= 0)).any(axis=-1)
         if self.unlike is not None:
             self.unlike.take(users, columns)
 

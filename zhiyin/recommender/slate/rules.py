@@ -3,6 +3,7 @@
 ::
 
     category_share = 0.5        # at most this share of a list comes from one category while others are left
+    label_share = 0.8           # ... has one label, such as a genre or a tag
     brand_share = 0.3           # ... from one brand (1: no limit, the default)
     diversity = 0.1             # weight of the difference from the items above (0: off, the default)
     cooldown = 0.5              # an item is not listed for this share of its usual interval (0: off, the default)
@@ -10,7 +11,7 @@
     [[rule]]
     name = "christmas"          # its name in the answer
     action = "pin"              # pin, boost, bury or exclude
-    items = ["1029743"]         # and/or categories = […], brands = […]: an item must be in each of these
+    items = ["1029743"]         # and/or categories = […], labels = […], brands = […]: an item must be in each of these
     position = 1                # pin: the best match stands here
     # places = 5                # boost: up by so many places; bury needs none: behind everything else
 
@@ -39,14 +40,15 @@ class Rule(BaseModel):
     action: Literal["pin", "boost", "bury", "exclude"]
     items: tuple[str, ...] | None = Field(default=None, min_length=1)
     categories: tuple[str, ...] | None = Field(default=None, min_length=1)
+    labels: tuple[str, ...] | None = Field(default=None, min_length=1)
     brands: tuple[str, ...] | None = Field(default=None, min_length=1)
     position: int | None = Field(default=None, strict=True, ge=1, le=100)
     places: int | None = Field(default=None, strict=True, ge=1)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.items is None and self.categories is None and self.brands is None:
-            raise ValueError("names nothing; give items, categories or brands")
+        if not any((self.items, self.categories, self.labels, self.brands)):
+            raise ValueError("names nothing; give items, categories, labels or brands")
         for action, field in NEEDS.items():
             given = getattr(self, field) is not None
             if self.action == action and not given:
@@ -62,6 +64,7 @@ class SlateRules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     category_share: float = Field(default=0.5, gt=0, le=1)
+    label_share: float = Field(default=0.8, gt=0, le=1)
     brand_share: float = Field(default=1.0, gt=0, le=1)
     diversity: float = Field(default=0.0, ge=0, lt=1)
     cooldown: float = Field(default=0.0, ge=0)

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.sparse as sp
 
 from zhiyin.contract import FEATURE_AT, ITEM_ID, USER_ID
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-COLUMNS = (ITEM_ID, "title", "brand", "department", "category", "category_path", "price", "document")
+COLUMNS = (ITEM_ID, "title", "brand", "department", "category", "category_path", "labels", "price", "document")
 SECONDS_PER_DAY = 86_400.0
 NEW_DAYS = 28  # an item is new for so long: it can be listed before it has the events that others need
 
@@ -66,9 +67,17 @@ def words_of(user_ids: list[str], known: pa.Table) -> dict[str, pa.Array]:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items in the order of their index; ``table`` holds ``COLUMNS`` (rows sorted by item_id, no duplicates)."""
+    """Items in the order of their index; ``table`` holds ``COLUMNS`` (rows sorted by item_id, no duplicates).
+
+    An item has a place, its category path, and a set of labels such as genres or tags; either may be unknown.
+    """
 
     table: pa.Table
+
+    def __post_init__(self) -> None:
+        if "labels" not in self.table.column_names:  # of marts or a bundle from before there were labels
+            none = pa.nulls(self.table.num_rows, pa.list_(pa.string()))
+            object.__setattr__(self, "table", self.table.append_column("labels", none))
 
     @classmethod
     def of(cls, items: pa.Table, item_ids: Iterable[str]) -> "Catalogue":
@@ -82,7 +91,8 @@ class Catalogue:
         if rows.null_count:
             lost = wanted.filter(pc.is_null(rows))
             raise ValueError(f"items mart: {len(lost)} items have interactions but no row, first {lost[0].as_py()!r}")
-        return cls(items.select(COLUMNS).take(rows).combine_chunks())
+        known = [name for name in COLUMNS if name in items.column_names or name != "labels"]
+        return cls(items.select(known).take(rows).combine_chunks())
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -119,10 +129,49 @@ class Catalogue:
         return _codes(self.table["category"], self.categories)
 
     @cached_property
+    def label_names(self) -> list[str]:
+        """Names of the labels, in the order of their code."""
+        return sorted({str(name) for labels in self.table["labels"].to_pylist() for name in labels or ()})
+
+    @cached_property
+    def labels(self) -> sp.csr_array:
+        """Which item has which label: ones [items, labels], codes ascending within an item."""
+        code = {name: place for place, name in enumerate(self.label_names)}
+        found = [sorted({code[str(name)] for name in labels or ()}) for labels in self.table["labels"].to_pylist()]
+        ends = np.cumsum([0, *map(len, found)])
+        codes = np.array([place for places in found for place in places], np.int64)
+        return sp.csr_array((np.ones(len(codes), np.float32), codes, ends), (len(self), len(code)))
+
+    def labels_of(self, item: Integers) -> tuple[Integers, Integers]:
+        """The labels of items [n], one entry each: its item's place in ``item``, and the label's code."""
+        starts, count = self.labels.indptr[item], np.diff(self.labels.indptr)[item]
+        place = np.repeat(np.arange(len(item)), count)
+        entry = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count) + starts[place]
+        return place, self.labels.indices[entry].astype(np.int64)
+
+    @cached_property
+    def label_codes(self) -> Integers:
+        """The same as a rectangle of codes, -1 past the end of an item's [items, most labels of an item]."""
+        count = np.diff(self.labels.indptr)
+        codes = np.full((len(self), int(count.max(initial=0))), -1)
+        codes[np.arange(codes.shape[1]) < count[:, None]] = self.labels.indices
+        return codes
+
+    @cached_property
+    def groups(self) -> sp.csr_array:
+        """What every item is of, categories and then labels: ones [items, categories + labels]."""
+        placed = np.flatnonzero(self.category >= 0)
+        ones = np.ones(len(placed), np.float32)
+        categories = sp.csr_array((ones, (placed, self.category[placed])), (len(self), len(self.categories)))
+        return sp.hstack([categories, self.labels], format="csr")
+
+    @cached_property
     def kind(self) -> Integers:
-        """Code of each item's full category path: the finest kind of item."""
-        paths = self.table["category_path"]
-        return _codes(paths, sorted({str(path) for path in paths.to_pylist()}))
+        """Code of the finest kind of each item: its full category path; without one, its set of labels."""
+        paths = self.table["category_path"].to_pylist()
+        sets = [" | ".join(sorted(labels)) if labels else None for labels in self.table["labels"].to_pylist()]
+        kinds = [labels if path is None else path for path, labels in zip(paths, sets, strict=True)]
+        return _codes(pa.chunked_array([pa.array(kinds, pa.string())]), sorted({str(kind) for kind in kinds}))
 
     @cached_property
     def brand(self) -> Integers:

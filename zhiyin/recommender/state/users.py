@@ -51,9 +51,15 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Affinity:
+    """One entry per user and category, or per user and label; users in batch order."""
+
     user: Integers
-    category: Integers
+    code: Integers
     share: Floats
+
+    @classmethod
+    def none(cls) -> "Affinity":
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,9 @@ class Users:
     columns: dict[str, Floats]
     repeats: Repeats
     sequence: Sequence
-    affinity: Affinity
+    affinity: Affinity  # to categories: shares of the user's events, which add up to 1
     words: dict[str, pa.Array] = field(default_factory=dict)
+    label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,8 +131,9 @@ class Users:
             numeric_columns(table.drop_columns([USER_ID]), at),
             repeats,
             sequence,
-            _affinity(table, catalogue),
+            _affinity(table, "affinity_categories", "affinity_shares", catalogue.categories),
             word_columns(table),
+            _affinity(table, "affinity_labels", "affinity_label_shares", catalogue.label_names),
         )
 
 
@@ -179,11 +187,11 @@ def _event_types(table: pa.Table, catalogue: Catalogue) -> Integers:
     return event_type_codes(types)[catalogue.index_of(ids) >= 0]
 
 
-def _affinity(table: pa.Table, catalogue: Catalogue) -> Affinity:
-    owner, names = _lists(table, "affinity_categories")
-    if not len(names):
-        return Affinity(owner, np.empty(0, np.int64), np.empty(0, np.float32))
-    codes = pc.index_in(names.cast(pa.string()), value_set=pa.array(catalogue.categories, pa.string()))
-    category = np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
-    share = _numbers(_lists(table, "affinity_shares")[1]).astype(np.float32)
-    return Affinity(owner[category >= 0], category[category >= 0], share[category >= 0])
+def _affinity(table: pa.Table, names: str, shares: str, known: list[str]) -> Affinity:
+    owner, held = _lists(table, names)
+    if not len(held):
+        return Affinity.none()
+    codes = pc.index_in(held.cast(pa.string()), value_set=pa.array(known, pa.string()))
+    code = np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+    share = _numbers(_lists(table, shares)[1]).astype(np.float32)
+    return Affinity(owner[code >= 0], code[code >= 0], share[code >= 0])
