@@ -47,6 +47,12 @@ def onboard(
             help="What to leave out: events.user_id=0000, items=SQL; suggested (all that is proposed); nothing.",
         ),
     ] = None,
+    delivery: Annotated[
+        str | None,
+        typer.Option(
+            help="What later deliveries of the events bring: append (new rows), replace (whole days), snapshot."
+        ),
+    ] = None,
     time_format: Annotated[str | None, typer.Option(help="How moments are written, as for strptime.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of moments that carry none.")] = "UTC",
     epoch: Annotated[str, typer.Option(help="Where positions begin, in data that knows an order only.")] = "2000-01-01",
@@ -76,13 +82,16 @@ def onboard(
         raise typer.BadParameter(str(error)) from None
     for table, found in profiles.items():
         tables.show_source(console, table, found)
-    planned = plan(name, profiles, given, clock, exclude or [])
-    tables.show_mapping(console, name, planned.proposal, clock)
+    planned = plan(name, profiles, given, clock, exclude or [], delivery)
+    tables.show_mapping(console, name, planned.proposal, clock, planned.delivery)
     tables.show_ignored(console, profiles, planned.proposal)
     tables.show_findings(console, planned.findings)
-    if planned.questions:
-        tables.show_questions(planned.questions)
+    if planned.questions or (dry_run and planned.advice):
+        tables.show_questions([*planned.questions, *planned.advice])
         sys.exit(2)
+    tables.show_advice(console, planned.advice)
+    if planned.advice and sys.stdin.isatty():
+        typer.confirm("Go on without an answer?", abort=True)
     if dry_run:
         console.print("Nothing is open. This was a dry run: nothing was written.", highlight=False)
         return

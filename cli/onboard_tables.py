@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zhiyin.clock import Clock
+from zhiyin.onboarding.deliveries import Delivery
 from zhiyin.onboarding.findings import SHOWN, Finding
 from zhiyin.onboarding.mapping import Proposal
 from zhiyin.onboarding.moments import SourceClock
@@ -35,7 +36,9 @@ def show_source(console: Console, table: str, found: Profile) -> None:
     console.print(f"{found.rows:,} rows, {found.duplicates:,} of them equal to another", highlight=False)
 
 
-def show_mapping(console: Console, name: str, proposal: Proposal, clock: SourceClock) -> None:
+def show_mapping(
+    console: Console, name: str, proposal: Proposal, clock: SourceClock, delivery: Delivery | None
+) -> None:
     view = Table("data contract", "column", "because of", title=f"{name}: the mapping, for you to check")
     for table, columns in proposal.columns.items():
         for part, column in columns.items():
@@ -47,6 +50,8 @@ def show_mapping(console: Console, name: str, proposal: Proposal, clock: SourceC
     events = proposal.columns["events"]
     if "unit_price" in events and "amount" not in events:
         view.add_row("events.amount", escape(f"pieces x {events['unit_price'].name}"), "the price of a piece")
+    if delivery:
+        view.add_row("delivery of events", delivery.kind, escape(delivery.reason))
     console.print(view)
     if not proposal.order_only:
         console.print(f"Moments without a zone are taken as {clock.time_zone}.", highlight=False)
@@ -96,6 +101,12 @@ def show_questions(questions: Sequence[str]) -> None:
     for question in questions:
         typer.echo(f"- {question}", err=True)
     sys.stderr.flush()
+
+
+def show_advice(console: Console, advice: Sequence[str]) -> None:
+    """What onboarding goes on without, and the flag that settles it."""
+    for words in advice:
+        console.print(f"[yellow]not settled:[/] {escape(words)}", highlight=False, soft_wrap=True)
 
 
 def show_quality(console: Console, name: str, clock: Clock, quality: Quality) -> None:

@@ -159,11 +159,15 @@ def test_a_database_that_is_not_there_is_named(settings: Settings, tmp_path: Pat
     [
         (
             "{location: a.csv, evnets: true}",
-            "meta.land has evnets; known: database, day, delivery, event_types, events",
+            "meta.land has evnets; known: database, day, delivery, delta, event_types, events",
         ),
         ("{location: a.csv, event_types: [buy]}", "event_types has buy; known: view, search, click, cart, purchase"),
-        ("{events: true}", "needs either location or database"),
+        ("{events: true}", "needs one of location, database, delta, iceberg, kafka"),
         ("{location: a.csv, events: true}", "events need event_time"),
+        ("{location: a.csv, delivery: some}", "delivery is some; known: append, replace, snapshot"),
+        ("{location: a.csv, delivery: append, line: line}", "a line is a place in one delivery"),
+        ("{location: a.csv, identity: [id]}", "identity is of delivery: append"),
+        ("{kafka: {topics: orders}}", "kafka is .*; it takes servers, topic, options"),
         ("{location: a.csv}", "no table has meta.land with events: true"),
         ("{database: {kind: oracle, connect: x, table: y}}", "database needs kind .one of postgres, mysql, sqlite"),
     ],

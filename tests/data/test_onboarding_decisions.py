@@ -15,7 +15,8 @@ from zhiyin.landing.exclusions import check_exclusions
 from zhiyin.landing.extensions import load_extension
 from zhiyin.landing.source import Files
 from zhiyin.landing.table import RawTable
-from zhiyin.onboarding.mapping import propose
+from zhiyin.onboarding.deliveries import Delivery, delivery_of
+from zhiyin.onboarding.mapping import UnclearError, propose
 from zhiyin.onboarding.moments import SourceClock
 from zhiyin.onboarding.onboard import Plan, plan, source_at
 from zhiyin.onboarding.profile import Profile, profile
@@ -57,9 +58,31 @@ def words(found: Plan) -> str:
 
 def test_nothing_is_asked_and_nothing_found_where_all_is_clear(tmp_path: Path) -> None:
     found = planned(tmp_path)
-    assert (found.questions, found.findings) == ((), ())
+    assert (found.questions, found.advice, found.findings) == ((), (), ())
     assert "['user_id', 'item_id', 'event_type', 'occurred_at']" in found.texts["stg_shop__events.sql"]
     assert "recipe.toml" not in found.texts
+
+
+def test_what_later_deliveries_bring_is_guessed_and_how_fresh_the_log_should_be(tmp_path: Path) -> None:
+    source = yaml.safe_load(planned(tmp_path).texts["_sources.yml"])["sources"][0]["tables"][0]["config"]
+    assert source["meta"]["land"]["delivery"] == "append"  # one file, of which a later one may hold new rows only
+    assert "identity" not in source["meta"]["land"]
+    assert source["freshness"]["error_after"] == {"count": 7, "period": "day"}
+
+    numbered = EVENTS.replace("as ts,", "as ts, i as event_id,")
+    found = planned(tmp_path, numbered)
+    assert found.delivery == Delivery("append", ("event_id",), "rows have an id, event_id, so they can be merged")
+    receipts = planned(tmp_path, EVENTS.replace("as ts,", "as ts, i // 2 as event_id,"))
+    assert receipts.delivery is not None
+    assert receipts.delivery.identity == ()  # an id that several rows have names none of them
+
+    (tmp_path / "days").mkdir()
+    piled = profiles_of(tmp_path / "days")
+    glob = profile(source_at(str(tmp_path / "days" / "event*.csv"), {}))
+    assert delivery_of(glob, propose(piled, {})).kind == "replace"
+    assert delivery_of(glob, propose(piled, {}), "snapshot").kind == "snapshot"
+    with pytest.raises(UnclearError, match="a delivery is one of append, replace, snapshot"):
+        delivery_of(glob, propose(piled, {}), "sometimes")
 
 
 def test_all_questions_come_at_once(tmp_path: Path) -> None:
@@ -82,7 +105,8 @@ def test_all_questions_come_at_once(tmp_path: Path) -> None:
 def test_what_nothing_takes_is_listed_and_money_among_it_is_asked_for(tmp_path: Path) -> None:
     events = EVENTS.replace("as paid", "as Price").replace("from range", ", i as till, 'x' as note from range")
     found = planned(tmp_path, events)
-    (asked,) = found.questions
+    (asked,) = found.advice  # onboarding goes on without an answer
+    assert found.texts
     assert asked.startswith("events.amount: Price may hold what was paid")
     console = Console(record=True, width=200)
     show_ignored(console, profiles_of(tmp_path, events), found.proposal)
@@ -90,7 +114,7 @@ def test_what_nothing_takes_is_listed_and_money_among_it_is_asked_for(tmp_path: 
     assert "events: ignored are Price, till, note" in shown
     assert "of these Price may be money; --map events.PART=COLUMN" in shown
 
-    assert planned(tmp_path, events, given={"events.amount": ""}).questions == ()
+    assert planned(tmp_path, events, given={"events.amount": ""}).advice == ()
     of_pieces = planned(tmp_path, events, given={"events.unit_price": "Price"}).texts["stg_shop__events.sql"]
     assert 'coalesce(try_cast(qty as double), 1) * try_cast("Price" as double)' in of_pieces
 
@@ -192,7 +216,7 @@ def test_a_user_of_many_events_and_service_lines_are_proposed_and_asked_about(tm
         in words(found)
     )
     assert "78" not in words(found)
-    (asked,) = found.questions
+    (asked,) = found.advice
     assert "exclusions are proposed (2); say --exclude suggested for all, --exclude nothing" in asked
 
     suggested = yaml.safe_load(planned(tmp_path, events, items, exclude=["suggested"]).texts["_sources.yml"])

@@ -100,7 +100,7 @@ def _merge(table: RawTable, folder: Path, staging: Path, fresh: dict[str, int], 
     with duckdb.connect(config={"threads": 1}) as connection:
         for name in fresh:
             staged, old = staging / name, folder / name
-            if name in whole and not merge(connection, table, old, staged):
+            if name in whole and file_digest(staged) != file_digest(old) and not merge(connection, table, old, staged):
                 shutil.copyfile(old, staged)
             rows[name] = int(pq.read_metadata(staged).num_rows)
     return rows

@@ -23,7 +23,8 @@ class Proposal:
     event_type: str | None  # of all events, where no column has it
     event_types: Mapping[str, str] = field(default_factory=dict)  # a value of the column -> type
     reasons: Mapping[str, str] = field(default_factory=dict)  # "events.user_id" -> why this column
-    questions: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()  # without an answer nothing can be written
+    advice: tuple[str, ...] = ()  # what goes on without an answer
     label_separator: str | None = None  # between two labels of an item
 
     @property
@@ -76,7 +77,7 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
     if "value" not in events and "rating" in (event_type, *event_types.values()) and "events.value" not in asked:
         questions.append("events.value: ratings need their number; say --map events.value=COLUMN")
     proposal = Proposal(columns, event_type, event_types, reasons)
-    questions += _unmapped_money(profiles["events"], proposal, given)
+    money = _unmapped_money(profiles["events"], proposal, given)
     questions += [
         f"{table}.{part}: {column.name} holds numbers such as {column.samples[-1]}, where the comma may stand before "
         f"decimals or between thousands; say --option {table}.decimal_separator=, or --option "
@@ -85,7 +86,7 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
         for part, column in parts.items()
         if column.unclear
     ]
-    return Proposal(columns, event_type, event_types, reasons, tuple(questions), separator)
+    return Proposal(columns, event_type, event_types, reasons, tuple(questions), tuple(money), separator)
 
 
 def _wrong_answers(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,10 @@ import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.landing import land
+from zhiyin.landing.lakehouse import Delta, Iceberg
 from zhiyin.landing.source import DATABASES, Database, Files, Source
+from zhiyin.landing.topic import Topic
+from zhiyin.onboarding.deliveries import Delivery, delivery_of
 from zhiyin.onboarding.exclusions import NOTHING, SUGGESTED, Exclusion, chosen
 from zhiyin.onboarding.findings import Finding, alike, find
 from zhiyin.onboarding.mapping import Proposal, UnclearError, propose
@@ -68,8 +71,21 @@ def look(settings: Settings, places: Mapping[str, str], options: Mapping[str, st
 
 
 def source_at(place: str, options: Mapping[str, str]) -> Source:
-    """A source from the command line: ``KIND:CONNECTION#TABLE`` for a database, else a file, a glob or a URL."""
+    """A source from the command line.
+
+    ``KIND:CONNECTION#TABLE`` for a database, ``delta:PLACE``, ``kafka:SERVERS#TOPIC``, else a file, a glob or a URL. An
+    Iceberg catalogue takes more than a line: ``--option events.NAME=VALUE`` are its properties.
+    """
     kind, _, rest = place.partition(":")
+    if kind == "delta":
+        return Delta(rest if "://" in rest else str(Path(rest).resolve()), dict(options))
+    if kind == "iceberg":
+        return Iceberg(rest, dict(options))
+    if kind == "kafka":
+        servers, separator, topic = rest.rpartition("#")
+        if not separator:
+            raise UnclearError("kafka: say kafka:SERVERS#TOPIC")
+        return Topic(servers, topic, dict(options))
     if kind in DATABASES:
         connection, separator, table = rest.rpartition("#")
         if not separator:
@@ -102,7 +118,9 @@ class Plan:
 
     proposal: Proposal
     findings: tuple[Finding, ...]
-    questions: tuple[str, ...]  # each with the flag that answers it
+    questions: tuple[str, ...]  # each with the flag that answers it; without an answer nothing is written
+    advice: tuple[str, ...]  # the same, but onboarding goes on without an answer
+    delivery: Delivery | None  # None while questions about the mapping are open
     exclusions: tuple[Exclusion, ...]
     texts: Mapping[str, str]  # the dataset's files by name; empty while questions are open
 
@@ -113,13 +131,15 @@ def plan(
     given: Mapping[str, str],
     clock: SourceClock,
     exclude: Sequence[str] = (),
+    delivery: str | None = None,
 ) -> Plan:
     """The mapping, what is for the engineer to decide, and all that is asked, at once; writes nothing.
 
-    ``given``: answers about the mapping; ``exclude``: what to leave out, see zhiyin/onboarding/exclusions.py.
+    ``given``: answers about the mapping; ``exclude``: what to leave out, see zhiyin/onboarding/exclusions.py;
+    ``delivery``: what the source of the events delivers, where the engineer says so.
     """
     proposal = propose(profiles, given)
-    questions = list(proposal.questions)
+    questions, advice = list(proposal.questions), list(proposal.advice)
     lost, alike_rows = alike(profiles["events"], proposal)
     findings = [*find(profiles, proposal), *alike_rows]
     proposed = [finding.exclusion for finding in findings if finding.exclusion]
@@ -129,19 +149,22 @@ def plan(
     except UnclearError as unclear:
         questions.append(str(unclear))
     if proposed and not exclude:
-        questions.append(
+        advice.append(
             f"exclusions are proposed ({len(proposed)}); say --exclude {SUGGESTED} for all, --exclude {NOTHING}, "
             "or the flag of each that you want"
         )
     texts: dict[str, str] = {}
+    delivered = None
     try:
         if not proposal.questions:
-            texts = draft(name, profiles, proposal, clock, lost, exclusions)
+            delivered = delivery_of(profiles["events"], proposal, delivery)
+            texts = draft(name, profiles, proposal, clock, lost, exclusions, delivered)
         elif not proposal.order_only:
             moments_of(profiles["events"], proposal, clock)
     except UnclearError as unclear:
         questions.append(str(unclear))
-    return Plan(proposal, tuple(findings), tuple(questions), tuple(exclusions), texts if not questions else {})
+    opened = tuple(questions)
+    return Plan(proposal, tuple(findings), opened, tuple(advice), delivered, tuple(exclusions), {} if opened else texts)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from zhiyin.onboarding.deliveries import Delivery, freshness_of
 from zhiyin.onboarding.exclusions import Exclusion, block
 from zhiyin.onboarding.labels import joined
 from zhiyin.onboarding.mapping import Proposal
@@ -24,6 +25,7 @@ def draft(
     clock: SourceClock,
     differing: int,
     exclusions: Sequence[Exclusion],
+    delivery: Delivery,
 ) -> dict[str, str]:
     """The texts of the dataset's files, by name.
 
@@ -33,7 +35,7 @@ def draft(
     occurred_at = moments_of(profiles["events"], proposal, clock)
     events = profiles["events"], proposal, clock, occurred_at, differing
     texts = {
-        "_sources.yml": _sources(name, profiles, proposal, occurred_at, exclusions),
+        "_sources.yml": _sources(name, profiles, proposal, occurred_at, delivery, exclusions),
         f"stg_{name}__events.sql": staged_events(name, *events),
         f"stg_{name}__items.sql": _items(name, proposal, profiles["events"], occurred_at),
         f"stg_{name}__users.sql": _users(name, proposal) if "users" in profiles else "{{ no_users() }}\n",
@@ -102,15 +104,16 @@ def _sources(
     profiles: Mapping[str, Profile],
     proposal: Proposal,
     occurred_at: str,
-    exclusions: Sequence[Exclusion] = (),
+    delivery: Delivery,
+    exclusions: Sequence[Exclusion],
 ) -> str:
     tables: list[dict[str, Any]] = []
     for table, profile in profiles.items():
         land: dict[str, Any] = profile.source.definition()
         config: dict[str, Any] = {"meta": {"land": land}}
         if table == "events":
-            config["event_time"] = occurred_at
-            land["events"] = True
+            config |= {"event_time": occurred_at, **(freshness_of(profile, proposal, occurred_at) or {})}
+            land |= {"events": True, **delivery.definition}
             land["event_types"] = sorted(
                 {proposal.event_type} if proposal.event_type else {*proposal.event_types.values()}
             )
