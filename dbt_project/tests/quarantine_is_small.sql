@@ -1,6 +1,6 @@
--- A share above the limit shows that a source changed, rather than that single rows are bad. Searches without an item do
--- not count, nor does what the dataset excludes on purpose. Each reason is listed with its share and some of its rows as
--- the source names them.
+-- A share above the limit shows that a source changed, rather than that single rows are bad. Searches without an item
+-- do not count, nor does what the dataset excludes on purpose. Each reason is listed with its share and some of its rows
+-- as the source names them.
 with reasons as (
 
     select
