@@ -1,5 +1,6 @@
 """Onboarding from the command line: a dry run, a failed attempt, and a shop whose export needs decisions."""
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -113,3 +114,48 @@ def test_an_exclusion_that_is_taken_back_brings_the_events_back(laden: Workplace
     assert built.returncode == 0, built.stderr
     reasons = "select rejected_because, count(*) from quarantined_events group by all"
     assert laden.warehouse("laden", reasons) == [("excluded: nobody's id", 400)]
+
+
+SONGS = """
+    select 'u' || u as user, (u % 4 * 10 + (u + p * (1 + u % 3)) % 10) as item, p as position
+    from range(60) as users (u), range(1, 9) as positions (p)
+    union all select 'u0', 40 + p % 5, p from range(9, 40) as positions (p)
+"""
+SMALL = """
+least = 0
+windows = 1
+
+[generators.item_to_item]
+[generators.popularity]
+[generators.personal_frequency]
+[ranker]
+trees = 5
+min_data_in_leaf = 5
+"""
+
+
+def test_data_that_knows_an_order_only_is_trained_and_gated_by_the_last_event_of_every_user(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    """By days, one user would be judged: the one whose history is longest."""
+    duckdb.execute(f"copy ({SONGS}) to '{tmp_path}/events.csv' (header)")
+    songs = "select i as item, 'Song ' || i as title from range(45) as numbers (i)"
+    duckdb.execute(f"copy ({songs}) to '{tmp_path}/items.csv' (header)")
+    done = workplace.zhiyin(
+        *("onboard", "melodies", "--events", f"{tmp_path}/events.csv", "--items", f"{tmp_path}/items.csv"),
+        *("--map", "events.event_type=click"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "judged by the last event of every user (leave_one_out), not by days" in " ".join(done.stdout.split())
+    assert "in the last 14 'days' 1 of 60 users have an event" in " ".join(done.stdout.split())
+
+    recipe = workplace.project / "dbt_project/datasets/melodies/recipe.toml"
+    recipe.write_text(recipe.read_text() + SMALL)
+    for step in ("publish", "features", "encode", "train", "evaluate", "gate"):
+        ran = workplace.zhiyin("step", step, "--dataset", "melodies", "--as-of", "2000-02-10")
+        assert ran.returncode == 0, ran.stderr
+    (leaderboard,) = (workplace.home / "melodies/reports/2000-02-10").glob("leaderboard-*.json")
+    evaluation = json.loads(leaderboard.read_text())
+    assert evaluation["protocol"] == "leave_one_out"
+    assert evaluation["users"] >= 50
+    assert "beats popularity" in ran.stderr or "does not beat popularity" in ran.stderr
