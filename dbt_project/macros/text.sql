@@ -64,3 +64,8 @@
         lambda word: upper(word[1]) || word[2:]
     ), ' '), ' / ', '/')
 {%- endmacro %}
+
+{# A text as a literal of SQL. #}
+{% macro quoted(text) -%}
+    '{{ text | replace("'", "''") }}'
+{%- endmacro %}

@@ -11,6 +11,7 @@ import yaml
 from zhiyin.landing.source import Database, Source
 from zhiyin.onboarding.mapping import Proposal, UnclearError
 from zhiyin.onboarding.profile import Column, Profile, connect
+from zhiyin.settings import DATASETS
 from zhiyin.store import atomic_folder
 from zhiyin.store.sql import quote
 
@@ -141,6 +142,15 @@ GRAINS = {
 }
 
 
+RULES: dict[str, dict[str, list[str]]] = {
+    "events": {"rules": ["event_id is not null", "source is not null"]},
+    "items": {"rules": ["title is not null"], "grain": ["item_id"]},
+    "users": {"grain": ["user_id"]},
+    "promotions": {"rules": ["item_id is not null"]},
+    "offers": {"rules": ["user_id is not null"]},
+}
+
+
 def _occurred_at(profile: Profile, proposal: Proposal, clock: SourceClock) -> str:
     events = proposal.columns["events"]
     if "occurred_at" in events:
@@ -190,10 +200,13 @@ def _location(source: Source) -> dict[str, Any]:
 
 
 def _model_yaml(name: str, part: str, grain: str) -> str:
-    text = f"version: 2\n\nmodels:\n  - name: stg_{name}__{part}\n    description: {grain}\n"
-    if part == "items":
-        text += "    columns:\n      - name: title\n        description: Name for people; the id where there is none.\n"
-    return text
+    """The columns as the contract describes them, and the rules that the part keeps whatever is delivered."""
+    contract = DATASETS.parent / "models" / "contract" / f"contract_{part}.yml"
+    (model,) = yaml.safe_load(contract.read_text())["models"]
+    rules = {"name": f"stg_{name}__{part}_keeps_its_rules", "arguments": RULES[part]}
+    columns = [{key: column[key] for key in ("name", "description")} for column in model["columns"]]
+    staged = {"name": f"stg_{name}__{part}", "description": grain, "data_tests": [{"holds": rules}], "columns": columns}
+    return str(yaml.safe_dump({"version": 2, "models": [staged]}, sort_keys=False, width=118, allow_unicode=True))
 
 
 def _select(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:

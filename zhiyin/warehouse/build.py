@@ -14,7 +14,7 @@ import duckdb
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import atomic_file, temporary
-from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures
+from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures, explain_warnings
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,8 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
     for line in dbt(settings, "build", *arguments, clock=clock).splitlines():
         if "increment:" in line or "full refresh" in line:
             log.info("%s", line)
+    for told in explain_warnings(settings.dbt_target, settings.warehouse):
+        log.warning("%s", told)
 
 
 def document(settings: Settings, clock: Clock) -> Path:
