@@ -6,40 +6,31 @@
 {% test holds(model, rules=[], warnings=[], grain=[]) %}
 {# A broken rule weighs 1,000, so that no number of broken warnings is taken for one. #}
 {{ config(fail_calc="coalesce(sum(if(fails, 1000, 1)), 0)", warn_if="> 0", error_if=">= 1000") }}
-{%- set checked = [] -%}
-{%- for rule in rules + warnings -%}
-    {%- do checked.append((rule, loop.index <= rules | length)) -%}
-{%- endfor -%}
-{%- for column in grain -%}{%- do checked.append((column ~ " is not null", true)) -%}{%- endfor -%}
 {%- set dated = "(select *, " ~ as_of() ~ " as as_of from " ~ model ~ ")" -%}
 {%- set columns = grain | join(", ") -%}
-{%- set twice = "from " ~ model ~ " group by " ~ columns ~ " having count(*) > 1" -%}
+{%- set twice = "from " ~ model ~ " group by " ~ (columns or 1) ~ " having count(*) > 1" -%}
+{%- set checked, counts, answers = [], [], [] -%}
+{%- for rule in rules -%}{%- do checked.append((rule, true)) -%}{%- endfor -%}
+{%- for rule in warnings -%}{%- do checked.append((rule, false)) -%}{%- endfor -%}
+{%- for column in grain -%}{%- do checked.append((column ~ " is not null", true)) -%}{%- endfor -%}
+{%- for rule, fails in checked -%}
+    {%- do counts.append("count(*) filter (where (" ~ rule ~ ") is not true) as rule_" ~ loop.index) -%}
+    {%- do answers.append(rule_answer(rule, "rule_" ~ loop.index, fails, "from " ~ dated ~ " where (" ~ rule ~ ") is not true")) -%}
+{%- endfor -%}
+{%- if grain -%}
+    {%- do counts.append("(select count(*) from (select 1 " ~ twice ~ ")) as grain") -%}
+    {%- do answers.append(rule_answer("one row per " ~ columns, "grain", true, "select " ~ columns ~ ", count(*) as rows " ~ twice)) -%}
+{%- endif -%}
 with counted as (
 
-    select
-        {%- for rule, _ in checked %}
-        count(*) filter (where ({{ rule }}) is not true) as rule_{{ loop.index }},
-        {%- endfor %}
-        {{ "(select count(*) from (select 1 " ~ twice ~ "))" if grain else 0 }} as grain
+    select {{ counts | join(", ") }}
     from {{ dated }} as dated
 
 ),
 
 answers as (
 
-    select
-        unnest([
-            {%- for rule, fails in checked %}
-            {
-                'rule': {{ quoted(rule) }}, 'broken_rows': rule_{{ loop.index }}, 'fails': {{ fails | lower }},
-                'query': {{ quoted("from " ~ dated ~ " where (" ~ rule ~ ") is not true") }}
-            },
-            {%- endfor %}
-            {
-                'rule': {{ quoted("one row per " ~ columns) }}, 'broken_rows': grain, 'fails': true,
-                'query': {{ quoted("select " ~ (columns or 1) ~ ", count(*) as rows " ~ twice) }}
-            }
-        ], max_depth := 2)
+    select unnest([{{ answers | join(", ") }}], max_depth := 2)
     from counted
 
 )
