@@ -119,4 +119,4 @@ select * from (
     ('size', 'qt', 'quart'),
     ('size', 'sq', 'square'),
     ('size', 'yd', 'yard')
-) as short_forms (used_in, short_form, meaning)
+) as short_forms (used_in, short_form, meaning) -- noqa: AL05
