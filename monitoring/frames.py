@@ -180,7 +180,7 @@ def quarantined(settings: Settings, clock: Clock, marts: Marts) -> dict[str, lis
 def volumes(settings: Settings, clock: Clock, marts: Marts) -> dict[str, dict[str, float]]:
     """Counts over the whole windows, not samples: by figure, ``current`` and ``reference``.
 
-    The same as the metrics of ``dbt_project/models/marts/metrics.yml``: baskets of what users took, money of purchases.
+    Baskets are of what users took, money is of purchases, as in ``dbt_project/models/metrics/metrics.yml``.
     """
     query = """
         select count(*) as events, count(distinct user_id) as users, count(distinct item_id) as items,

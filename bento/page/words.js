@@ -32,7 +32,7 @@ export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}
 
 export const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
-// "FRZN ICE" → "Frzn ice"; what already has lower case stays as it is.
+// "WALL LAMPS" → "Wall lamps"; what already has lower case stays as it is.
 export function tidy(name) {
   if (!name || /[a-z]/.test(name)) return name;
   return name.charAt(0) + name.slice(1).toLowerCase();

@@ -59,7 +59,7 @@
     {%- do return("true" if files and run_query(rows).rows[0][0] else "false") -%}
 {% endmacro %}
 
-{# An item that is new in the catalogue, or newly merchandise, changes the fate of its earlier events. #}
+{# An item that is new in the catalogue, or no longer excluded, changes the fate of its earlier events. #}
 {% macro earliest_changed_fate(since) %}
     {%- set catalogue = sources_above(["model." ~ project_name ~ ".contract_items"]) -%}
     {%- do return(run_query("

@@ -1,5 +1,6 @@
 """dbt by hand: an edit is made and tested in a file of one's own, and the warehouse stays as it is."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from typer.testing import CliRunner
 from cli.main import app
 from tests.data.homes import LATE, Warehouse
 from zhiyin.settings import Settings
-from zhiyin.warehouse import built_as_of, shell, shell_environment
+from zhiyin.warehouse import DbtError, built_as_of, shell, shell_environment
+from zhiyin.warehouse.build import dbt
+from zhiyin.warehouse.failures import explain_warnings
 
 
 def test_an_edited_model_and_what_follows_are_built_in_a_file_of_ones_own(
@@ -58,3 +61,27 @@ def test_a_name_that_would_hide_the_warehouse_and_a_missing_warehouse_are_refuse
     with pytest.raises(FileNotFoundError, match="no warehouse to defer to"):
         shell_environment(settings, LATE, dev="alice")
     assert built_as_of(settings) is None
+
+
+def test_a_broken_rule_is_named_with_rows_and_a_broken_warning_stops_nothing(
+    warehouse: Warehouse, edited_project: Callable[[str, str, str], None], tmp_path: Path
+) -> None:
+    settings, rules = warehouse.settings, "            rules:\n              - user_id is not null\n"
+    command = ("test", "--select", "interactions_keeps_its_rules")
+    edited_project("models/marts/interactions.yml", rules, f"            warnings: [value < 2]\n{rules}")
+    dbt(settings, *command, clock=LATE, target=tmp_path / "dbt")
+    (told,) = explain_warnings(tmp_path / "dbt", settings.warehouse)
+    first, *rows = told.splitlines()
+    assert first.startswith("- rule 'value < 2' of interactions (models/marts/interactions.yml): ")
+    assert first.endswith(" rows break it, which is no more than a warning")
+    assert len(rows) == 5
+    assert all(json.loads(row)["value"] >= 2 for row in rows)
+
+    edited_project(
+        "models/marts/interactions.yml", rules, f"{rules}              - item_id != ''\n              - value < 3\n"
+    )
+    with pytest.raises(DbtError) as failed:
+        dbt(settings, *command, clock=LATE, target=tmp_path / "dbt")
+    said = [line for line in str(failed.value).splitlines() if line.startswith("- rule")]
+    assert [line.split(" of ")[0] for line in said] == ["- rule 'value < 3'", "- rule 'value < 2'"]
+    assert "with {" not in str(failed.value)

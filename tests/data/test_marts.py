@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import statistics
 from collections import defaultdict
@@ -12,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from monitoring.frames import volumes, windows
 from tests.data.homes import LATE, Warehouse, run_unit_tests
 from zhiyin.pseudonym import load_key, pseudonymise
 
@@ -261,6 +263,7 @@ def test_prices_of_a_log_that_exceeds_the_memory_are_medians(warehouse: Warehous
                 (range % 50000)::varchar as item_id,
                 hash(range) % 1000000 / 100 as amount,
                 1.0 as value,
+                'purchase' as event_type,
                 timestamp '{LATE.date}' - interval 1 day as occurred_at
             from range(2000000);
             set memory_limit = '50MB';
@@ -298,5 +301,58 @@ def test_every_model_says_its_grain_and_is_tested_and_every_mart_has_a_contract(
         assert model["config"]["materialized"] in {"view", "table", "incremental"}, name
         if model["fqn"][1] in {"contract", "marts"}:
             assert model["config"]["contract"]["enforced"], name
+        assert manifest["groups"][f"group.zhiyin.{model['group']}"]["owner"]["email"], name
+        assert model["access"] == ("public" if model["fqn"][1] == "marts" else "protected"), name
     published = {*warehouse.marts.manifest["rows"], "quarantined_events"}
     assert {model["name"] for model in models if model["fqn"][1] == "marts"} == published
+
+    # A mart with numbers of events says of which types.
+    marts = {model["name"]: model for model in models if model["fqn"][1] == "marts"}
+    for name in marts.keys() - {"users", "user_history", "user_offers"}:
+        if "model.zhiyin.int_events" in ancestors(manifest, marts[name]["unique_id"]):
+            assert re.search(r"every type|whatever type|purchases", marts[name]["description"]), name
+
+
+def ancestors(manifest: dict[str, Any], unique_id: str) -> set[str]:
+    parents = manifest["parent_map"].get(unique_id, [])
+    return {*parents, *(above for parent in parents for above in ancestors(manifest, parent))}
+
+
+def test_every_macro_of_the_project_is_described(warehouse: Warehouse) -> None:
+    manifest = json.loads((warehouse.settings.dbt_target / "manifest.json").read_text())
+    ours = [macro for macro in manifest["macros"].values() if macro["package_name"] == "zhiyin"]
+    own = [macro for macro in ours if not macro["name"].startswith(("test_", "materialization_"))]
+    assert own
+    assert [macro["name"] for macro in own if not macro["description"]] == []
+    for macro in own:
+        signature = re.search(r"macro \w+\(([^)]*)\)", macro["macro_sql"])
+        assert signature
+        named = [part.split("=")[0].strip() for part in signature[1].split(",") if part]
+        assert [argument["name"] for argument in macro["arguments"]] == named, macro["name"]
+
+
+def test_the_metrics_are_the_figures_of_the_weekly_page(warehouse: Warehouse) -> None:
+    """Their expressions, run on the warehouse over the page's two windows."""
+    settings = warehouse.settings
+    manifest = json.loads((settings.dbt_target / "manifest.json").read_text())
+    (model,) = manifest["semantic_models"].values()
+    measures = {measure["name"]: measure for measure in model["measures"]}
+    metrics = {metric["name"]: metric for metric in manifest["metrics"].values()}
+    sql = {"count": "count({})", "count_distinct": "count(distinct {})", "sum": "coalesce(round(sum({}), 2), 0)"}
+    figures = {}
+    for name, metric in metrics.items():
+        measure = measures[metric["type_params"]["measure"]["name"]]
+        figures[name] = sql[measure["agg"]].format(measure["expr"])
+    found = {}
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        for label, (start, end) in zip(("current", "reference"), windows(LATE), strict=True):
+            row = connection.execute(
+                f"select {', '.join(figures.values())} from measured_events where occurred_at >= ? and occurred_at < ?",
+                [start, end],
+            ).fetchall()[0]
+            for name, value in zip(figures, row, strict=True):
+                found.setdefault(name, {})[label] = value
+    page = volumes(settings, LATE, warehouse.marts)
+    assert found.keys() == page.keys()
+    for name, values in page.items():
+        assert found[name] == pytest.approx(values), name

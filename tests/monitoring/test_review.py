@@ -119,6 +119,17 @@ def test_volumes_count_the_whole_windows_and_their_edges(build: Build) -> None:
     assert volumes["events"] == {"current": 28 * 3 + 1, "reference": 28 * 3 + 1}
 
 
+def test_baskets_are_of_what_users_took_and_money_is_of_purchases(build: Build) -> None:
+    table = interactions(per_day=3)
+    kinds = ["purchase", "view", "rating"] * 56
+    mixed = table.set_column(table.column_names.index("event_type"), "event_type", pa.array(kinds))
+    mixed = mixed.set_column(mixed.column_names.index("basket_id"), "basket_id", pa.nulls(len(table), pa.string()))
+    settings = build(events=mixed)
+    volumes = frames.volumes(settings, AS_OF, current(settings))
+    assert [volumes[name]["current"] for name in ("events", "baskets")] == [84, 56]
+    assert volumes["amount"]["current"] == pytest.approx(sum(table["amount"].to_pylist()[:84:3]), abs=0.01)
+
+
 def test_samples_are_the_same_rows_whatever_the_order_of_the_file(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

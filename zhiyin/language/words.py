@@ -2,11 +2,11 @@
 
 Reasons and the page use them; the code that serves every dataset knows only the defaults below::
 
-    user = "household"      # a user of this dataset
-    item = "product"        # an item
+    user = "member"         # a user of this dataset
+    item = "title"          # an item
     basket = "basket"       # what a user does at one time
     currency = "USD"        # of amounts and prices: ISO 4217; without it they are numbers
-    promotion = "on display in {reach} of stores"    # said of a promoted item; {reach} is a share such as 35%
+    promotion = "advertised in {reach} of places"    # said of a promoted item; {reach} is a share such as 35%
 
 A bundle's manifest carries the words of its dataset, so that serving needs no dbt project.
 """

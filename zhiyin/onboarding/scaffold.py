@@ -14,6 +14,7 @@ from zhiyin.onboarding.moments import SourceClock, moments_of
 from zhiyin.onboarding.profile import Profile, connect
 from zhiyin.onboarding.staged_events import staged_events
 from zhiyin.onboarding.staging_sql import escaped, number, quoted, select_list, text
+from zhiyin.settings import DATASETS
 from zhiyin.store import atomic_folder
 from zhiyin.store.sql import quote
 
@@ -99,6 +100,16 @@ def _repeats(profile: Profile, proposal: Proposal) -> bool:
     return bool(1 - pairs[0][0] / profile.rows >= REPEATED)
 
 
+# Rules of each part. A row without an id of its own is set aside later, so that one stops no build.
+RULES: dict[str, dict[str, list[str]]] = {
+    "events": {"rules": ["source is not null"]},
+    "items": {"rules": ["title is not null"], "grain": ["item_id"]},
+    "users": {"grain": ["user_id"]},
+    "promotions": {"rules": ["item_id is not null"]},
+    "offers": {"rules": ["user_id is not null"]},
+}
+
+
 def _sources(
     name: str,
     profiles: Mapping[str, Profile],
@@ -138,10 +149,13 @@ def _sources(
 
 
 def _model_yaml(name: str, part: str, grain: str) -> str:
-    text = f"version: 2\n\nmodels:\n  - name: stg_{name}__{part}\n    description: {grain}\n"
-    if part == "items":
-        text += "    columns:\n      - name: title\n        description: Name for people; the id where there is none.\n"
-    return text
+    """The columns as the contract describes them, and the rules that the part keeps whatever is delivered."""
+    contract = DATASETS.parent / "models" / "contract" / f"contract_{part}.yml"
+    (model,) = yaml.safe_load(contract.read_text())["models"]
+    rules = {"name": f"stg_{name}__{part}_keeps_its_rules", "arguments": RULES[part]}
+    columns = [{key: column[key] for key in ("name", "description")} for column in model["columns"]]
+    staged = {"name": f"stg_{name}__{part}", "description": grain, "data_tests": [{"holds": rules}], "columns": columns}
+    return str(yaml.safe_dump({"version": 2, "models": [staged]}, sort_keys=False, width=118, allow_unicode=True))
 
 
 def _items(name: str, proposal: Proposal, profile: Profile, occurred_at: str) -> str:

@@ -143,8 +143,8 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
             log.info("%s", line)
     for line in fates(settings):
         log.info("%s", line)
-    if warnings := explain_warnings(settings.dbt_target, settings.warehouse):
-        log.warning("%s", warnings)
+    for told in explain_warnings(settings.dbt_target, settings.warehouse):
+        log.warning("%s", told)
 
 
 def document(settings: Settings, clock: Clock) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,29 @@ from zhiyin.store import read_json
 
 RUN_RESULTS = "run_results.json"
 ROWS = 5  # shown of those that break a rule
+MOST_RULES = 100  # of a test
 CURE = "Mend the source, or the model that the rule is about, and run the step again."
 
 
 def explain_failures(target: Path, warehouse: Path) -> str | None:
     """The failures of the last run from its ``run_results.json``; None where dbt wrote none."""
-    failed = _explained(target, warehouse, ("error", "fail"))
-    return f"{failed}\n{CURE}" if failed else None
+    failed = _explanations(target, warehouse, ("error", "fail"))
+    return "\n".join([*failed, CURE]) if failed else None
 
 
-def explain_warnings(target: Path, warehouse: Path) -> str | None:
-    """The same of the tests that warn."""
-    return _explained(target, warehouse, ("warn",))
+def explain_warnings(target: Path, warehouse: Path) -> list[str]:
+    """What the last run was warned of, an entry for each test."""
+    return _explanations(target, warehouse, ("warn",))
 
 
-def _explained(target: Path, warehouse: Path, statuses: tuple[str, ...]) -> str | None:
+def _explanations(target: Path, warehouse: Path, statuses: Sequence[str]) -> list[str]:
     if not (target / RUN_RESULTS).is_file() or not (target / "manifest.json").is_file():
-        return None
+        return []
+    met = [result for result in read_json(target / RUN_RESULTS)["results"] if result["status"] in statuses]
+    if not met:
+        return []
     nodes = {**(manifest := read_json(target / "manifest.json"))["nodes"], **manifest["unit_tests"]}
-    failed = [result for result in read_json(target / RUN_RESULTS)["results"] if result["status"] in statuses]
-    return "\n".join(_explain(result, nodes[result["unique_id"]], warehouse) for result in failed) or None
+    return [_explain(result, nodes[result["unique_id"]], warehouse) for result in met]
 
 
 def _explain(result: dict[str, Any], node: dict[str, Any], warehouse: Path) -> str:
@@ -38,9 +42,20 @@ def _explain(result: dict[str, Any], node: dict[str, Any], warehouse: Path) -> s
     message = _plain(result["message"])
     if kind != "test" or result["status"] == "error":
         return f"- {kind.replace('_', ' ')} {node['name']} ({path}): {message}"
+    if (node.get("test_metadata") or {}).get("name") == "holds":
+        return "\n".join(_broken_rules(result, node, warehouse))
     about = node.get("description") or _rule(node)
     lines = [f"- {about} ({path}): {result['failures']} rows break it"]
-    return "\n".join([*lines, *(f"    {json.dumps(row, default=str)}" for row in _rows(result, warehouse))])
+    return "\n".join([*lines, *_shown(result["compiled_code"], warehouse)])
+
+
+def _broken_rules(result: dict[str, Any], node: dict[str, Any], warehouse: Path) -> Iterator[str]:
+    """Of a test ``holds``, each rule that is broken and some of the rows that break it."""
+    model, path = _model(node), node["original_file_path"]
+    for broken in _rows(result["compiled_code"], warehouse, MOST_RULES):
+        known = "" if broken["fails"] else ", which is no more than a warning"
+        yield f"- rule {broken['rule']!r} of {model} ({path}): {broken['broken_rows']} rows break it{known}"
+        yield from _shown(broken["query"], warehouse)
 
 
 def _rule(node: dict[str, Any]) -> str:
@@ -52,15 +67,22 @@ def _rule(node: dict[str, Any]) -> str:
         k: v for k, v in facts["kwargs"].items() if k not in ("model", "column_name") and "get_where" not in str(v)
     }
     about = f"of {node['column_name']} " if node.get("column_name") else ""
-    model = re.sub(r"^.*\.", "", node.get("attached_node") or "")
-    return f"test {facts['name']} {about}in {model}" + (f" with {json.dumps(given)}" if given else "")
+    return f"test {facts['name']} {about}in {_model(node)}" + (f" with {json.dumps(given)}" if given else "")
 
 
-def _rows(result: dict[str, Any], warehouse: Path) -> list[dict[str, Any]]:
-    """Some rows that fail a test; none where they cannot be read without dbt's own functions."""
+def _model(node: dict[str, Any]) -> str:
+    return re.sub(r"^.*\.", "", node.get("attached_node") or "")
+
+
+def _shown(query: str, warehouse: Path) -> list[str]:
+    return [f"    {json.dumps(row, default=str)}" for row in _rows(query, warehouse, ROWS)]
+
+
+def _rows(query: str, warehouse: Path, most: int) -> list[dict[str, Any]]:
+    """The first rows of a query; none where they cannot be read without dbt's own functions."""
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
-            cursor = connection.execute(f"select * from ({result['compiled_code']}) limit {ROWS}")
+            cursor = connection.execute(f"select * from ({query}) limit {most}")
             names = [column[0] for column in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except duckdb.Error:

@@ -5,6 +5,16 @@ with source as (
 
 ),
 
+short_forms as materialized (
+
+    select
+        used_in,
+        map(list(short_form), list(meaning)) as forms
+    from {{ ref('base_complete_journey__short_forms') }}
+    group by used_in
+
+),
+
 products as (
 
     select
@@ -20,38 +30,45 @@ products as (
 ),
 
 -- 92,000 products share 2,700 names and 3,700 sizes, so that each of these is put into words once.
+-- A third level is cut at 30 characters, often within a parenthesis; what one leaves out is no name.
 phrases as (
 
-    select distinct unnest([department, category, product_type]) as phrase
-    from products
+    select
+        phrase,
+        regexp_replace(phrase, '(?i)\((ex|all othe|incl|under|over)[^)]*\)?|[(][^)]*$', ' ', 'g') as whole
+    from (select distinct unnest([department, category, product_type]) as phrase from products) as distinct_phrases
 
 ),
 
 worded as materialized (
 
     select
-        phrase,
-        {{ words('phrase', abbreviations()) }} as phrase_words,
+        phrases.phrase,
+        {{ words('phrases.whole', 'short_forms.forms') }} as phrase_words,
         {{ title_case('phrase_words') }} as title,
         {{ plain('phrase_words') }} as plain_text
     from phrases
+    inner join short_forms on short_forms.used_in = 'text'
 
 ),
 
 sizes as (
 
-    select distinct package_size
-    from products
+    select
+        package_size,
+        regexp_replace(package_size, '[(][^)]*$', ' ') as whole
+    from (select distinct package_size from products) as distinct_sizes
 
 ),
 
 worded_sizes as materialized (
 
     select
-        package_size,
-        {{ words('package_size', units()) }} as size_words,
+        sizes.package_size,
+        {{ words('sizes.whole', 'short_forms.forms') }} as size_words,
         {{ plain('size_words') }} as plain_text
     from sizes
+    inner join short_forms on short_forms.used_in = 'size'
 
 ),
 
