@@ -24,6 +24,7 @@ from zhiyin.recommender.slate.item_rules import ItemRules
 from zhiyin.recommender.slate.pick import Picked, Scores, pick
 from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
+from zhiyin.recommender.state.grades import Scale
 from zhiyin.recommender.state.users import Users
 
 
@@ -106,7 +107,9 @@ class Recommender:
 
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
         """User states as this recommender reads them."""
-        return Users.of(rows, self.catalogue, self.item_state.at)
+        grades = self.manifest.get("grades")  # None: the log has none
+        users = Users.of(rows, self.catalogue, self.item_state.at)
+        return replace(users, scale=Scale(**grades)) if grades else users
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
+from zhiyin.recommender.state.grades import DISLIKED, RATING, Scale
 
 COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "amount", "basket_id", OCCURRED_AT]
 
@@ -103,6 +104,26 @@ class History:
             name: getattr(self, name)[kept] for name in ("user", "item", "basket", "type", "value", "amount", "at")
         }
         return replace(self, **columns)
+
+    @cached_property
+    def grade(self) -> Floats:
+        """The grade of each event [events], NaN for what is no rating."""
+        return np.where(self.type == RATING, self.value, np.nan).astype(np.float32)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Of the grades of the log."""
+        return Scale.of(self.value[self.type == RATING])
+
+    @cached_property
+    def liking(self) -> Floats:
+        """How far each event's grade is from its user's usual one [events]; NaN for what is no rating."""
+        return self.scale.liking(self.user, self.grade, self.n_users)
+
+    @cached_property
+    def types(self) -> Integers:
+        """The types; ``DISLIKED`` for a grade below the user's usual."""
+        return np.where(self.liking < 0, DISLIKED, self.type)
 
     @cached_property
     def item_counts(self) -> Integers:
