@@ -127,7 +127,7 @@ def _rows(protocol: str, models: str | None, overrides: dict[str, Any]) -> list[
     from benchmarks.peers.rectools import RECTOOLS
 
     # RecTools' models know items only by their ids, and only users of their log.
-    left_out = {"cold_items": RECTOOLS, "cold_users": RECTOOLS}
+    left_out = dict.fromkeys(("cold_items", "new_items", "cold_users"), RECTOOLS)
     chosen = models.split(",") if models else [name for name in ROWS if name not in left_out.get(protocol, ())]
     if unknown := [name for name in (*chosen, *overrides) if name not in ROWS]:
         raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(ROWS)}")

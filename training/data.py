@@ -54,7 +54,7 @@ class MartStates:
         found = rows.take(place)  # of somebody without a row nothing is known but the id
         ids = pa.array(split.user_ids[start:stop], pa.string())
         found = found.set_column(found.column_names.index(USER_ID), USER_ID, ids)
-        return Users.of(found, self.catalogue, moment)
+        return replace(Users.of(found, self.catalogue, moment), scale=split.log.scale)
 
     def items(self, log: History, moment: float, least: int) -> ItemState:
         return ItemState.of(self.item_rows, self.catalogue, datetime.fromtimestamp(moment, UTC), least)

@@ -82,10 +82,13 @@ def read_users(
         at,
         np.ones(len(user), bool),
         _user_columns(owner, item, days, paid, bought, taken, begins, len(user)),
-        _repeats(owner[taken], item[taken], basket[taken], pieces[taken], days[taken], log.n_items),
+        _repeats(
+            owner[taken], item[taken], basket[taken], pieces[taken], days[taken], log.grade[rows][taken], log.n_items
+        ),
         _sequence(owner, item, moment, kind, value, basket, counts, length),
         categories,
         label_affinity=labels,
+        scale=log.scale,
     )
 
 
@@ -117,7 +120,13 @@ def _user_columns(
 
 
 def _repeats(
-    owner: Integers, item: Integers, basket: Integers, value: Floats, days: npt.NDArray[np.float64], n_items: int
+    owner: Integers,
+    item: Integers,
+    basket: Integers,
+    value: Floats,
+    days: npt.NDArray[np.float64],
+    grade: Floats,
+    n_items: int,
 ) -> Repeats:
     breadth = int(basket.max(initial=0)) + 1
     pair, place = np.unique(owner * n_items + item, return_inverse=True)
@@ -132,8 +141,12 @@ def _repeats(
     gap = np.where(baskets > 1, (oldest - newest) / np.maximum(baskets - 1, 1), np.nan)
     gap = np.where(gap > 0, gap, np.nan)
     user, item = pair // n_items, pair % n_items
+    given = np.flatnonzero(np.isfinite(grade))  # the log is oldest first, so that the latest grade stays
+    latest = np.full(len(pair), np.nan)
+    latest[place[given]] = grade[given]
     kept = _first_of_each(user, np.lexsort((item, newest, user)), MOST_ITEMS)
-    numbers = (values[kept].astype(np.float32) for values in (baskets, quantity, oldest, newest, short, long, gap))
+    columns = (baskets, quantity, oldest, newest, short, long, gap, latest)
+    numbers = (values[kept].astype(np.float32) for values in columns)
     return Repeats(user[kept], item[kept], *numbers)
 
 

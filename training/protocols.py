@@ -160,7 +160,7 @@ class LeaveOneOut(Protocol):
 
 @dataclass(frozen=True)
 class ColdItems(Protocol):
-    """A random ``share`` of the items never enters the log; lists rank these alone.
+    """A random ``share`` of the items never enters the log; lists rank these ``alone``, or all items.
 
     The answer: their events among the last ``late`` of all events. Items are drawn in the order of their ids, numbers
     as numbers.
@@ -169,6 +169,7 @@ class ColdItems(Protocol):
     share: float = 0.1
     late: float = 0.2
     seed: int = 0
+    alone: bool = True
     of_present: bool = False  # draw from the items with an event: so that none is drawn again
     name = "cold_items"
 
@@ -186,7 +187,8 @@ class ColdItems(Protocol):
         late = np.zeros(len(log), bool)
         late[np.argsort(log.at, kind="stable")[int((1 - self.late) * len(log)) :]] = True
         end = np.full(log.n_users, log.at.max(initial=0.0))
-        return _split(log.where(~cold[log.item]), log.where(cold[log.item] & late), end, cold, self.repeats)
+        candidates = cold if self.alone else np.ones(log.n_items, bool)
+        return _split(log.where(~cold[log.item]), log.where(cold[log.item] & late), end, candidates, self.repeats)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ By hand::
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ def fit_generators(recipe: Recipe, log: History, context: Context) -> Generators
         context.progress("candidates", number / len(recipe.generators), f"{name}, events before {until}")
         model: Any = KINDS[chosen.kind].fit(log, context, **chosen.settings)
         model.name, model.quota = name, chosen.quota
-        model.new_quota = chosen.new_quota
+        model.new_quota, model.graded = chosen.new_quota, chosen.graded
         fitted[name] = model
     return fitted
 
@@ -235,6 +235,7 @@ class _Run:
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
+            "grades": asdict(log.scale) if log.scale.spread >= 0 else None,
             "words": read_words(settings.dataset).model_dump(),
             "marts": self.marts.version,
             "recipe": self.recipe.digest,

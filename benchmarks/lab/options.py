@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.protocols import Protocol
     from zhiyin.warehouse import Marts
 
-PROTOCOLS = ("next_days", "leave_one_out", "cold_items", "cold_users")
+PROTOCOLS = ("next_days", "leave_one_out", "cold_items", "new_items", "cold_users")
 
 ProtocolName = Annotated[str, typer.Option("--protocol", metavar="NAME", help=f"One of: {', '.join(PROTOCOLS)}.")]
 Cut = Annotated[
@@ -58,7 +58,9 @@ def choose_protocol(
         return ChosenProtocol(NextDays(moment, days, take != "new", least), kind)
     if name == "cold_users":
         return ChosenProtocol(ColdUsers(known, days=days), f"{name}_{known}")
-    return ChosenProtocol(LeaveOneOut() if name == "leave_one_out" else ColdItems(), name)
+    if name == "leave_one_out":
+        return ChosenProtocol(LeaveOneOut(), name)
+    return ChosenProtocol(ColdItems(alone=name == "cold_items"), name)
 
 
 def progress_of(name: str) -> Any:

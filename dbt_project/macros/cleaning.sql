@@ -14,7 +14,7 @@
         when {{ items }}.item_id is null then 'item unknown'
         when {{ items }}.excluded_because is not null then {{ items }}.excluded_because
         when {{ events }}.value is null and {{ events }}.event_type in ('purchase', 'rating') then 'value missing'
-        when {{ events }}.value <= 0 then 'quantity not positive'
+        when {{ events }}.value <= 0 and {{ events }}.event_type != 'rating' then 'quantity not positive'
         when {{ events }}.amount < 0 then 'amount negative'
     end
 {%- endmacro %}

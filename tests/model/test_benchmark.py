@@ -86,7 +86,7 @@ def test_the_row_of_ours_is_a_bundle_that_lists_what_its_recommender_lists(exper
     np.testing.assert_array_equal(lists, judged["zhiyin"].lists[:, :10])
 
 
-def test_discoveries_hold_nothing_that_the_user_has_and_cold_items_are_ordered_by_content(world):
+def test_cold_items_alone_are_ordered_by_content(world):
     cold = ColdItems(share=0.3, late=0.5)
     split = cold.split(world.history, world.catalogue)
     generators = {"content": {}, "popularity": {}}
@@ -101,6 +101,32 @@ def test_discoveries_hold_nothing_that_the_user_has_and_cold_items_are_ordered_b
     first = ranked.candidates.item[ranked.chosen[ranked.rank == 1]]
     np.testing.assert_array_equal(first, best)
 
+
+def test_new_items_reach_the_lists_of_all_items(world):
+    """The ranker, which learned from items with events, leaves them out."""
+    cold = ColdItems(share=0.3, late=0.5, alone=False)
+    split = cold.split(world.history, world.catalogue)
+    assert split.candidates.all()
+    new = split.log.item_counts == 0
+    generators = {"content": {"quota": 6}, "popularity": {}, "item_to_item": {}}
+    recipe = Recipe(protocol="leave_one_out", repeats=True, least=0, windows=1, generators=generators)
+    experiment = experiment_of(world, cold, split, recipe)
+    recommender = product(experiment, {"ranker": {"trees": 5, "min_data_in_leaf": 5}})
+    users = experiment.users(0, len(split))
+    free = SlateRules(category_share=1, label_share=1)
+    reached = {}
+    for every in (0, 3):
+        ranked = recommender.under(free.model_copy(update={"new_every": every})).rank_users(
+            users, 3, Request(new_only=False)
+        )
+        listed = ranked.candidates.user[ranked.chosen][new[ranked.candidates.item[ranked.chosen]]]
+        reached[every] = set(listed.tolist())
+    told = new[ranked.candidates.item] & np.isfinite(ranked.candidates.columns["content_rank"])
+    assert reached[3] == set(ranked.candidates.user[told].tolist())
+    assert len(reached[3]) > max(len(users) // 2, len(reached[0]))
+
+
+def test_lists_may_be_made_without_what_users_have(world):
     plain = LeaveOneOut(repeats=True)
     repeating = experiment_of(world, plain, plain.split(world.history, world.catalogue), RECIPE)
     users = repeating.users(0, len(repeating.split))

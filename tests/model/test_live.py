@@ -35,6 +35,11 @@ def test_only_events_since_the_row_of_types_that_were_learned_are_added() -> Non
     assert ROW["sequence_item_ids"] == ["a", "b"]
 
 
+def test_a_rating_of_a_session_has_no_grade() -> None:
+    row = with_session(ROW, session(("c", "rating", 1), ("d", "purchase", 2)), {"purchase", "rating"})
+    assert row["sequence_values"] == [1.0, 2.0, None, 1.0]
+
+
 def test_without_such_events_the_row_is_as_it_was() -> None:
     assert with_session(ROW, session(("c", "purchase", -1), ("e", "view", 5)), {"purchase"}) is ROW
 

@@ -75,6 +75,21 @@ def test_rules_choose_items_by_label() -> None:
     assert ItemRules.of(rules({"action": "bury", "labels": ["snack", "soup"]}), ALL).unknown == {"r0": ["soup"]}
 
 
+def test_a_tenth_of_the_places_is_a_new_item_s_that_its_content_speaks_for() -> None:
+    def listed(every: int, new: dict[int, float], k: int = 6, **more: float) -> list[int]:
+        worth = np.tile([new.get(item, -np.inf) for item in range(ITEMS)], 2)
+        over = ItemRules.of(rules(new_every=every, **more), ALL)
+        picked = pick(candidates(), scores(), ALL, TEXT, over, k, worth)
+        assert_ranks(picked)
+        first = candidates().user[picked.position] == 0
+        return candidates().item[picked.position][first].tolist()
+
+    assert listed(3, {9: -2.0, 11: -1.0}) == [0, 1, 11, 2, 3, 9]  # the better one first
+    assert listed(3, {1: -5.0, 11: -1.0}) == [0, 1, 2, 3, 4, 11]  # one came by its score
+    assert listed(3, {}) == listed(0, {11: -1.0}) == listed(10, {11: -1.0}) == [0, 1, 2, 3, 4, 5]
+    assert listed(3, {10: -2.0}, category_share=0.17) == [0, 1, 10, 3, 2, 4]
+
+
 def test_a_category_or_brand_fills_no_more_than_its_share_while_others_are_left() -> None:
     assert lists(rules(brand_share=0.4), k=5)[0] == [0, 1, 4, 5, 8]
     one_salty = SlateRules.model_validate({"category_share": 0.2})

@@ -110,7 +110,7 @@ def load_generators(folder: Path, recipe: Recipe, context: Context) -> dict[str,
     generators: dict[str, CandidateGenerator] = {}
     for name, chosen in recipe.generators.items():
         model = KINDS[chosen.kind].load(folder / name, context)
-        model.name, model.quota, model.new_quota = name, chosen.quota, chosen.new_quota
+        model.name, model.quota, model.new_quota, model.graded = name, chosen.quota, chosen.new_quota, chosen.graded
         generators[name] = model
     return generators
 

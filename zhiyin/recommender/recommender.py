@@ -24,6 +24,7 @@ from zhiyin.recommender.slate.item_rules import ItemRules
 from zhiyin.recommender.slate.pick import Picked, Scores, pick
 from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
+from zhiyin.recommender.state.grades import Scale
 from zhiyin.recommender.state.users import Users
 
 
@@ -106,7 +107,9 @@ class Recommender:
 
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
         """User states as this recommender reads them."""
-        return Users.of(rows, self.catalogue, self.item_state.at)
+        grades = self.manifest.get("grades")  # None: the log has none
+        users = Users.of(rows, self.catalogue, self.item_state.at)
+        return replace(users, scale=Scale(**grades)) if grades else users
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""
@@ -158,7 +161,8 @@ class Recommender:
 
     def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
         """Each user's best ``k`` candidates under the slate's rules."""
-        return pick(candidates, scores, self.catalogue, self.text, self.rules, k)
+        new = _told_by_content(candidates, self.events == 0)
+        return pick(candidates, scores, self.catalogue, self.text, self.rules, k, new)
 
     def recommend(
         self,
@@ -227,6 +231,18 @@ def _cold_item_scores(candidates: Candidates) -> Scores:
         if name in candidates.columns:
             return np.nan_to_num(candidates.columns[name].astype(np.float64), nan=-np.inf)
     return np.zeros(len(candidates))
+
+
+def _told_by_content(candidates: Candidates, new: npt.NDArray[np.bool_]) -> Scores:
+    """How high a generator by content ranks each candidate among all items, where it is ``new`` [items]; else -inf.
+
+    The ranker learned from items with events; of the others it knows least what matters most to it, and puts them last.
+    """
+    for name in ("content_rank", "text_neighbours_rank"):
+        if name in candidates.columns:
+            rank = np.where(new[candidates.item], candidates.columns[name].astype(np.float64), np.nan)
+            return -np.nan_to_num(rank, nan=np.inf)
+    return np.full(len(candidates), -np.inf)
 
 
 def _cold_user_scores(candidates: Candidates, n_users: int) -> Floats:

@@ -13,7 +13,8 @@
     "last_at": "last_at",
     "weights_short": "weight_short",
     "weights_long": "weight_long",
-    "mean_gap_days": "mean_gap_days"
+    "mean_gap_days": "mean_gap_days",
+    "grades": "grade"
 } %}
 with states as (
 
@@ -40,6 +41,11 @@ baskets as (
         coalesce(basket_id, event_id) as basket_id,
         {%- for moment in snapshot_moments() %}
         sum(quantity) filter (where occurred_at < timestamp '{{ moment }}') as quantity_{{ loop.index }},
+        {%- endfor %}
+        {%- for moment in snapshot_moments() %}
+        arg_max(value, (occurred_at, event_id)) filter (
+            where event_type = 'rating' and occurred_at < timestamp '{{ moment }}'
+        ) as grade_{{ loop.index }},
         {%- endfor %}
         min(occurred_at) as bought_at
     from interactions
@@ -75,6 +81,14 @@ repeats as (
                 {%- endfor %}
             end
         )::double as quantity,
+        arg_max(
+            case latest.feature_at
+                {%- for moment in snapshot_moments() %}
+                when timestamp '{{ moment }}' then baskets.grade_{{ loop.index }}
+                {%- endfor %}
+            end,
+            (baskets.bought_at, baskets.basket_id)
+        ) as grade,
         epoch(min(baskets.bought_at))::bigint as first_at,
         epoch(max(baskets.bought_at))::bigint as last_at,
         sum(

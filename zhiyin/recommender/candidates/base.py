@@ -60,6 +60,7 @@ class Generator(ABC):
     name: str
     quota: int  # how many of its best items become candidates
     new_quota: int | None = None  # of lists of what is new to the user; None: as many
+    graded: bool = True  # whether what the user graded below the usual counts against items like it
     space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod
@@ -127,6 +128,11 @@ def recency(users: Users, n_items: int, decay: float) -> Floats:
     found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
     latest = np.where(keys[found] == wanted, last[found], -1) if len(keys) else np.full(len(wanted), -1)
     return np.asarray(decay ** (newest[repeats.user] - latest), np.float32)
+
+
+def taste(users: Users, graded: bool) -> Floats:
+    """A factor for each repeat entry: below zero for what the user graded below the usual, 1 for all else."""
+    return users.taste if graded else np.ones_like(users.repeats.long)
 
 
 def profile(users: Users, weights: Floats, n_items: int) -> sp.csr_array:

@@ -10,7 +10,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, taste
 from zhiyin.recommender.candidates.ials import Ials
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
@@ -79,12 +79,14 @@ class Content(CandidateGenerator):
 
     def score(self, users: Users, items: ItemState) -> Floats:
         n_items, pool = len(items.eligible), items.pool
-        has = profile(users, np.ones_like(users.repeats.long), n_items)
+        liked = taste(users, self.graded)
+        self.factors.graded = self.graded
+        has = profile(users, liked, n_items)
         parts = {
             "own": (has @ self.solver) @ self.traits[pool].T,
             "alike": self.factors.score(users, items),
             "demand": np.broadcast_to(self.expected[pool], (len(users), len(pool))),
-            "near": (profile(users, users.repeats.long, n_items) @ self.text) @ self.text[pool].T,
+            "near": (profile(users, users.repeats.long * liked, n_items) @ self.text) @ self.text[pool].T,
         }
         known = np.diff(has.indptr) > 0
         scores = np.full((len(users), len(pool)), NOT_A_CANDIDATE, np.float32)

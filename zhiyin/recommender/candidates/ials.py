@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency, taste
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
@@ -68,7 +68,9 @@ class Ials(CandidateGenerator):
     def score(self, users: Users, items: ItemState) -> Floats:
         n_items = len(items.eligible)
         weights = np.sqrt(users.repeats.baskets) * recency(users, n_items, self.decay)
-        asked = profile(users, self.confidence * weights, n_items)
+        # A confidence is not negative: what the user graded below the usual counts as not taken.
+        asked = profile(users, self.confidence * weights * (taste(users, self.graded) > 0), n_items)
+        asked.eliminate_zeros()
         start = np.zeros((len(users), self.factors.shape[1]), np.float32)
         scores = _solve(asked, self.factors, start, self.ridge, FOLD_IN_STEPS) @ self.factors[items.pool].T
         scores[np.diff(asked.indptr) == 0] = NOT_A_CANDIDATE

@@ -69,7 +69,7 @@ class Interest(CandidateGenerator):
         """Interest vectors [users, width]; of a user without a history it means nothing."""
         sequence, length = users.sequence, self.encoder.config.length
         sequences = lay_sequences(
-            sequence.user, sequence.item, sequence.type, sequence.basket, sequence.at, length, users.at
+            sequence.user, sequence.item, users.sequence_types, sequence.basket, sequence.at, length, users.at
         )
         chunks = torch.arange(len(users)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
         return torch.cat([self._scorer.interests(sequences.pad(chunk)) for chunk in chunks])

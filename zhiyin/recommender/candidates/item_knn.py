@@ -14,6 +14,7 @@ from zhiyin.recommender.candidates.base import (
     PoolCache,
     profile,
     recency,
+    taste,
     top_items,
 )
 from zhiyin.recommender.candidates.space import Choice, Range, Space
@@ -94,7 +95,7 @@ class ItemKnn(CandidateGenerator):
 
     def score(self, users: Users, items: ItemState) -> Floats:
         n_items = len(items.eligible)
-        weights = np.sqrt(users.repeats.long) * recency(users, n_items, self.decay)
+        weights = np.sqrt(users.repeats.long) * recency(users, n_items, self.decay) * taste(users, self.graded)
         pool = self._pool.get(items, lambda: self.similar[:, items.pool])
         found = (profile(users, weights, n_items) @ pool).toarray()
         return np.where(found > 0, found, NOT_A_CANDIDATE).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, profile, recency, taste
 from zhiyin.recommender.candidates.item_weights import (
     MEMORY_LIMIT,
     RANK,
@@ -74,15 +74,18 @@ class ItemToItem(CandidateGenerator):
         context.progress(cls.name, 0.0, note)
         return cls(history.n_items, best, LowRank.fit(matrix, ridge, context.seed), decay)
 
-    def _asked(self, users: Users) -> sp.csr_array:
-        """Users' own best-sellers, the recent and frequent weighing more: sparse [users, best-sellers]."""
-        weights = np.sqrt(users.repeats.long)
+    def _asked(self, users: Users, factor: Floats) -> sp.csr_array:
+        """Users' own best-sellers, the recent and frequent weighing more: sparse [users, best-sellers].
+
+        ``factor``: of each entry of the users' repeats.
+        """
+        weights = np.sqrt(users.repeats.long) * factor
         if self.decay < 1:
             weights = weights * recency(users, self.n_items, self.decay)
         return profile(users, weights, self.n_items)[:, self.items]
 
     def score(self, users: Users, items: ItemState) -> Floats:
-        asked = self._asked(users)
+        asked = self._asked(users, taste(users, self.graded))
         scores = np.full((len(users), len(items.pool)), NOT_A_CANDIDATE, np.float32)
         found = self.weights.times(asked)
         known, place = np.diff(asked.indptr) > 0, items.place[self.items]
@@ -92,11 +95,12 @@ class ItemToItem(CandidateGenerator):
     def closest(self, users: Users, user: Integers, item: Integers) -> Integers:
         """For each (user, item) pair the user's own item that speaks most for it, -1 where none does.
 
-        ``user`` holds rows of ``users``, ``item`` catalogue indices.
+        What the user graded below the usual speaks for nothing. ``user`` holds rows of ``users``, ``item`` catalogue
+        indices.
         """
         column = np.full(self.n_items, -1)
         column[self.items] = np.arange(len(self.items))
-        asked = self._asked(users)
+        asked = self._asked(users, np.where(users.liking < 0, 0, 1).astype(np.float32))
         counts = np.diff(asked.indptr)[user]
         pair = np.repeat(np.arange(len(user)), counts)
         entry = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts) + asked.indptr[user][pair]

@@ -22,6 +22,8 @@ from zhiyin.store import read_json, write_arrays, write_json
 class PeopleAlike(CandidateGenerator):
     """The share of a group's active users who took the item lately, averaged over the groups that the user is in.
 
+    A grade below the user's usual is no agreement: it does not count as taken.
+
     A group has one attribute's value in common: every column of words of the users' state is an attribute. Shares of
     small groups are shrunk towards those of all users (``shrink``: as many users of the prior; empirical Bayes, Efron
     and Morris 1977). A user without a known value gets no candidates.
@@ -39,7 +41,7 @@ class PeopleAlike(CandidateGenerator):
     @classmethod
     def fit(cls, history: History, context: Context, shrink: float = 50.0, days: int = 90) -> Self:
         columns = words_of(history.user_ids, context.users(history.cut)) if context.users else {}
-        recent = history.at >= history.cut - days * SECONDS_PER_DAY
+        recent = (history.at >= history.cut - days * SECONDS_PER_DAY) & ~(history.liking < 0)
         pairs = np.unique((history.user * history.n_items + history.item)[recent])
         shape = (history.n_users, history.n_items)
         took = sp.csr_array(

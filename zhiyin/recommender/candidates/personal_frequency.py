@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, taste
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
@@ -32,7 +32,8 @@ class PersonalFrequency(CandidateGenerator):
         repeats = users.repeats
         scores = np.full((len(users), len(items.pool)), NOT_A_CANDIDATE, np.float32)
         short, count = np.float32(self.short_weight), np.float32(self.count_weight)
-        values, place = repeats.long + short * repeats.short + count * repeats.baskets, items.place[repeats.item]
+        values = (repeats.long + short * repeats.short + count * repeats.baskets) * taste(users, self.graded)
+        place = items.place[repeats.item]
         scores[repeats.user[place >= 0], place[place >= 0]] = values[place >= 0]
         return scores
 

@@ -5,7 +5,15 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache, profile, recency
+from zhiyin.recommender.candidates.base import (
+    NOT_A_CANDIDATE,
+    CandidateGenerator,
+    Context,
+    PoolCache,
+    profile,
+    recency,
+    taste,
+)
 from zhiyin.recommender.candidates.nearest import EXACT, REACH, NearestItems, spread
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
@@ -37,17 +45,17 @@ class TextNeighbours(CandidateGenerator):
         return cls(context.text, decay, NearestItems.build(unit, context.seed, context.threads))
 
     def score(self, users: Users, items: ItemState) -> Floats:
-        weights = users.repeats.long * recency(users, len(items.eligible), self.decay)
-        taste = profile(users, weights, len(items.eligible)).astype(np.float64) @ self.text
-        length = np.linalg.norm(taste, axis=1, keepdims=True)
-        taste /= np.maximum(length, 1e-9)
+        weights = users.repeats.long * recency(users, len(items.eligible), self.decay) * taste(users, self.graded)
+        wanted = profile(users, weights, len(items.eligible)).astype(np.float64) @ self.text
+        length = np.linalg.norm(wanted, axis=1, keepdims=True)
+        wanted /= np.maximum(length, 1e-9)
         # In double precision, rounded once: the same for a batch of one and of many.
         if self.nearest is None:
             pool = self._pool.get(items, lambda: np.ascontiguousarray(self.text[items.pool].T))
-            cosine = (taste @ pool).astype(np.float32)
+            cosine = (wanted @ pool).astype(np.float32)
         else:
-            found = self.nearest.search(taste, REACH)
-            near = np.einsum("ud,ucd->uc", taste, self.text[found].astype(np.float64))
+            found = self.nearest.search(wanted, REACH)
+            near = np.einsum("ud,ucd->uc", wanted, self.text[found].astype(np.float64))
             cosine = spread(found, near, len(items.eligible), NOT_A_CANDIDATE)[:, items.pool]
         return np.where(length > 0, cosine, NOT_A_CANDIDATE)
 

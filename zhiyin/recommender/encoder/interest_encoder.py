@@ -82,6 +82,7 @@ class InterestEncoder(nn.Module):
         self.project = nn.Linear(text.shape[1], config.width, bias=False)
         self.popularity = nn.Parameter(torch.zeros(len(self.learned)))
         self.types = nn.Embedding(len(EVENT_TYPES) + 1, config.width)
+        self.disliked = nn.Parameter(torch.zeros(config.width))
         self.gaps = nn.Embedding(TIME_BUCKETS, config.width)
         self.waits = nn.Embedding(TIME_BUCKETS, config.width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
@@ -102,7 +103,7 @@ class InterestEncoder(nn.Module):
         """
         state = earlier.state_dict()
         mine = self.state_dict()
-        for name in mine.keys() - {"learned", "ids.weight", "popularity"}:
+        for name in state.keys() - {"learned", "ids.weight", "popularity"}:
             mine[name].copy_(state[name])
         now = items[earlier.learned]  # of each that it had learned
         here = torch.where(now >= 0, self.place[now.clamp(min=0)], -1)
@@ -154,7 +155,8 @@ class InterestEncoder(nn.Module):
             events = self.item_vectors(sequences.item.clamp(min=0))
         else:
             events = self._look_up(sequences.item, vectors)
-        events = events + self.types(sequences.type)
+        # A disliked item adds a vector of its own to what a rating adds.
+        events = events + functional.embedding(sequences.type, self.type_vectors())
         if noise is not None:
             events = events * noise.events[:, : events.shape[1]]
         home = sequences.place.unsqueeze(-1).expand(-1, -1, width)
@@ -176,6 +178,11 @@ class InterestEncoder(nn.Module):
                 events = events + functional.pad(baskets, (0, 0, 0, 1)).gather(1, home)
         interests: Tensor = self.norm(baskets)
         return interests if noise is None else interests * noise.baskets[:, :breadth]
+
+    def type_vectors(self) -> Tensor:
+        """Vectors of the types of events, that of ``DISLIKED`` last [types, width]."""
+        rating = self.types.weight[EVENT_TYPES.index("rating") + 1]
+        return torch.cat([self.types.weight, (rating + self.disliked).unsqueeze(0)])
 
     def _look_up(self, items: Tensor, vectors: Tensor) -> Tensor:
         """Vectors of item indices [rows, events], those of learned items from ``vectors``; -1: whatever."""
@@ -199,5 +206,5 @@ class InterestEncoder(nn.Module):
         learned = np.zeros(len(text), bool)
         learned[state["learned"].numpy()] = True
         model = cls(EncoderConfig(**read_json(folder / "encoder.json")), text, learned)
-        model.load_state_dict(state)
+        model.load_state_dict({"disliked": model.disliked} | state)  # from before there was one
         return model.eval()

@@ -26,8 +26,19 @@ class Picked:
     pin: Integers
 
 
-def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floats, rules: ItemRules, k: int) -> Picked:
+def pick(
+    candidates: Candidates,
+    score: Scores,
+    catalogue: Catalogue,
+    text: Floats,
+    rules: ItemRules,
+    k: int,
+    new: Scores | None = None,
+) -> Picked:
     """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: vectors for similarity.
+
+    ``new`` [candidates]: how much its content speaks for a new item, -inf for all others. Of every ``new_every`` places
+    one is such an item's: the last, where none came by its score.
 
     Equal scores go by item index. Shares of categories, labels and brands, counted in places rounded up, hold while
     other candidates are left; what is unknown is never limited.
@@ -59,6 +70,10 @@ def pick(candidates: Candidates, score: Scores, catalogue: Catalogue, text: Floa
         worth = np.full(shape, np.nan)
         worth[row, column] = score[order]
         greedy.prefer_unlike(worth, items, text, rules.rules.diversity, k)
+    if new is not None and rules.rules.new_every:
+        fresh = np.full(shape, -np.inf)
+        fresh[row, column] = np.where(rules.buried[item[order[moved]]], -np.inf, new[order[moved]])
+        greedy.make_room(fresh, rules.rules.new_every)
     pins = [(number, rule.position - 1, rules.holds[number]) for number, rule in rules.pins if rule.position]
     for number, place_of_pin, holds in pins:
         if place_of_pin < k:
@@ -90,6 +105,8 @@ class _Greedy:
         self.limits: list[tuple[Integers, Integers, int]] = []
         self.pins: dict[int, tuple[int, Integers]] = {}
         self.unlike: _Unlike | None = None
+        self.new: Scores | None = None
+        self.new_every = 0
 
     def limit(self, codes: Integers, most: int) -> None:
         """At most so many places hold one of ``codes`` [users, width, codes of a candidate], -1 for none."""
@@ -106,6 +123,10 @@ class _Greedy:
         some = np.flatnonzero(column >= 0)
         self.free[some, column[some]] = False
 
+    def make_room(self, new: Scores, every: int) -> None:
+        """Of every so many places one is for a candidate that is ``new``: the best of them, -inf for no such one."""
+        self.new, self.new_every = new, every
+
     def choose(self, k: int) -> tuple[Integers, Integers]:
         """Column of each place [users, k], -1 where nothing is left, and the row of its pin."""
         n_users = len(self.free)
@@ -117,6 +138,8 @@ class _Greedy:
             allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, self.free)
             best = np.where(allowed, value, -np.inf).argmax(axis=1)
             exists = allowed[users, best]
+            if self.new is not None and (place + 1) % self.new_every == 0:
+                best = self._new_or(best, chosen[:, place + 1 - self.new_every : place], allowed)
             if place in self.pins:
                 number, column = self.pins[place]
                 best, exists = np.where(column >= 0, column, best), exists | (column >= 0)
@@ -124,6 +147,15 @@ class _Greedy:
             chosen[exists, place] = best[exists]
             self._take(users[exists], best[exists])
         return chosen, pinned
+
+    def _new_or(self, best: Integers, above: Integers, allowed: npt.NDArray[np.bool_]) -> Integers:
+        """The best new candidate of each user; ``best`` where there is none, or one stands in the places ``above``."""
+        assert self.new is not None
+        worth = np.where(allowed, self.new, -np.inf)
+        first = worth.argmax(axis=1)
+        rows = np.arange(len(first))
+        there = (np.isfinite(self.new[rows[:, None], above]) & (above >= 0)).any(axis=1)
+        return np.where(np.isfinite(worth[rows, first]) & ~there, first, best)
 
     def _take(self, users: Integers, columns: Integers) -> None:
         self.free[users, columns] = False

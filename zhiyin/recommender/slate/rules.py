@@ -5,6 +5,7 @@
     category_share = 0.5        # at most this share of a list comes from one category while others are left
     label_share = 0.8           # ... has one label, such as a genre or a tag
     brand_share = 0.3           # ... from one brand (1: no limit, the default)
+    new_every = 10              # every so many places one is a new item's that its content speaks for (0: off)
     diversity = 0.1             # weight of the difference from the items above (0: off, the default)
     cooldown = 0.5              # an item is not listed for this share of its usual interval (0: off, the default)
 
@@ -66,6 +67,7 @@ class SlateRules(BaseModel):
     category_share: float = Field(default=0.5, gt=0, le=1)
     label_share: float = Field(default=0.8, gt=0, le=1)
     brand_share: float = Field(default=1.0, gt=0, le=1)
+    new_every: int = Field(default=10, ge=0, le=1_000)
     diversity: float = Field(default=0.0, ge=0, lt=1)
     cooldown: float = Field(default=0.0, ge=0)
     rule: tuple[Rule, ...] = ()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID, taken_types
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
+from zhiyin.recommender.state.grades import DISLIKED, RATING, Scale
 
 COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "amount", "basket_id", OCCURRED_AT]
 
@@ -112,6 +113,26 @@ class History:
     def taken(self) -> npt.NDArray[np.bool_]:
         """Whether the user takes the item by an event [events]."""
         return self.of_types(*taken_types([kind for kind in EVENT_TYPES if self.of_types(kind).any()]))
+
+    @cached_property
+    def grade(self) -> Floats:
+        """The grade of each event [events], NaN for what is no rating."""
+        return np.where(self.type == RATING, self.value, np.nan).astype(np.float32)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Of the grades of the log."""
+        return Scale.of(self.value[self.type == RATING])
+
+    @cached_property
+    def liking(self) -> Floats:
+        """How far each event's grade is from its user's usual one [events]; NaN for what is no rating."""
+        return self.scale.liking(self.user, self.grade, self.n_users)
+
+    @cached_property
+    def types(self) -> Integers:
+        """The types; ``DISLIKED`` for a grade below the user's usual."""
+        return np.where(self.liking < 0, DISLIKED, self.type)
 
     @cached_property
     def item_counts(self) -> Integers:

@@ -34,7 +34,7 @@ def with_session(row: dict[str, Any], session: Mapping[str, Any], types: Collect
         "sequence_item_ids": [item for item, _, _ in events],
         "sequence_types": [kind for _, kind, _ in events],
         "sequence_at": [int(at) for _, _, at in events],
-        "sequence_values": [1.0] * len(events),
+        "sequence_values": [None if kind == "rating" else 1.0 for _, kind, _ in events],  # a session knows no grades
     }
     return {
         **row,

@@ -19,6 +19,7 @@ from zhiyin.recommender.state.catalogue import (
     numeric_columns,
     word_columns,
 )
+from zhiyin.recommender.state.grades import DISLIKED, RATING, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import event_type_codes
 
 
@@ -35,6 +36,7 @@ class Repeats:
     short: Floats  # baskets decayed with the short half-life
     long: Floats  # ... with the long one
     gap_days: Floats  # mean days between baskets with the item, NaN for one
+    grade: Floats  # the latest that the user gave it, NaN for none
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Users:
     affinity: Affinity  # to categories: shares of the user's events, which add up to 1
     words: dict[str, pa.Array] = field(default_factory=dict)
     label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
+    scale: Scale = UNKNOWN_SCALE  # of the grades of the log that the models know
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +90,24 @@ class Users:
     def with_history(self) -> npt.NDArray[np.bool_]:
         """Whether any event of the user is known [users]."""
         return np.bincount(np.r_[self.repeats.user, self.sequence.user], minlength=len(self)) > 0
+
+    @cached_property
+    def liking(self) -> Floats:
+        """Of each entry of the repeats: how far its grade is from the user's usual one; NaN where there is none."""
+        return self.scale.liking(self.repeats.user, self.repeats.grade, len(self))
+
+    @cached_property
+    def taste(self) -> Floats:
+        """How much each entry of the repeats speaks for items like it: 1, and below the user's usual down to -1."""
+        return np.where(self.liking < 0, np.maximum(self.liking, -1), 1).astype(np.float32)
+
+    @cached_property
+    def sequence_types(self) -> Integers:
+        """Types of the sequence's events; ``DISLIKED`` for a grade below the user's usual."""
+        sequence = self.sequence
+        grade = np.where(sequence.type == RATING, sequence.value, np.nan)
+        usual = self.scale.usual(self.repeats.user, self.repeats.grade, len(self))[sequence.user]
+        return np.where(grade < usual, DISLIKED, sequence.type)
 
     @classmethod
     def of(cls, rows: pa.Table | list[dict[str, Any]], catalogue: Catalogue, now: float) -> "Users":
@@ -118,6 +139,7 @@ class Users:
             short.astype(np.float32),
             long.astype(np.float32),
             np.where(gap > 0, gap, np.nan).astype(np.float32),
+            _grades(table, catalogue),
         )
         owner, item, (when, value, basket) = _entries(
             table, catalogue, "sequence_item_ids", "sequence_at", "sequence_values", "sequence_baskets"
@@ -135,6 +157,16 @@ class Users:
             word_columns(table),
             _affinity(table, "affinity_labels", "affinity_label_shares", catalogue.label_names),
         )
+
+
+def _grades(table: pa.Table, catalogue: Catalogue) -> Floats:
+    """Of each entry of the repeats; NaN where the rows are from before there were grades."""
+    items, grades = _lists(table, "repeat_item_ids")[1], _lists(table, "repeat_grades")[1]
+    if not len(items):
+        return np.empty(0, np.float32)
+    kept = catalogue.index_of(items) >= 0
+    numbers = np.full(len(items), np.nan) if len(grades) != len(items) else _numbers(grades)
+    return numbers[kept].astype(np.float32)
 
 
 _REPEATS = ("baskets", "quantities", "first_at", "last_at", "decayed_short", "decayed_long", "mean_gap_days")
