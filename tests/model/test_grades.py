@@ -10,6 +10,9 @@ from tests.model.checkerboard import N_ITEMS, NOW, World, interactions, user_row
 from training.interest.sequences import training_sequences
 from training.log_states import read_users
 from zhiyin.recommender.candidates import KINDS, CandidateGenerator, PeopleAlike
+from zhiyin.recommender.explanation import gather_evidence
+from zhiyin.recommender.features import Scored, propose
+from zhiyin.recommender.features.registry import EVIDENCE_KINDS
 from zhiyin.recommender.state.grades import DISLIKED, RATING, SHRINK, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
@@ -74,6 +77,19 @@ def test_no_reason_names_what_was_graded_below_the_usual(world: World) -> None:
         closest = model.closest(rated(world, dict.fromkeys(LIKED, 5.0) | {BAD: 1.0}), np.zeros(N_ITEMS, int), items)
         assert set(closest) <= {-1, *LIKED}
         assert set(closest) & set(LIKED)
+
+
+def test_that_an_item_was_taken_is_no_reason_where_it_was_graded_below_the_usual(world: World) -> None:
+    users = rated(world, {0: 5.0, BAD: 1.0})
+    generators = {"item_to_item": KINDS["item_to_item"].fit(world.history, world.context)}
+    found = propose(Scored.by([*generators.values()], users, world.items), users, world.catalogue, world.items)
+    found.columns["interest_rank"] = found.columns["popularity_rank"] = np.full(len(found), 99, np.float32)
+    weights = {kind: np.zeros(len(found)) for kind in EVIDENCE_KINDS}
+    parts = found, np.arange(len(found)), world.catalogue, world.items, generators, weights
+    facts = dict(zip(found.item.tolist(), gather_evidence(users, *parts), strict=True))
+    kinds = {item: [fact["kind"] for fact in each] for item, each in facts.items()}
+    assert "chosen_before" in kinds[0]
+    assert "chosen_before" not in kinds[BAD]
 
 
 def test_people_alike_agree_on_liking(world: World) -> None:

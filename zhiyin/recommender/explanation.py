@@ -56,8 +56,9 @@ def gather_evidence(
 ) -> list[list[Evidence]]:
     """The facts for each chosen candidate (positions in ``candidates``), the largest score drop first.
 
-    Facts of equal weight stand with the most personal first. The ranker does not score users without a history: people
-    alike or popularity order their lists, so those facts come first.
+    No fact names an item that the user graded below the usual. Facts of equal weight stand with the most personal
+    first. The ranker does not score users without a history: people alike or popularity order their lists, so those
+    facts come first.
     """
     user, item = candidates.user[chosen], candidates.item[chosen]
     column = {name: values[chosen] for name, values in candidates.columns.items()}
@@ -65,10 +66,12 @@ def gather_evidence(
     if isinstance(similar := generators.get("item_to_item"), ItemToItem):
         because = similar.closest(users, user, item)
     labels = _favourite_labels(users, user, item, catalogue)
+    below = users.liking < 0
+    disliked = set(zip(users.repeats.user[below], users.repeats.item[below], strict=True))
     gathered: list[list[Evidence]] = []
     for place in range(len(chosen)):
         facts: list[Evidence] = []
-        if column["baskets"][place] > 0:
+        if column["baskets"][place] > 0 and (user[place], item[place]) not in disliked:
             last = users.at[user[place]] - float(column["days_since_last"][place]) * SECONDS_PER_DAY
             gap = float(column["mean_gap_days"][place])
             facts.append(
