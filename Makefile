@@ -8,7 +8,7 @@ PEERS := $(VENV)/peers
 SOURCES := $(VENV)/sources
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format peers sources clean
+.PHONY: help setup run test lint lint-dbt format peers sources clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,10 @@ lint: $(READY)  ## ruff, mypy, sqlfluff
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/datasets dbt_project/models dbt_project/tests
+
+lint-dbt: $(READY)  ## sqlfluff on what dbt compiles, for the dataset of a home that was built
+	eval "$$($(BIN)/zhiyin dbt --env)" && $(BIN)/sqlfluff lint --templater dbt --disable-progress-bar \
+		dbt_project/models dbt_project/tests "dbt_project/datasets/$$ZHIYIN_DATASET"
 
 format: $(READY)  ## rewrite the code in its house style
 	$(BIN)/ruff format .

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import duckdb
 import numpy as np
 import pytest
+import yaml
 
 from tests.data.test_onboarding import Workplace
 from training.log_states import read_items, read_users
@@ -139,3 +140,14 @@ def test_the_log_read_without_the_marts_counts_the_same(shop: Workplace) -> None
         for owner, item, quantity in zip(repeats.user, repeats.item.tolist(), repeats.quantity, strict=True)
     }
     assert mine == pytest.approx(held)
+
+
+def test_what_onboarding_writes_is_described_and_has_rules(shop: Workplace) -> None:
+    folder = shop.project / "dbt_project/datasets/shop"
+    for part in ("events", "items", "users", "promotions", "offers"):
+        (model,) = yaml.safe_load((folder / f"stg_shop__{part}.yml").read_text())["models"]
+        (test,) = model["data_tests"]
+        assert test["holds"]["arguments"].keys() & {"rules", "grain"}
+        assert all(column["description"] for column in model["columns"])
+        held = shop.warehouse("shop", f"select column_name from (describe stg_shop__{part})")
+        assert {column["name"] for column in model["columns"]} == {name for (name,) in held}

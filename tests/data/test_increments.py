@@ -384,7 +384,7 @@ def test_an_edited_model_is_made_alone_and_every_other_table_stays(
     edited_project(
         "models/intermediate/int_user_windows.sql",
         "{% set features = [",
-        '{% set features = [\n    {"name": "quantity_14d", "days": 14, "total": "sum(quantity)", "type": "double"},',
+        '{% set features = [\n    {"name": "pieces_14d", "days": 14, "total": "sum(pieces)", "type": "double"},',
     )
     build(spoilt, LAST, "--select", "int_user_windows", *WITHOUT_TESTS)
     after = digests(spoilt)
@@ -392,10 +392,10 @@ def test_an_edited_model_is_made_alone_and_every_other_table_stays(
     with duckdb.connect(str(spoilt.warehouse), read_only=True) as connection:
         wrong = connection.execute(f"""
             with counted as (
-                select user_id, sum(value) as quantity from interactions
+                select user_id, sum(value) as pieces from interactions
                 where occurred_at >= timestamp '{LAST.date}' - interval 14 day group by user_id
             )
-            select count(*), count(*) filter (where quantity_14d is distinct from coalesce(quantity, 0))
+            select count(*), count(*) filter (where pieces_14d is distinct from coalesce(pieces, 0))
             from (
                 select * from int_user_windows
                 qualify row_number() over (partition by user_id order by feature_at desc) = 1

@@ -1,5 +1,6 @@
 -- Short forms of the catalogue's texts and of its package sizes, and what they stand for. A new one is a line here.
-select * from (
+with short_forms (used_in, short_form, meaning) as (
+
     values
     ('text', 'bg', 'bag'),
     ('text', 'bkd', 'baked'),
@@ -119,4 +120,7 @@ select * from (
     ('size', 'qt', 'quart'),
     ('size', 'sq', 'square'),
     ('size', 'yd', 'yard')
-) as short_forms (used_in, short_form, meaning) -- noqa: AL05
+
+)
+
+select * from short_forms
