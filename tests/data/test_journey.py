@@ -82,6 +82,12 @@ def test_the_way_of_a_data_engineer(workplace: Workplace, tmp_path: Path) -> Non
     assert "the published marts are as they were" in said
     assert marts.read_text() == before
 
+    # Six weeks without data do not pass.
+    items.write_text(written)
+    stale = ("--dataset", "lamps", "--as-of", "2024-03-24")
+    run(workplace, "step", "land", *stale)
+    assert "fresh of occurred_at in stg_lamps__events" in run(workplace, "step", "build", *stale, fails=True)
+
     # Mend.
     items.write_text(written)
     run(workplace, "step", "build", *FLAGS)

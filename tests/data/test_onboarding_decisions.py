@@ -68,6 +68,7 @@ def test_what_later_deliveries_bring_is_guessed_and_how_fresh_the_log_should_be(
     assert source["meta"]["land"]["delivery"] == "append"  # one file, of which a later one may hold new rows only
     assert "identity" not in source["meta"]["land"]
     assert source["freshness"]["error_after"] == {"count": 7, "period": "day"}
+    assert "days: 7" in planned(tmp_path).texts["stg_shop__events.yml"]  # a test of the build, which the DAG runs
 
     numbered = EVENTS.replace("as ts,", "as ts, i as event_id,")
     found = planned(tmp_path, numbered)

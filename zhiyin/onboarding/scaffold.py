@@ -35,8 +35,9 @@ def draft(
     """
     occurred_at = moments_of(profiles["events"], proposal, clock)
     events = profiles["events"], proposal, clock, occurred_at, differing
+    freshness = freshness_of(profiles["events"], proposal, occurred_at)
     texts = {
-        "_sources.yml": _sources(name, profiles, proposal, occurred_at, delivery, exclusions),
+        "_sources.yml": _sources(name, profiles, proposal, occurred_at, delivery, freshness, exclusions),
         f"stg_{name}__events.sql": staged_events(name, *events),
         f"stg_{name}__items.sql": _items(name, proposal, profiles["events"], occurred_at),
         f"stg_{name}__users.sql": _users(name, proposal) if "users" in profiles else "{{ no_users() }}\n",
@@ -47,7 +48,7 @@ def draft(
     if proposal.order_only:
         texts["recipe.toml"] = RECIPE.format(name=name, repeats=str(_repeats(profiles["events"], proposal)).lower())
     for part, grain in GRAINS.items():
-        texts[f"stg_{name}__{part}.yml"] = _model_yaml(name, part, grain)
+        texts[f"stg_{name}__{part}.yml"] = _model_yaml(name, part, grain, freshness if part == "events" else None)
     return texts
 
 
@@ -116,6 +117,7 @@ def _sources(
     proposal: Proposal,
     occurred_at: str,
     delivery: Delivery,
+    freshness: dict[str, Any] | None,
     exclusions: Sequence[Exclusion],
 ) -> str:
     tables: list[dict[str, Any]] = []
@@ -123,7 +125,7 @@ def _sources(
         land: dict[str, Any] = profile.source.definition()
         config: dict[str, Any] = {"meta": {"land": land}}
         if table == "events":
-            config |= {"event_time": occurred_at, **(freshness_of(profile, proposal, occurred_at) or {})}
+            config |= {"event_time": occurred_at, **(freshness or {})}
             land |= {"events": True, **delivery.definition}
             land["event_types"] = sorted(
                 {proposal.event_type} if proposal.event_type else {*proposal.event_types.values()}
@@ -148,12 +150,16 @@ def _sources(
     return str(yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=118, allow_unicode=True))
 
 
-def _model_yaml(name: str, part: str, grain: str) -> str:
+def _model_yaml(name: str, part: str, grain: str, freshness: dict[str, Any] | None) -> str:
     """The columns as the contract describes them, and the rules that the part keeps whatever is delivered."""
     contract = DATASETS.parent / "models" / "contract" / f"contract_{part}.yml"
     (model,) = yaml.safe_load(contract.read_text())["models"]
     rules = {"name": f"stg_{name}__{part}_keeps_its_rules", "arguments": RULES[part]}
     columns = [{key: column[key] for key in ("name", "description")} for column in model["columns"]]
+    if freshness:  # also in the build, which the DAG runs
+        days = freshness["freshness"]["error_after"]["count"]
+        (moment,) = (column for column in columns if column["name"] == "occurred_at")
+        moment["data_tests"] = [{"fresh": {"arguments": {"days": days}}}]
     staged = {"name": f"stg_{name}__{part}", "description": grain, "data_tests": [{"holds": rules}], "columns": columns}
     return str(yaml.safe_dump({"version": 2, "models": [staged]}, sort_keys=False, width=118, allow_unicode=True))
 
