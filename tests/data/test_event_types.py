@@ -2,12 +2,15 @@
 
 import shutil
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from bento.event_schemas import Event
 from tests.data.test_onboarding import Workplace
 from training.log_states import read_items, read_users
 from zhiyin.recommender.state.catalogue import Catalogue
@@ -149,5 +152,16 @@ def test_what_onboarding_writes_is_described_and_has_rules(shop: Workplace) -> N
         (test,) = model["data_tests"]
         assert test["holds"]["arguments"].keys() & {"rules", "grain"}
         assert all(column["description"] for column in model["columns"])
-        held = shop.warehouse("shop", f"select column_name from (describe stg_shop__{part})")
+        held = shop.warehouse(
+            "shop", f"select column_name from information_schema.columns where table_name = 'stg_shop__{part}'"
+        )
         assert {column["name"] for column in model["columns"]} == {name for (name,) in held}
+
+
+def test_a_posted_purchase_is_of_one_piece_unless_its_number_is_empty() -> None:
+    posted: dict[str, Any] = {"event_type": "purchase", "item_id": "lamp"}
+    assert Event.model_validate(posted).value == 1
+    assert Event.model_validate(posted | {"value": 0.35}).value == 0.35
+    assert Event.model_validate(posted | {"event_type": "view"}).value is None
+    with pytest.raises(ValidationError, match="value is empty: say how many pieces"):
+        Event.model_validate(posted | {"value": None})

@@ -153,6 +153,11 @@ def test_the_next_run_lands_what_its_log_learns_from(live: Service, bought: list
         ('{"user_id": "1", "events": [{"event_type": "view"}]}', "events.0", "a view needs item_id"),
         ('{"user_id": "1", "events": [{"event_type": "search", "item_id": "1"}]}', "events.0", "needs query_text"),
         ('{"user_id": "1", "events": [{"event_type": "rating", "item_id": "1"}]}', "events.0", "needs value"),
+        (
+            '{"user_id": "1", "events": [{"event_type": "purchase", "item_id": "1", "value": null}]}',
+            "events.0",
+            "value is empty",
+        ),
         ('{"user_id": "1", "events": [{"event_type": "buy", "item_id": "1"}]}', "events.0.event_type", "'purchase'"),
         ('{"user_id": "1", "events": [{"event_type": "view", "item": "1"}]}', "events.0.item", "item_id"),
         (
