@@ -14,7 +14,7 @@
     "weights_short": "weight_short",
     "weights_long": "weight_long",
     "mean_gap_days": "mean_gap_days",
-    "grades": "grade"
+    "grades": "grade_or_nan"
 } %}
 with states as (
 
@@ -109,6 +109,7 @@ numbered as (
     select
         *,
         if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1) as mean_gap_days,
+        coalesce(grade, 'nan'::double) as grade_or_nan, -- a list of numbers holds no null in Feast
         row_number() over (partition by user_id, feature_at order by last_at desc, item_id asc) as nth
     from repeats
     qualify nth <= 2000
