@@ -213,7 +213,7 @@ def test_a_user_of_many_events_and_service_lines_are_proposed_and_asked_about(tm
     found = planned(tmp_path, events, items)
     assert "user 4711 has 71.1% of all events, 75 times a usual user's -> --exclude events.user_id=4711" in words(found)
     assert (
-        "item 77, 'DOTCOM POSTAGE', may be a service line; 0.43% of all events -> --exclude items.item_id=77"
+        "item 77, 'DOTCOM POSTAGE', may be no merchandise; 0.43% of all events -> --exclude items.item_id=77"
         in words(found)
     )
     assert "78" not in words(found)
@@ -231,6 +231,26 @@ def test_a_user_of_many_events_and_service_lines_are_proposed_and_asked_about(tm
         "items": [{"because": "service line", "ids": ["77"]}],
         "events": [{"because": "value > 500", "where": "value > 500"}],
     }
+
+
+def test_service_lines_of_one_name_or_category_are_proposed_together(tmp_path: Path) -> None:
+    items = """
+        select i as sku, 'Lamp of kind ' || i as title, 5.0 + i as price, 'Lamps' as category from range(20) as t(i)
+        union all select 80 + i, 'Gift card', 10.0, 'Lamps' from range(2) as numbers (i)
+        union all select 90, 'Summer', 10.0, 'VOUCHERS'
+        union all select 91, 'A coupon', 10.0, 'VOUCHERS'
+        union all select 92 + i, 'Bowl manual', 10.0, 'Lamps' from range(60) as numbers (i)
+    """
+    found = planned(tmp_path, items=items)
+    assert [finding.flag for finding in found.findings] == [
+        "--exclude \"items=title = 'Gift card'\"",
+        "--exclude \"items=category = 'VOUCHERS'\"",
+    ]
+    both = planned(tmp_path, items=items, exclude=["items=title = 'Gift card'", "items.category=VOUCHERS"])
+    assert [(one.because, one.where) for one in both.exclusions] == [
+        ("service line", "title = 'Gift card'"),
+        ("service line", "category = 'VOUCHERS'"),
+    ]
 
 
 def test_an_id_that_says_nobody_is_proposed_when_it_has_many_events_and_no_other_is(tmp_path: Path) -> None:
@@ -308,3 +328,13 @@ def test_a_missing_extension_names_a_package_that_there_is(tmp_path: Path) -> No
 def test_propose_knows_a_column_that_is_said_not_to_be_there(tmp_path: Path) -> None:
     found = propose(profiles_of(tmp_path), {"items.price": ""})
     assert "price" not in found.columns["items"]
+
+
+def test_an_age_that_is_no_number_is_a_band(tmp_path: Path) -> None:
+    shop, found = profiles_of(tmp_path), {}
+    for name, age in (("bands", "'19-24'"), ("years", "19 + i")):
+        path = tmp_path / f"{name}.parquet"
+        duckdb.execute(f"copy (select i as user_id, {age} as age from range(9) as t(i)) to '{path}'")
+        found[name] = profile(Files(str(path)))
+    assert "age_band" in propose({**shop, "users": found["bands"]}, {}).columns["users"]
+    assert "age" in propose({**shop, "users": found["years"]}, {}).columns["users"]

@@ -68,27 +68,44 @@ def _sentinels(connection: duckdb.DuckDBPyConnection, profile: Profile, user: Co
 def _services(
     connection: duckdb.DuckDBPyConnection, profiles: Mapping[str, Profile], proposal: Proposal
 ) -> Iterator[Finding]:
+    """Departments, categories and single items whose short names say that they are no merchandise."""
     items, events = proposal.columns["items"], proposal.columns["events"]
     counted = "select null::varchar as id, 0 as events where false"
     if "item_id" in events:
         counted = f"select trim({events['item_id'].sql}::varchar) as id, count(*) as events"
         counted += f" from {profiles['events'].source.relation()} group by all"
-    title, item = (f"trim({items[part].sql}::varchar)" for part in ("title", "item_id"))
+    names = {part: _cleaned(items[part]) for part in ("department", "category", "title") if part in items}
+    whens = [f"when {_is_service(name)} then {{'part': '{part}', 'name': {name}}}" for part, name in names.items()]
+    named = f"select {_cleaned(items['item_id'])} as id, case {' '.join(whens)} end as service"
+    named += f" from {profiles['items'].source.relation()} qualify row_number() over (partition by id) = 1"
     rows = connection.execute(
-        f"with events as ({counted}), services as (select distinct {item} as id, {title} as title"
-        f" from {profiles['items'].source.relation()} where regexp_matches(lower({title}), {quote(SERVICE)})"
-        f" and len(string_split_regex({title}, '\\s+')) <= {SERVICE_WORDS} and {item} is not null)"
-        " select services.id, title, coalesce(events, 0), (select sum(events) from events), count(*) over ()"
-        " from services left join events using (id) order by 3 desc, 1"
+        f"with events as ({counted}), named as ({named})"
+        " select service.part, service.name, count(*), any_value(named.id), coalesce(sum(events), 0) as taken,"
+        " (select sum(events) from events), sum(count(*)) over ()"
+        " from named left join events on named.id = events.id where service is not null and named.id is not null"
+        " group by service order by taken desc, service.name"
     ).fetchall()
     if not rows or rows[0][-1] > MOST_SERVICES * profiles["items"].rows:
         return
-    for name, words, count, total, _ in rows:
-        share = count / total if total else 0
-        exclusion = Exclusion("items", "service line", id=name)
+    for part, name, count, one, taken, total, _ in rows:
+        if part == "title" and count == 1:
+            who, exclusion = f"item {one}, {name!r}", Exclusion("items", "service line", id=one)
+        else:
+            who = f"{part} {name!r} of {count:,} items"
+            exclusion = Exclusion("items", "service line", where=f"{part} = {quote(name)}")
         yield Finding(
-            f"item {name}, {words!r}, may be a service line; {share:.2%} of all events", exclusion.flag, exclusion
+            f"{who}, may be no merchandise; {taken / (total or 1):.2%} of all events", exclusion.flag, exclusion
         )
+
+
+def _cleaned(column: Column) -> str:
+    """SQL of a text as staging cleans it."""
+    return f"trim(regexp_replace({column.sql}::varchar, '\\s+', ' ', 'g'))"
+
+
+def _is_service(name: str) -> str:
+    words = f"len(string_split({name}, ' ')) <= {SERVICE_WORDS}"
+    return f"regexp_matches(lower({name}), {quote(SERVICE)}) and {words} and not regexp_matches({name}, '[>|;]')"
 
 
 def _codes(connection: duckdb.DuckDBPyConnection, profile: Profile, title: Column) -> Iterator[Finding]:

@@ -61,6 +61,9 @@ def propose(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> Propos
     events = columns["events"]
     if "amount" in events and "events.unit_price" not in given:
         events.pop("unit_price", None)
+    people = columns.get("users", {})
+    if "age" in people and not people["age"].numeric and "users.age_band" not in given and "age_band" not in people:
+        people["age_band"], reasons["users.age_band"] = people.pop("age"), "its name, and it holds no numbers"
     _find_by_content(profiles, columns, reasons)
     for table, parts in REQUIRED.items():
         for part in parts if table in profiles else ():

@@ -71,11 +71,14 @@ _MONEY_ENDS = ("price", "cost", "amount", "revenue", "preis", "betrag", "umsatz"
 
 NOBODY = r"^(0+|9{3,}|-1|n/?a|nan|none|null|nil|undefined|unknown|anonymous|anon|guest|visitor|cash|default|test)$"
 
-# Lines of a receipt that are no merchandise.
-_SERVICES = "postage shipping carriage handling surcharge fees? charges? commission discounts? rebate coupons? voucher"
-_SERVICES += " vouchers gift.?cards? manual adjust(ment)?s? deposit refunds? samples? donations? tips? bank.charges"
-_SERVICES += " versand(kosten)? porto gutscheine? rabatt gebühr(en)? pfand frais livraison envío gastos"
-SERVICE = rf"\b({'|'.join(_SERVICES.split())})\b"
+# Lines of a receipt that are no merchandise: words that say so among others, and those that do alone.
+_SERVICES = (
+    "postage shipping carriage handling surcharge fees? charges? commission discounts? rebate coupons? vouchers?"
+)
+_SERVICES += " gift.?cards? donations? bank.charges versand(kosten)? porto gutscheine? rabatt gebühr(en)? pfand"
+_SERVICES += " frais.de.port livraison envío"
+_ALONE = "manual adjust(ment)?s? deposit refunds? samples? tips? cash sale fuel miscellaneous"
+SERVICE = rf"\b({'|'.join(_SERVICES.split())})\b|^({'|'.join(_ALONE.split())})$"
 SERVICE_WORDS = 4  # a longer name tells of an article
 
 

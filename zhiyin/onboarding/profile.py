@@ -1,6 +1,6 @@
 """Profile of a source before it is mapped: columns, types, samples, empty values, duplicates, notation of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -110,13 +110,12 @@ def profile(source: Source) -> Profile:
     with connect(source) as connection:
         try:
             described = connection.execute(f"describe select * from {relation}").fetchall()
-            found = {name: Column(name, kind, 0, 0, ()) for name, kind, *_ in described}
             rows, different = connection.execute(
                 f"select count(*), (select count(*) from (select distinct * from {relation})) from {relation}"
             ).fetchall()[0]
             if not rows:
                 raise ValueError(f"{source}: has no rows")
-            columns = [_look(connection, relation, column, rows) for column in found.values()]
+            columns = _look(connection, relation, [(name, kind) for name, kind, *_ in described], rows)
         except duckdb.Error as error:
             told = other_columns(connection, source) or f"cannot be read: {source.explain(error)}"
             raise ValueError(f"{source}: {told}") from None
@@ -125,26 +124,32 @@ def profile(source: Source) -> Profile:
     return Profile(source, rows, rows - different, tuple(_written(column, said) for column in columns))
 
 
-def _look(connection: duckdb.DuckDBPyConnection, relation: str, column: Column, rows: int) -> Column:
-    """The column with its counts, samples, and how its numbers are written."""
-    name, count = column.sql, "count(distinct {})" if rows <= EXACT_ROWS else "approx_count_distinct({})"
-    matching = [f"count(*) filter (where try_cast({name}::varchar as double) is not null)"]
-    matching += [
-        f"count(*) filter (where regexp_full_match(trim({name}::varchar), {quote(sign)}))"
-        for sign in NOTATIONS.values()
-    ]
-    wanted = ", ".join(matching) if column.type == "VARCHAR" else "0, 0, 0"
-    filled, distinct, plain, comma, dot = connection.execute(
-        f"select count({name}), {count.format(name)}, {wanted} from {relation}"
-    ).fetchall()[0]
-    samples = connection.execute(
-        f"select distinct {name}::varchar as value from (select {name} from {relation} limit 1000)"
-        f" where {name} is not null order by value limit {SAMPLES}"
-    ).fetchall()
-    fits = {sign for sign, count in ((",", comma), (".", dot)) if count > plain and count >= WRITTEN_SHARE * filled}
-    values = tuple(str(sample) for (sample,) in samples)
-    decimal = next(iter(fits)) if len(fits) == 1 else None
-    return Column(column.name, column.type, rows - filled, distinct, values, decimal, len(fits) == 2)
+def _look(
+    connection: duckdb.DuckDBPyConnection, relation: str, described: Sequence[tuple[str, str]], rows: int
+) -> list[Column]:
+    """The columns with their counts, samples, and how their numbers are written, in two scans for all of them."""
+    columns = [Column(name, kind, 0, 0, ()) for name, kind in described]
+    different = "count(distinct {})" if rows <= EXACT_ROWS else "approx_count_distinct({})"
+    counts, samples = [], []
+    for column in columns:
+        name, value = column.sql, f"trim({column.sql}::varchar)"
+        matching = [f"try_cast({value} as double) is not null"]
+        matching += [f"regexp_full_match({value}, {quote(notation)})" for notation in NOTATIONS.values()]
+        counted = [f"count(*) filter (where {one})" for one in matching] if column.type == "VARCHAR" else ["0"] * 3
+        counts.append(f"[count({name}), {different.format(name)}, {', '.join(counted)}]")
+        distinct = f"list(distinct {name}::varchar) filter (where {name} is not null)"
+        samples.append(f"list_slice(list_sort({distinct}), 1, {SAMPLES})")
+    found = connection.execute(f"select {', '.join(counts)} from {relation}").fetchall()[0]
+    shown = connection.execute(f"select {', '.join(samples)} from (from {relation} limit 1000)").fetchall()[0]
+    looked = []
+    for column, (filled, distinct_values, plain, comma, dot), values in zip(columns, found, shown, strict=True):
+        fits = {sign for sign, count in ((",", comma), (".", dot)) if count > plain and count >= WRITTEN_SHARE * filled}
+        decimal = next(iter(fits)) if len(fits) == 1 else None
+        texts = tuple(values or ())
+        looked.append(
+            Column(column.name, column.type, rows - filled, distinct_values, texts, decimal, unclear=len(fits) == 2)
+        )
+    return looked
 
 
 def _written(column: Column, said: str | None) -> Column:
