@@ -52,9 +52,10 @@ class Marts:
         if name not in self.manifest["rows"]:
             raise KeyError(f"no mart {name!r} in {self.folder}; there are {', '.join(self.manifest['rows'])}")
         path = self.folder / f"{name}.parquet"
-        if not path.is_file():
+        published = self.manifest.get("files", {}).get(path.name)
+        if published and not path.is_file():
             raise ValueError(f"{path} is gone; run the step publish, which writes it again")
-        if _digest_of(path, path.stat().st_mtime_ns) != self.manifest["files"][path.name]["sha256"]:
+        if published and _digest_of(path, path.stat().st_mtime_ns) != published["sha256"]:
             raise ValueError(f"{path} is not as it was published; run the step publish, which writes it again")
         return path
 
