@@ -4,6 +4,7 @@ from benchmarks.lab.experiment import MODELS, Experiment, Options, Scorer, fit_a
 from benchmarks.peers.rectools import RECTOOLS, fit_rectools
 from training.evaluation.gate import WHOLE
 from training.ranking.fit_ranker import SPACE
+from zhiyin.recommender.candidates import Generator
 from zhiyin.recommender.candidates.space import Space
 
 ROWS = (*MODELS, *RECTOOLS, WHOLE)
@@ -32,4 +33,7 @@ def fit_model(name: str, experiment: Experiment, options: Options) -> Scorer:
         return fit_rectools(name, experiment, options)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(ROWS)}")
-    return fit_alone(name, experiment.split.log, experiment.context, options)
+    model = fit_alone(name, experiment.split.log, experiment.context, options)
+    if isinstance(model, Generator) and name in experiment.recipe.generators:
+        model.graded = experiment.recipe.generators[name].graded
+    return model

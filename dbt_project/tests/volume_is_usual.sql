@@ -1,6 +1,6 @@
 {{ config(severity="warn") }}
 -- A day that was cut short, or did not come. What is usual is the median of the same weekday in the eight weeks before,
--- where at least four of them have events. It warns, because shops close on some days.
+-- where at least four of them have events. It warns, because nothing may happen on some days.
 with days as (
 
     select

@@ -1,15 +1,16 @@
 """A grade is no liking: what is below the user's own usual counts against items like it, and no reason names it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from tests.model.checkerboard import N_ITEMS, NOW, World, interactions, user_rows
-from training.interest.sequences import training_sequences
 from training.log_states import read_users
 from zhiyin.recommender.candidates import KINDS, CandidateGenerator, PeopleAlike
+from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
 from zhiyin.recommender.explanation import gather_evidence
 from zhiyin.recommender.features import Scored, propose
 from zhiyin.recommender.features.registry import EVIDENCE_KINDS
@@ -28,7 +29,8 @@ def rated(world: World, grades: dict[int, float]) -> Users:
     (row,) = user_rows(events, NOW.replace(day=2))
     given = {f"i{item:03d}": grade for item, grade in grades.items()}
     row |= {
-        "repeat_grades": [given[item] for item in row["repeat_item_ids"]],
+        "graded_item_ids": row["repeat_item_ids"],
+        "grades": [given[item] for item in row["repeat_item_ids"]],
         "sequence_types": ["rating"] * len(grades),
         "sequence_values": [given[item] for item in row["sequence_item_ids"]],
     }
@@ -119,9 +121,14 @@ def test_the_interest_encoder_is_told_and_learns_from_the_same(world: World) -> 
     table = table.set_column(2, "event_type", pa.array(["rating"] * len(table)))
     grades = pa.array([1.0 if item == "i001" else 4.0 for item in table["item_id"].to_pylist()])
     log = History.of(table.set_column(3, "value", grades), world.catalogue, NOW)
-    flat = training_sequences(log, 64)
-    assert set(flat.type[flat.item == 1].tolist()) == {DISLIKED}
-    assert set(flat.type[flat.item != 1].tolist()) == {RATING}
+    learned = []
+
+    def listen(history: History, *rest: Any) -> InterestEncoder:
+        learned.append(history)
+        return world.context.fit_encoder(history, *rest)
+
+    KINDS["interest"].fit(log, replace(world.context, fit_encoder=listen))
+    assert (learned[0].type == np.where(log.item == 1, DISLIKED, RATING)).all()
     read = read_users(log, np.unique(log.user), np.full(log.n_users, NOW.timestamp()), world.catalogue)
     assert (read.sequence_types == log.types).all()
     assert (np.nan_to_num(read.repeats.grade) == np.where(read.repeats.item == 1, 1, 4)).all()

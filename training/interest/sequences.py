@@ -34,7 +34,7 @@ def training_sequences(history: History, length: int, since: float = -np.inf) ->
     keep, end = taken[row], latest[taken]
     row = (np.cumsum(taken) - 1)[row[keep]]
     return lay_sequences(
-        row, history.item[keep], history.types[keep], history.basket[keep], history.at[keep], length, end
+        row, history.item[keep], history.type[keep], history.basket[keep], history.at[keep], length, end
     )
 
 

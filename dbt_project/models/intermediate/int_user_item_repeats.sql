@@ -13,8 +13,7 @@
     "last_at": "last_at",
     "weights_short": "weight_short",
     "weights_long": "weight_long",
-    "mean_gap_days": "mean_gap_days",
-    "grades": "grade_or_nan"
+    "mean_gap_days": "mean_gap_days"
 } %}
 with states as (
 
@@ -109,7 +108,6 @@ numbered as (
     select
         *,
         if(baskets > 1, (last_at - first_at) / 86400 / (baskets - 1), -1) as mean_gap_days,
-        coalesce(grade, 'nan'::double) as grade_or_nan, -- a list of numbers holds no null in Feast
         row_number() over (partition by user_id, feature_at order by last_at desc, item_id asc) as nth
     from repeats
     qualify nth <= 2000
@@ -125,6 +123,8 @@ histories as (
         {%- for column in lists.values() %}
         list({{ column }}) as {{ column }},
         {%- endfor %}
+        list(item_id order by nth) filter (where grade is not null) as graded_item_ids,
+        list(grade order by nth) filter (where grade is not null) as grades,
         list_grade_up(list(nth)) as places
     from numbered
     group by user_id, feature_at, last_basket_at
@@ -139,6 +139,10 @@ select
     {%- for name, column in lists.items() %}
     list_select({{ column }}, places) as {{ name }},
     {%- endfor %}
+
+    -- parallel lists of those that the user graded
+    graded_item_ids,
+    grades,
 
     -- timestamps
     last_basket_at,

@@ -21,7 +21,8 @@ select
     list_transform(weights_short, lambda weight: weight * pow(0.5, days_since / 14)) as repeat_decayed_short,
     list_transform(weights_long, lambda weight: weight * pow(0.5, days_since / 90)) as repeat_decayed_long,
     mean_gap_days as repeat_mean_gap_days,
-    grades as repeat_grades,
+    graded_item_ids,
+    grades,
 
     -- timestamps
     feature_at

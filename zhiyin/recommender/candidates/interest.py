@@ -1,6 +1,7 @@
 """Interest: the sequence model's scores for the next basket, after SASRec (Kang and McAuley 2018, arXiv:1808.09781)."""
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -58,7 +59,7 @@ class Interest(CandidateGenerator):
         if context.fit_encoder is None:
             raise ValueError("the interest generator needs context.fit_encoder, the training loop of its encoder")
         config = EncoderConfig(width=width, layers=layers, hidden=2 * width, length=length)
-        model = cls(context.fit_encoder(history, context, config, learning))
+        model = cls(context.fit_encoder(replace(history, type=history.types), context, config, learning))
         if len(context.text) > exact:
             vectors = model._items.T.float().contiguous().numpy()
             model.nearest = NearestItems.build(vectors, context.seed, context.threads)

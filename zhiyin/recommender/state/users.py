@@ -139,7 +139,7 @@ class Users:
             short.astype(np.float32),
             long.astype(np.float32),
             np.where(gap > 0, gap, np.nan).astype(np.float32),
-            _grades(table, catalogue),
+            _grades(table, catalogue, owner, item),
         )
         owner, item, (when, value, basket) = _entries(
             table, catalogue, "sequence_item_ids", "sequence_at", "sequence_values", "sequence_baskets"
@@ -159,14 +159,15 @@ class Users:
         )
 
 
-def _grades(table: pa.Table, catalogue: Catalogue) -> Floats:
-    """Of each entry of the repeats; NaN where the rows are from before there were grades."""
-    items, grades = _lists(table, "repeat_item_ids")[1], _lists(table, "repeat_grades")[1]
-    if not len(items):
-        return np.empty(0, np.float32)
-    kept = catalogue.index_of(items) >= 0
-    numbers = np.full(len(items), np.nan) if len(grades) != len(items) else _numbers(grades)
-    return numbers[kept].astype(np.float32)
+def _grades(table: pa.Table, catalogue: Catalogue, user: Integers, item: Integers) -> Floats:
+    """The grade of each entry of the repeats, NaN for none."""
+    owner, graded, (grades,) = _entries(table, catalogue, "graded_item_ids", "grades")
+    keys, wanted = owner * len(catalogue) + graded, user * len(catalogue) + item
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))
+    found = keys[order][place] == wanted if len(keys) else np.zeros(len(wanted), bool)
+    values = grades[order][place] if len(keys) else np.zeros(len(wanted))
+    return np.where(found, values, np.nan).astype(np.float32)
 
 
 _REPEATS = ("baskets", "quantities", "first_at", "last_at", "decayed_short", "decayed_long", "mean_gap_days")
