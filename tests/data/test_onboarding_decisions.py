@@ -213,7 +213,7 @@ def test_a_user_of_many_events_and_service_lines_are_proposed_and_asked_about(tm
     found = planned(tmp_path, events, items)
     assert "user 4711 has 71.1% of all events, 75 times a usual user's -> --exclude events.user_id=4711" in words(found)
     assert (
-        "item 77, 'DOTCOM POSTAGE', may be no merchandise; 0.43% of all events -> --exclude items.item_id=77"
+        "item 77, 'DOTCOM POSTAGE', may be no goods; 0.43% of all events -> --exclude items.item_id=77"
         in words(found)
     )
     assert "78" not in words(found)

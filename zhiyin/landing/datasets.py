@@ -6,7 +6,7 @@
       options: {delim: ";"}             # of DuckDB's reader
       database: {kind: postgres, connect: "dbname=sales", table: public.orders}    # in place of location
       delta: {location: s3://lake/orders, options: {}}                # or a Delta table; options of its storage
-      iceberg: {table: shop.orders, catalog: {type: rest, uri: ...}}  # or an Iceberg table, by PyIceberg's properties
+      iceberg: {table: sales.orders, catalog: {type: rest, uri: ...}}  # or an Iceberg table, by PyIceberg's properties
       kafka: {servers: "broker:9092", topic: orders, options: {}}     # or a topic of JSON objects; librdkafka's options
       day: week_starts_on               # SQL of the UTC day of a row
       user: customer_id                 # SQL of the raw user id, for samples and for erasure

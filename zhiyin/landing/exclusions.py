@@ -1,7 +1,7 @@
 """What a dataset leaves out on purpose: ``exclude`` in the meta of its source definition.
 
     sources:
-      - name: shop
+      - name: till
         config:
           meta:
             exclude:

@@ -15,7 +15,7 @@ from zhiyin.store.sql import quote
 SENTINEL_SHARE = 0.02  # of all events: a user with as many, and so many times a usual user's, may be nobody
 SENTINEL_TIMES = 50
 NOBODY_SHARE, NOBODY_TIMES = 0.002, 5  # the same of an id that says so, such as guest or 0000
-MOST_SERVICES = 0.1  # of the catalogue: above it these words are the shop's trade
+MOST_SERVICES = 0.1  # of the catalogue: above it these words are the trade itself
 SHOWN = 15
 CODE = r"[A-Za-z]{0,4}[-_ ./#]?[0-9][A-Za-z0-9-_./#]*|[0-9a-f]{16,}"
 CODES_SHARE = 0.8
@@ -68,7 +68,7 @@ def _sentinels(connection: duckdb.DuckDBPyConnection, profile: Profile, user: Co
 def _services(
     connection: duckdb.DuckDBPyConnection, profiles: Mapping[str, Profile], proposal: Proposal
 ) -> Iterator[Finding]:
-    """Departments, categories and single items whose short names say that they are no merchandise."""
+    """Departments, categories and single items whose short names say that they are no goods."""
     items, events = proposal.columns["items"], proposal.columns["events"]
     counted = "select null::varchar as id, 0 as events where false"
     if "item_id" in events:
@@ -94,7 +94,7 @@ def _services(
             who = f"{part} {name!r} of {count:,} items"
             exclusion = Exclusion("items", "service line", where=f"{part} = {quote(name)}")
         yield Finding(
-            f"{who}, may be no merchandise; {taken / (total or 1):.2%} of all events", exclusion.flag, exclusion
+            f"{who}, may be no goods; {taken / (total or 1):.2%} of all events", exclusion.flag, exclusion
         )
 
 
