@@ -16,7 +16,7 @@ EVENTS = """
 LATER = "timestamp '2024-03-02 08:00' + interval (i) minute"
 TWICE = "timestamp '2024-03-05 08:00:30'"
 ITEMS = """
-    select i as sku, 'Lampe Nr ' || i as name, ['Lampen', 'Gutscheine'][1 + (i >= 58)::int] as category
+    select i as sku, 'Lampe Nr ' || i as name, ['Lampen', 'Restposten'][1 + (i >= 58)::int] as category
     from range(60) as numbers (i)
     union all select 60, 'Versandkosten', 'Lampen'
 """
@@ -37,7 +37,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return "--events", f"{folder}/events.csv", "--items", f"{folder}/items.csv"
 
 
-ANSWERS = ("--map", "events.unit_price=Preis", "--exclude", "suggested", "--exclude", "items.category=Gutscheine")
+ANSWERS = ("--map", "events.unit_price=Preis", "--exclude", "suggested", "--exclude", "items.category=Restposten")
 
 
 def written(workplace: Workplace, name: str) -> list[Path]:
@@ -86,13 +86,13 @@ def laden(workplace: Workplace, places: tuple[str, ...]) -> Workplace:
 def test_what_is_excluded_is_set_aside_with_its_reason_and_never_listed(laden: Workplace) -> None:
     reasons = "select rejected_because, count(*) from quarantined_events group by all order by 2 desc"
     aside = dict(laden.warehouse("laden", reasons))
-    vouchers = sum(i * 31 % 60 >= 58 for i in range(2000))
+    remnants = sum(i * 31 % 60 >= 58 for i in range(2000))
     assert aside == {
         "excluded: nobody's id": 400,
-        "excluded: category is Gutscheine": vouchers,
+        "excluded: category is Restposten": remnants,
         "excluded: service line": 30,
     }
-    assert laden.warehouse("laden", "select count(*) from interactions") == [(2000 - vouchers + 2,)]
+    assert laden.warehouse("laden", "select count(*) from interactions") == [(2000 - remnants + 2,)]
     listed = "select count(*), count(*) filter (where available) from items"
     assert laden.warehouse("laden", listed) == [(61, 58)]
 
