@@ -14,7 +14,7 @@ from zhiyin.recommender.encoder.interest_encoder import InterestEncoder
 from zhiyin.recommender.explanation import gather_evidence
 from zhiyin.recommender.features import Scored, propose
 from zhiyin.recommender.features.registry import EVIDENCE_KINDS
-from zhiyin.recommender.state.grades import DISLIKED, RATING, SHRINK, UNKNOWN_SCALE, Scale
+from zhiyin.recommender.state.grades import AGAINST, DISLIKED, RATING, SHRINK, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
 
@@ -48,7 +48,7 @@ def test_the_usual_grade_is_the_user_s_mean_shrunk_towards_the_log_s() -> None:
 
 def test_zero_is_a_grade(world: World) -> None:
     users = rated(world, {0: 0.0, 2: 5.0})
-    assert sorted(users.taste.tolist()) == [-1.0, 1.0]
+    assert sorted(users.taste.tolist()) == [-AGAINST, 1.0]
 
 
 @pytest.mark.parametrize("kind", PROFILED, ids=lambda kind: kind.name)

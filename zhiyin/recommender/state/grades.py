@@ -9,6 +9,7 @@ from zhiyin.contract import EVENT_TYPES
 
 RATING = EVENT_TYPES.index("rating") + 1  # its code among the types of events
 DISLIKED = len(EVENT_TYPES) + 1  # a rating with a grade below the user's usual
+AGAINST = 0.25  # weight of a grade a spread or more below the usual, where what was liked weighs 1
 SHRINK = 5.0  # grades of the log's mean that a user's own are joined with
 
 Floats = npt.NDArray[np.float32]

@@ -19,7 +19,7 @@ from zhiyin.recommender.state.catalogue import (
     numeric_columns,
     word_columns,
 )
-from zhiyin.recommender.state.grades import DISLIKED, RATING, UNKNOWN_SCALE, Scale
+from zhiyin.recommender.state.grades import AGAINST, DISLIKED, RATING, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import event_type_codes
 
 
@@ -98,8 +98,8 @@ class Users:
 
     @cached_property
     def taste(self) -> Floats:
-        """How much each entry of the repeats speaks for items like it: 1, and below the user's usual down to -1."""
-        return np.where(self.liking < 0, np.maximum(self.liking, -1), 1).astype(np.float32)
+        """How much each entry of the repeats speaks for items like it: 1; below the user's usual it is negative."""
+        return np.where(self.liking < 0, AGAINST * np.maximum(self.liking, -1), 1).astype(np.float32)
 
     @cached_property
     def sequence_types(self) -> Integers:
