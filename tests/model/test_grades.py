@@ -56,6 +56,7 @@ def test_what_was_graded_below_the_usual_does_not_push_up_what_is_like_it(
     world: World, kind: type[CandidateGenerator]
 ) -> None:
     model = kind.fit(world.history, world.context)
+    model.graded = True
     liked = dict.fromkeys(LIKED, 5.0)
     other = [item for item in range(N_ITEMS) if item % 2 == BAD % 2 and item not in (BAD, *LIKED)]
 

@@ -13,7 +13,7 @@ One default, which a dataset may replace by a file of its own, ``dbt_project/dat
     quota = 80                  # how many of its best items become candidates
     decay = 0.9                 # and its own settings
     new_quota = 150             # the same for lists of what is new to the user; else quota
-    graded = true               # what a user graded below the usual counts against items like it; false: for them
+    graded = false              # true: what a user graded below the usual counts against items like it
     # kind = "item_to_item"     # where the name is another one: two generators of one kind
 
     [generators.interest]       # the interest encoder: width, layers, length, minutes of training, ...
@@ -51,7 +51,7 @@ class GeneratorRecipe(BaseModel):
     kind: str
     quota: int = Field(ge=1, le=10_000)
     new_quota: int | None = Field(default=None, ge=1, le=10_000)
-    graded: bool = True
+    graded: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:

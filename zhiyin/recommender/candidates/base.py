@@ -60,7 +60,7 @@ class Generator(ABC):
     name: str
     quota: int  # how many of its best items become candidates
     new_quota: int | None = None  # of lists of what is new to the user; None: as many
-    graded: bool = True  # whether what the user graded below the usual counts against items like it
+    graded: bool = False  # whether what the user graded below the usual counts against items like it
     space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod
