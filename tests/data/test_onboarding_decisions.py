@@ -212,9 +212,8 @@ def test_a_user_of_many_events_and_service_lines_are_proposed_and_asked_about(tm
     items = f"{ITEMS} union all select 77, 'DOTCOM POSTAGE', 4.95 union all select 78, 'A manual of lamps for all', 9.0"
     found = planned(tmp_path, events, items)
     assert "user 4711 has 71.1% of all events, 75 times a usual user's -> --exclude events.user_id=4711" in words(found)
-    assert (
-        "item 77, 'DOTCOM POSTAGE', may be no goods; 0.43% of all events -> --exclude items.item_id=77"
-        in words(found)
+    assert "item 77, 'DOTCOM POSTAGE', may be no goods; 0.43% of all events -> --exclude items.item_id=77" in words(
+        found
     )
     assert "78" not in words(found)
     (asked,) = found.advice

@@ -93,9 +93,7 @@ def _services(
         else:
             who = f"{part} {name!r} of {count:,} items"
             exclusion = Exclusion("items", "service line", where=f"{part} = {quote(name)}")
-        yield Finding(
-            f"{who}, may be no goods; {taken / (total or 1):.2%} of all events", exclusion.flag, exclusion
-        )
+        yield Finding(f"{who}, may be no goods; {taken / (total or 1):.2%} of all events", exclusion.flag, exclusion)
 
 
 def _cleaned(column: Column) -> str:
