@@ -4,6 +4,7 @@ The offline values come from Feast's own join, not from the join that writes the
 """
 
 import random
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +63,8 @@ def _equal(online: Any, offline: Any) -> bool:
         return online == offline or (online != online and offline != offline)  # NaN equals NaN
     if isinstance(online, list) and isinstance(offline, list):
         return len(online) == len(offline) and all(map(_equal, online, offline))
+    if isinstance(online, datetime) and isinstance(offline, datetime):
+        return online == offline.replace(microsecond=0)  # Feast's online stores keep whole seconds
     return type(online) is type(offline) and bool(online == offline)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,7 +78,10 @@ def interactions(settings: Settings, clock: Clock, marts: Marts) -> Comparison:
 
 def _spread_labels(*frames: pd.DataFrame) -> list[str]:
     """Give the frames a column of yes and no for each of their most frequent labels, in place of their sets."""
-    sets = [[frozenset(() if labels is None else labels) for labels in frame.pop("labels")] for frame in frames]
+    sets = [
+        [frozenset(labels if isinstance(labels, list | np.ndarray) else ()) for labels in frame.pop("labels")]
+        for frame in frames
+    ]  # a column without any label holds pandas' NA
     counts = Counter(label for held in sets for labels in held for label in labels)
     columns = {
         f"label {name}": name for name, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:LABELS]

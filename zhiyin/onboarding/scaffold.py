@@ -156,6 +156,8 @@ def _model_yaml(name: str, part: str, grain: str, freshness: dict[str, Any] | No
     (model,) = yaml.safe_load(contract.read_text())["models"]
     rules = {"name": f"stg_{name}__{part}_keeps_its_rules", "arguments": RULES[part]}
     columns = [{key: column[key] for key in ("name", "description")} for column in model["columns"]]
+    if part == "events":  # the contract says which events are excluded, by the source definition
+        columns = [column for column in columns if column["name"] != "excluded_because"]
     if freshness:  # also in the build, which the DAG runs
         days = freshness["freshness"]["error_after"]["count"]
         (moment,) = (column for column in columns if column["name"] == "occurred_at")
