@@ -83,6 +83,17 @@ def test_a_loss_is_landed_when_it_is_accepted(settings: Settings, accepting: Set
     assert land_table(table, settings, AS_OF).written == 0  # later runs need no flag
 
 
+def test_a_small_day_may_lose_a_few_rows(settings: Settings, table: RawTable) -> None:
+    source = Path(table.source.location)
+    deliver(source, "1", "range(10)")
+    land_table(table, settings, AS_OF)
+    deliver(source, "1", "range(7)")
+    land_table(table, settings, AS_OF)
+    deliver(source, "1", "range(3)")
+    with pytest.raises(ValueError, match="2017-03-01: 7 rows become 3"):
+        land_table(table, settings, AS_OF)
+
+
 @pytest.mark.parametrize("identity", [(), ("id",)])
 def test_a_source_that_appends_is_merged(settings: Settings, table: RawTable, identity: tuple[str, ...]) -> None:
     table = replace(table, delivery="append", identity=identity)

@@ -79,8 +79,8 @@ def check_losses(
     ``gone``: rows of those that a snapshot no longer has.
 
     Raises:
-        ValueError: days shrink by more than ``SHRINK_SHARE`` (of a snapshot: the whole table); the message has the
-            numbers, and the flag that allows it.
+        ValueError: days shrink by more than ``SHRINK_SHARE`` and ``FEW`` rows (of a snapshot: the whole table); the
+            message has the numbers, and the flag that allows it.
     """
     if table.delivery == "snapshot":
         before = sum(lake[name]["rows"] for name in [*fresh, *gone] if name in lake)
@@ -89,7 +89,9 @@ def check_losses(
         losses = {"the table": (before + untouched, after + untouched)}
     else:
         losses = {_day(name): (lake[name]["rows"], rows) for name, rows in fresh.items() if name in lake}
-    shrunk = {day: (was, now) for day, (was, now) in losses.items() if now < was * (1 - SHRINK_SHARE)}
+    shrunk = {
+        day: (was, now) for day, (was, now) in losses.items() if now < was * (1 - SHRINK_SHARE) and now < was - FEW
+    }
     if not shrunk:
         return
     shown = "; ".join(f"{day}: {was:,} rows become {now:,}" for day, (was, now) in list(shrunk.items())[:SHOWN])
