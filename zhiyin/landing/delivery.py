@@ -11,9 +11,8 @@ from zhiyin.store import file_digest, read_json
 from zhiyin.store.sql import quote
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
-SHRINK_SHARE = (
-    0.05  # of the rows of a day (or of a table that lands whole); when more are gone, the delivery is refused
-)
+SHRINK_SHARE = 0.05  # of the rows of a day, or of a table that lands whole; when more go, the delivery is refused
+FEW = 3  # rows that may go in any case: of a small day a cancelled order is a large share
 SHOWN = 5  # days or files that a message names
 
 # Columns of the two sides of a merge have the same names; a column that one side lacks is null there.
