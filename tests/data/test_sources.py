@@ -133,7 +133,7 @@ def test_a_table_of_postgresql_lands_with_its_types(tmp_path: Path, postgres: Se
     source = definition(database("postgres", connect, "sales.Orders"), user="customer")
     outcome = land(tmp_path, {"shop": source}, SHOP_PASSWORD=PASSWORD)
     # The server's zone is Japan, where it is the next day for most rows: days are those of UTC.
-    assert outcome["shop"]["orders"] == {"rows": 51, "files": 3, "written": 3, "unchanged": 0}
+    assert outcome["shop"]["orders"] == {"rows": 51, "files": 3, "written": 3, "unchanged": 0, "removed": 0}
     first, *_, last = landed(
         tmp_path,
         "shop",
@@ -148,7 +148,7 @@ def test_a_table_of_mysql_lands_with_its_types(tmp_path: Path, mariadb: Server) 
     connect = f'host=127.0.0.1 port={mariadb.port} user=shop password="$SHOP_PASSWORD" database=shop'
     source = definition(database("mysql", connect, "Orders"), user="customer")
     outcome = land(tmp_path, {"shop": source}, SHOP_PASSWORD=PASSWORD)
-    assert outcome["shop"]["orders"] == {"rows": 51, "files": 3, "written": 3, "unchanged": 0}
+    assert outcome["shop"]["orders"] == {"rows": 51, "files": 3, "written": 3, "unchanged": 0, "removed": 0}
     first, *_, last = landed(
         tmp_path, "shop", "bought_at::varchar, local_at::varchar, price, note, attributes->>'$.a[0]', tags, stars, day"
     )
@@ -168,7 +168,13 @@ def test_a_table_of_sqlite_lands_and_a_second_time_changes_nothing(tmp_path: Pat
     source = definition(database("sqlite", f"{tmp_path}/shop.db", "orders"), "bought_at::timestamp")
     definitions = {"shop": source}
     assert land(tmp_path, definitions)["shop"]["orders"]["written"] == 3
-    assert land(tmp_path, {}, LAND)["shop"]["orders"] == {"rows": 30, "files": 3, "written": 0, "unchanged": 3}
+    assert land(tmp_path, {}, LAND)["shop"]["orders"] == {
+        "rows": 30,
+        "files": 3,
+        "written": 0,
+        "unchanged": 3,
+        "removed": 0,
+    }
     assert landed(tmp_path, "shop", "id, price")[0] == (0, 1.5)
 
 
@@ -228,7 +234,7 @@ def test_what_was_checked_is_what_lands(tmp_path: Path, postgres: Server) -> Non
     definitions = {"shop": definition(database("postgres", connect, "late"))}
     outcome = land(tmp_path, definitions, between + LAND, SHOP_PASSWORD=PASSWORD, **postgres.variables)
     assert outcome["shop"]["orders"]["rows"] == 1
-    assert "1 of 3 rows have no bought_at" in land(tmp_path, {}, SHOP_PASSWORD=PASSWORD)["shop"]
+    assert "1 of 3 rows have no day that can be read by bought_at" in land(tmp_path, {}, SHOP_PASSWORD=PASSWORD)["shop"]
 
 
 def test_files_over_http_and_s3_land(tmp_path: Path, bucket: Bucket) -> None:
@@ -249,7 +255,7 @@ def test_files_over_http_and_s3_land(tmp_path: Path, bucket: Bucket) -> None:
         **bucket.variables,
     )
     assert outcomes["http"]["orders"]["rows"] == 50_000
-    assert outcomes["s3"]["orders"] == {"rows": 100_000, "files": 2, "written": 2, "unchanged": 0}
+    assert outcomes["s3"]["orders"] == {"rows": 100_000, "files": 2, "written": 2, "unchanged": 0, "removed": 0}
     for name, told in {"gone": "404", "down": "connect", "s3_gone": "404", "s3_key": "403"}.items():
         assert told in outcomes[name]
         assert "cannot be read" in outcomes[name]
