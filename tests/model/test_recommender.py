@@ -186,7 +186,7 @@ def plant(marts: Marts, folder, moment):
     more = more.set_column(column, table.schema.field(column), pa.array([item] * len(more), table["item_id"].type))
     order = [("user_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")]
     pq.write_table(pa.concat_tables([table, more]).sort_by(order), path)
-    return Marts(folder, marts.manifest)
+    return Marts(folder, {**marts.manifest, "files": {}})  # the digests are of the others
 
 
 def models(bundle):
