@@ -128,6 +128,17 @@ def test_a_topic_lands_message_by_message_and_keeps_what_the_broker_forgets(sett
         )
 
 
+def test_a_partition_that_answers_late_is_read_to_its_end(
+    settings: Settings, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message at a time: one partition is read whole before the next one answers."""
+    monkeypatch.setattr("zhiyin.landing.topic.AT_ONCE", 1)
+    broker.publish(*messages(0, 300))
+    table = RawTable("orders", Topic(broker.servers, "orders"), day="bought_at::timestamp", events=True)
+    land_table(table, settings, AS_OF)
+    assert landed(settings) == days(100)
+
+
 def test_a_broker_that_does_not_answer_is_told_in_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhiyin.landing.topic.PATIENCE", 1.0)
     table = RawTable("orders", Topic("127.0.0.1:9", "orders"), day="bought_at", events=True, delivery="append")

@@ -91,7 +91,8 @@ class Topic:
             ) from None
         options = {name: os.path.expandvars(str(value)) for name, value in self.options.items()}
         given = {"bootstrap.servers": os.path.expandvars(self.servers), "group.id": "zhiyin", "log_level": 0}
-        consumer = Consumer(given | options | {"enable.auto.commit": False, "auto.offset.reset": "earliest"})
+        ours = {"enable.auto.commit": False, "auto.offset.reset": "earliest", "enable.partition.eof": True}
+        consumer = Consumer(given | options | ours)
         try:
             partitions = consumer.list_topics(self.topic, timeout=PATIENCE).topics[self.topic].partitions
             if not partitions:
@@ -109,18 +110,22 @@ class Topic:
             consumer.close()
 
     def _read(self, consumer: Any, ends: dict[int, int]) -> list[Any]:
-        from confluent_kafka import TopicPartition
+        """Messages of each partition up to its end; a partition is read when its last message or its end came."""
+        from confluent_kafka import KafkaError
 
         read: list[Any] = []
+        unread = set(ends)
         heard = time.monotonic()
-        while any(
-            0 <= place.offset < ends[place.partition]
-            for place in consumer.position([TopicPartition(self.topic, number) for number in ends])
-        ) or (ends and not read):
+        while unread:
             messages = consumer.consume(AT_ONCE, timeout=1.0)
-            if broken := next((message.error() for message in messages if message.error()), None):
-                raise ValueError(f"{self}: cannot be read: {broken.str()}; {self.cure}")
-            read += [message for message in messages if message.offset() < ends[message.partition()]]
+            for message in messages:
+                partition, error = message.partition(), message.error()
+                if error and error.code() != KafkaError._PARTITION_EOF:
+                    raise ValueError(f"{self}: cannot be read: {error.str()}; {self.cure}")
+                if error or message.offset() + 1 >= ends[partition]:
+                    unread.discard(partition)
+                if not error and message.offset() < ends[partition]:
+                    read.append(message)
             if messages:
                 heard = time.monotonic()
             elif time.monotonic() - heard > PATIENCE:
