@@ -4,7 +4,7 @@ The lake holds raw ids, so each user's old and new pseudonym is known from there
 of them has landed, the histories of the warehouse and the list of erased users. The rest of the warehouse, the marts
 and the online store are made anew by the steps of the pipeline. Models name no user.
 
-The new key lies beside the old one until everything is renamed; then it takes its place. A rotation that broke off is
+The new key lies beside the old one while things are renamed; then it takes its place. A rotation that broke off is
 completed by the next call: what is renamed already stays.
 """
 
@@ -20,7 +20,7 @@ from pipeline.steps import run_step
 from zhiyin.erasure.trace import PARQUET, kind_of, parquet
 from zhiyin.landing import known_datasets, raw_tables, rename_posted
 from zhiyin.landing.forgotten import forgotten, raw_user
-from zhiyin.pseudonym import make_key, next_key, pseudonymise, read_key, write_check
+from zhiyin.pseudonym import keep_key, new_key, next_key, pseudonymise, read_key, write_check
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
@@ -54,15 +54,14 @@ def rotate(settings: Settings, drop_unnamed: bool, say: Callable[[str], None]) -
         raise FileNotFoundError(f"{settings.pseudonym_key}: there is no key yet")
     old = read_key(settings.pseudonym_key)
     resumed = next_key(settings).is_file()
-    make_key(next_key(settings))
-    new = read_key(next_key(settings))
+    new = read_key(next_key(settings)) if resumed else new_key()
     landed = [name for name in known_datasets() if (settings.home / name / "lake").is_dir()]
     homes = [Settings(**(settings.model_dump() | {"dataset": name})) for name in landed]
     renamings = [renaming_of(home, old, new) for home in homes]
-    if (losses := _losses(renamings)) and not drop_unnamed:
-        if not resumed:
-            next_key(settings).unlink()
-        raise ValueError(losses)
+    if not resumed:  # else all was checked before, and some is renamed already
+        if (losses := _losses(renamings)) and not drop_unnamed:
+            raise ValueError(losses)
+        keep_key(next_key(settings), new)
     for renaming in renamings:
         say(f"{renaming.settings.dataset}: {len(renaming.users):,} users get new pseudonyms")
         _rename(renaming)

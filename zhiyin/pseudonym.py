@@ -32,7 +32,7 @@ def load_key(settings: Settings) -> bytes:
                 "nobody is known and who was forgotten would return; to begin anew without it, remove "
                 f"{settings.home} and land again"
             )
-        make_key(path)
+        keep_key(path, new_key())
     key = read_key(path)
     check = settings.data / CHECK
     if not check.is_file():
@@ -61,13 +61,18 @@ def _check_value(key: bytes) -> str:
     return hmac.new(key, b"which key", hashlib.sha256).hexdigest()
 
 
-def make_key(path: Path) -> None:
-    """Write a new key, unless another process was first."""
+def new_key() -> bytes:
+    """A key that nobody has."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def keep_key(path: Path, key: bytes) -> None:
+    """Write a key for its owner's eyes alone, unless another process was first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_name(temporary(path.name))
     made.touch(0o600)
     made.chmod(0o600)
-    made.write_text(secrets.token_hex(KEY_BYTES))
+    made.write_text(key.hex())
     sync(made)
     try:
         os.link(made, path)  # fails when another process made the key first: then its key is used

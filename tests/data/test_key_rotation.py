@@ -15,6 +15,7 @@ from zhiyin.clock import Clock
 from zhiyin.erasure.person import Person
 from zhiyin.landing import land
 from zhiyin.landing.forgotten import forgotten
+from zhiyin.landing.source import Files
 from zhiyin.pseudonym import load_key, next_key
 from zhiyin.settings import Settings
 from zhiyin.warehouse import build, current, publish
@@ -114,6 +115,19 @@ def test_users_whom_only_the_service_knows_are_not_dropped_unasked(settings: Set
     load_key(settings)
 
 
+def test_a_source_that_is_missing_stops_a_rotation_before_it_begins(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Files, "fingerprint", _missing)
+    with pytest.raises(FileNotFoundError, match="not found"):
+        rotate(settings, drop_unnamed=True, say=print)
+    load_key(settings)  # other work goes on
+
+
+def _missing(source: Files) -> None:
+    raise FileNotFoundError(f"{source}: not found")
+
+
 def test_a_rotation_that_broke_off_stops_other_work_and_is_completed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +144,6 @@ def test_a_rotation_that_broke_off_stops_other_work_and_is_completed(
     with pytest.raises(ValueError, match=r"complete it by `zhiyin key rotate`"):
         land(settings, AS_OF)
     promised = next_key(settings).read_text()
-    rotate(settings, drop_unnamed=True, say=print)
+    rotate(settings, drop_unnamed=False, say=print)  # what may be lost was agreed to before
     assert settings.pseudonym_key.read_text() == promised
     assert sorted(counts(settings).values()) == sorted(before[name] for name in old.values() if name in before)
