@@ -11,6 +11,8 @@ from pipeline.airflow_api import AirflowApi
 
 ENDED = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "yellow", "removed": "yellow"}
 
+POLL_SECONDS = 2  # the API server takes a tenth of a second of a core for an answer
+
 
 def seconds(task: dict[str, Any]) -> float:
     """How long a task instance ran, in seconds (0 when it never started)."""
@@ -50,7 +52,7 @@ def follow(api: AirflowApi, dag_id: str, run_id: str, console: Console) -> bool:
             bar.update(row, completed=len(shown), state=state, description=doing)
             if state in ("success", "failed"):
                 break
-            time.sleep(1)
+            time.sleep(POLL_SECONDS)
     if state == "failed":
         for task in instances:
             if task["state"] == "failed":

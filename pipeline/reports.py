@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from training.evaluation.leaderboard import Evaluation
-from training.evaluation.page import leaderboard_page
 from zhiyin.clock import Clock
 from zhiyin.registry import Decision
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, read_json, write_json
+
+if TYPE_CHECKING:
+    from training.evaluation.leaderboard import Evaluation
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ class RunReports:
         """The page that leads to the reports of the run."""
         return self.folder / "index.html"
 
-    def write_leaderboard(self, evaluation: Evaluation) -> dict[str, Any]:
+    def write_leaderboard(self, evaluation: "Evaluation") -> dict[str, Any]:
         """Keep an evaluation: ``leaderboard-<digest>.json``, the same as a page, and as Parquet every user's figure
         (``users-<digest>``), the lists (``lists-<digest>``), what was right (``truth-<digest>``) and who and what is
         in each slice (``slices-<digest>``).
 
         Returns what the JSON holds: the report, with the paths of the tables as ``<table>_file``.
         """
+        from training.evaluation.page import leaderboard_page  # it loads torch, which the command line can spare
+
         report = dict(evaluation.report)
         digest = report["bundle"][:12]
         for kind, table in evaluation.tables.items():

@@ -14,6 +14,22 @@ AS_OF = "2017-12-01"
 HOUSEHOLDS = 500
 
 os.environ.update(PATIENT)  # read when torch is first imported
+os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and a console of rich reads it once
+
+
+# Homes that are made once and asked by many files.
+SHARED_HOMES = ("slice_home", "warehouse")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a home run in one process, the others file by file; the longest come first."""
+    groups: dict[str, list[pytest.Item]] = {home: [] for home in SHARED_HOMES}
+    for item in items:
+        shared = [home for home in SHARED_HOMES if home in getattr(item, "fixturenames", ())]
+        group = shared[0] if shared else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+        groups.setdefault(group, []).append(item)
+    items[:] = [item for group in groups.values() for item in group]
 
 
 def free_port() -> int:

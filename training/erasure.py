@@ -1,4 +1,4 @@
-"""Erasure from what training keeps between runs: encoders, and the generators of label windows."""
+"""Erasure from what training keeps between steps and runs: encoders, generators of label windows, the ranker's rows."""
 
 import shutil
 from collections.abc import Collection
@@ -18,7 +18,8 @@ class Learned:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        return self.settings.encoders, self.settings.text_towers, self.settings.window_generators
+        settings = self.settings
+        return settings.encoders, settings.text_towers, settings.window_generators, settings.ranking_rows
 
     def find(self, trace: Trace) -> Found:
         return {}

@@ -4,6 +4,7 @@ A protocol holds out the end of a log, so it can be applied to what it left: tha
 applied again the windows on which a ranker is trained. So no setting is chosen on the test window.
 """
 
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,12 @@ class Split:
     @property
     def user_ids(self) -> list[str]:
         return [self.log.user_ids[user] for user in self.user]
+
+    def drawn(self, n: int) -> Mask:
+        """Which of the users [users] are the ``n`` that a hash of the id draws, the same in every run."""
+        chosen = np.zeros(len(self), bool)
+        chosen[np.argsort([zlib.crc32(user.encode()) for user in self.user_ids], kind="stable")[:n]] = True
+        return chosen
 
     def only(self, chosen: Mask) -> "Split":
         """The same split for some of its users: ``chosen`` [users]."""

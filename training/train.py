@@ -21,6 +21,7 @@ from training.interest.encoders import Encoders
 from training.protocols import Split
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
+from training.ranking.kept_rows import KeptRows
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
 from training.ranking.window_generators import Generators, WindowGenerators
 from training.splits import States, TrainingSplit, holdout, training_splits
@@ -57,19 +58,29 @@ def fit(
     context: Context,
     kept: WindowGenerators | None = None,
     known: Mapping[datetime, Generators] | None = None,
+    kept_rows: KeptRows | None = None,
 ) -> Fitted:
     """Fit a recipe on a log: generators on all of it, rankers on ``splits`` of it.
 
-    ``kept``, ``known``: see ``proposing``.
+    ``kept``, ``known``: see ``proposing``. ``kept_rows``: where rows of label windows are kept.
     """
     rows: dict[Lists, list[SplitRows]] = {}
-    for number, (split, generators) in enumerate(proposing(recipe, splits, context, kept, known)):
-        moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
-        items = states.items(split.log, moment, recipe.least).only(split.candidates)
-        models = list(generators.values())
-        for kind, made in ranking_rows(split, models, states, items, context.catalogue, recipe, context.seed).items():
-            rows.setdefault(kind, []).append(made)
-        context.progress("ranking set", (number + 1) / len(splits), splits[number].name)
+    for part, (split, generators) in zip(splits, proposing(recipe, splits, context, kept, known), strict=True):
+
+        def make(split: Split = split, generators: Generators = generators) -> dict[Lists, SplitRows]:
+            moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
+            items = states.items(split.log, moment, recipe.least).only(split.candidates)
+            models = list(generators.values())
+            return ranking_rows(split, models, states, items, context.catalogue, recipe, context.seed)
+
+        if kept and kept_rows and recipe.refit and part.generators_cut and part.cut not in (known or {}):
+            proposing_ones = kept.name(split.log.before(part.generators_cut), context.catalogue)
+            made = kept_rows.of_window(part.name, proposing_ones, make)
+        else:
+            made = make()
+        for kind, some in made.items():
+            rows.setdefault(kind, []).append(some)
+        context.progress("ranking set", len(rows[kind]) / len(splits), part.name)
     fitted = {kind: _fit_ranker(recipe, rows.pop(kind), context, kind) for kind in list(rows)}
     rankers = {kind: ranker for kind, ranker in fitted.items() if ranker is not None}
     if not rankers:
@@ -220,7 +231,11 @@ class _Run:
         if judged is not None and self.recipe.protocol == "next_days":
             folder = settings.bundles / judged / "generators"
             known[self.clock.evaluation_cut] = load_generators(folder, self.recipe, context)
-        fitted = fit(self.recipe, log, splits, self.states, context, kept, known)
+        follows_from = {"marts": self.marts.version, "recipe": self.recipe.digest, "label_days": self.clock.label_days}
+        rows = KeptRows(settings.ranking_rows, follows_from)
+        if judged is None:
+            rows.clear()  # of an earlier run
+        fitted = fit(self.recipe, log, splits, self.states, context, kept, known, rows)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)

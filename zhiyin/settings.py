@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         return self.data / "window_generators"
 
     @cached_property
+    def ranking_rows(self) -> Path:
+        """The ranker's rows of label windows, which the fits of one run share: ``<digest>/``."""
+        return self.data / "ranking_rows"
+
+    @cached_property
     def bundles(self) -> Path:
         """Immutable model bundles: ``<digest>/``."""
         return self.data / "bundles"

@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+import training.train
 from tests.model.checkerboard import CLOCK, NOW, events, home_of
 from training.evaluation import refit_check
 from training.evaluation.refit_check import check_refit
+from training.ranking.ranking_set import ranking_rows
 from training.train import refit, train
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.store import MANIFEST, read_json
@@ -50,6 +52,26 @@ def test_what_is_kept_of_an_earlier_fit_changes_nothing(home, bundles):
     shutil.rmtree(settings.window_generators)
     anew = train(settings, CLOCK, marts, states)
     assert again.name == anew.name == bundles[0].name
+
+
+def test_rows_of_windows_that_both_fits_share_are_made_once_and_change_nothing(home, bundles, monkeypatch):
+    settings, marts, states = home
+    made = []
+
+    def counted(split, *rest):
+        made.append(split.log.cut)
+        return ranking_rows(split, *rest)
+
+    monkeypatch.setattr(training.train, "ranking_rows", counted)
+    judged = train(settings, CLOCK, marts, states)
+    first = made.copy()
+    served = refit(settings, CLOCK, marts, states, judged.name)
+    assert len(made) == len(set(made))
+    assert len(made) < 2 * len(first)
+    made.clear()
+    shutil.rmtree(settings.ranking_rows)
+    assert refit(settings, CLOCK, marts, states, judged.name).name == served.name == bundles[1].name
+    assert set(made) & set(first)
 
 
 def test_generators_are_fitted_anew_where_the_log_before_them_is_another(home, bundles, tmp_path):

@@ -37,6 +37,8 @@ from zhiyin.recommender.state.catalogue import Floats, Integers
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
 
+LAG_USERS = 500  # on whom fresh and stale generators are compared
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -105,14 +107,16 @@ def evaluate(
     }
     stale = _stale(settings, recommender)
     if stale is not None and alone:
-        late = score(stale, split, known, progress=progress).models[WHOLE].values["ndcg@10"]
-        days = (clock.evaluation_cut - _cut_of(recommender)).days
-        found_at = means({"ndcg@10": ndcg[WHOLE], "stale": late})
+        drawn = split.drawn(LAG_USERS)
+        late = score(stale, split.only(drawn), known, progress=progress).models[WHOLE].values["ndcg@10"]
+        fresh = ndcg[WHOLE][drawn]
+        found_at = means({"fresh": fresh, "stale": late})
         report["lag"] = {
-            "days": days,
-            "fresh": found_at["ndcg@10"],
+            "days": (clock.evaluation_cut - _cut_of(recommender)).days,
+            "users": int(drawn.sum()),
+            "fresh": found_at["fresh"],
             "stale": found_at["stale"],
-            "fresh_less_stale": paired(ndcg[WHOLE], {"stale": late})["stale"],
+            "fresh_less_stale": paired(fresh, {"stale": late})["stale"],
         }
     users = pa.table({USER_ID: pa.array(split.user_ids, pa.string())} | ndcg)
     truth = {
