@@ -63,6 +63,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": secret(secrets_folder / "airflow_api.key", secrets.token_hex(32)),
         "AIRFLOW__API_AUTH__JWT_SECRET": secret(secrets_folder / "airflow_jwt.key", secrets.token_hex(32)),
+        # On a busy machine an answer may take longer than the 5 seconds after which Airflow fails the task.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         # Cosmos keeps its caches with the rest of our files, not in a shared temporary folder.

@@ -21,6 +21,7 @@ os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and a consol
 SHARED_HOMES = ("slice_home", "warehouse")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a home run in one process, the others file by file; the longest come first."""
     groups: dict[str, list[pytest.Item]] = {home: [] for home in SHARED_HOMES}
