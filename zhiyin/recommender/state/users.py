@@ -86,6 +86,14 @@ class Users:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def unknown(cls, ids: list[str], at: npt.NDArray[np.float64]) -> "Users":
+        """Users of whom nothing is known at their moments."""
+        none, numbers = np.empty(0, np.int64), np.empty(0, np.float32)
+        repeats = Repeats(none, none, *[numbers] * 8)
+        sequence = Sequence(none, none, np.empty(0), none, numbers, none)
+        return cls(ids, at, np.zeros(len(ids), bool), {}, repeats, sequence, Affinity.none())
+
     @cached_property
     def with_history(self) -> npt.NDArray[np.bool_]:
         """Whether any event of the user is known [users]."""
