@@ -22,6 +22,7 @@ from training.protocols import Split
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
+from training.ranking.session_moments import session_set
 from training.ranking.window_generators import Generators, WindowGenerators
 from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
@@ -29,7 +30,7 @@ from training.text.towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_generators
-from zhiyin.recommender.candidates import KINDS, Context
+from zhiyin.recommender.candidates import KINDS, Context, Session
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.state.catalogue import item_rows
@@ -63,15 +64,25 @@ def fit(
     ``kept``, ``known``: see ``proposing``.
     """
     rows: dict[Lists, list[SplitRows]] = {}
+    sessions = recipe.repeats and any(each.kind == Session.name for each in recipe.generators.values())
+    live: list[RankingSet] = []
     for number, (split, generators) in enumerate(proposing(recipe, splits, context, kept, known)):
         moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
         items = states.items(split.log, moment, recipe.least).only(split.candidates)
         models = list(generators.values())
         for kind, made in ranking_rows(split, models, states, items, context.catalogue, recipe, context.seed).items():
             rows.setdefault(kind, []).append(made)
+        if sessions and splits[number].cut is not None:
+            end = splits[number + 1].cut if number + 1 < len(splits) else None
+            inside = session_set(recipe, log, split, end, models, states, items, context)
+            live += [inside] if inside else []
         context.progress("ranking set", (number + 1) / len(splits), splits[number].name)
     fitted = {kind: _fit_ranker(recipe, rows.pop(kind), context, kind) for kind in list(rows)}
     rankers = {kind: ranker for kind, ranker in fitted.items() if ranker is not None}
+    if live and sum(len(part.label) for part in live):
+        joined = RankingSet.joined(live)
+        ranker = fit_ranker(joined, context.seed, context.threads, context.progress, **recipe.ranker)
+        rankers["session"] = CalibratedRanker(ranker, None)
     if not rankers:
         raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     return Fitted(fit_generators(recipe, log, replace(context, record=_named(context.record, "served"))), rankers)
