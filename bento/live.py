@@ -67,7 +67,7 @@ class LiveSessions:
         except Exception as error:
             logger.warning("sessions: not read: %s: %s", type(error).__name__, error)
             return row, [*missing, NOT_READ]
-        return (row if session is None else with_session(row, session, at)), missing
+        return with_session(row, session, at), missing
 
     def close(self) -> None:
         """Push the waiting events and stop."""

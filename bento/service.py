@@ -111,6 +111,9 @@ class Recommendations:
             as_of=ages.as_of,
             model_as_of=ages.model_as_of,
             user_state_at=ages.user_state_at,
+            at=ages.at,
+            age_days=ages.days,
+            moments_differ=ages.differ,
             missing=missing,
             items=[RecommendedItem.model_validate(item, from_attributes=True) for item in slate.items],
         )

@@ -108,6 +108,15 @@ def test_the_moment_is_the_requests_and_never_before_an_event() -> None:
     assert not current.current[0]
 
 
+def test_without_an_event_the_state_only_grows_older() -> None:
+    start = MIDNIGHT.timestamp()
+    rows = [with_session(row(), None, start + 12 * 3_600)]
+    users = follow_sessions(Users.of(rows, ITEMS, start), rows, ITEMS, ["purchase"])
+    assert users.session is None
+    assert of(users, "i001")["last_days"] == pytest.approx(2.5)
+    assert of(users, "i001")["baskets"] == 1
+
+
 def test_someone_of_whom_only_a_view_is_known_is_known() -> None:
     users = live({"user_id": "new"}, ("i002", "view", 1))
     assert users.known.tolist() == [True]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -50,15 +50,25 @@ class Signals:
         return self.weight > 0
 
 
-def with_session(row: dict[str, Any], session: Mapping[str, Any], at: float | None = None) -> dict[str, Any]:
-    """The row with the live events and the moment of the request (epoch seconds), as ``follow_sessions`` reads it."""
-    return {**row, **{f"session_{name}": list(session[f"session_{name}"]) for name in LISTS}, REQUESTED_AT: at}
+def with_session(row: dict[str, Any], session: Mapping[str, Any] | None, at: float | None = None) -> dict[str, Any]:
+    """The row with the live events and the moment of the request (epoch seconds), as ``follow_sessions`` reads it.
+
+    ``at`` None: the moment of the latest event.
+    """
+    lists = {} if session is None else {f"session_{name}": list(session[f"session_{name}"]) for name in LISTS}
+    return {**row, **lists, **({} if at is None else {REQUESTED_AT: at})}
 
 
 def in_session(row: Mapping[str, Any]) -> bool:
     """Whether the request came in a session: no longer than ``PAUSE`` after the latest live event."""
     latest = max(row.get("session_at") or (), default=None)
     return latest is not None and (row.get(REQUESTED_AT) or latest) - latest <= PAUSE.total_seconds()
+
+
+def moment_of(row: Mapping[str, Any]) -> datetime | None:
+    """The moment of a request with a live session, never before its latest event; None without one."""
+    moments = [*(row.get("session_at") or ()), *([row[REQUESTED_AT]] if row.get(REQUESTED_AT) else ())]
+    return datetime.fromtimestamp(max(moments), UTC) if moments else None
 
 
 def follow_sessions(users: Users, rows: Any, catalogue: Catalogue, types: Collection[str]) -> Users:
@@ -68,7 +78,7 @@ def follow_sessions(users: Users, rows: Any, catalogue: Catalogue, types: Collec
     state as the log would have; all of the last day are signals. The moment is that of the request, and never before
     an event.
     """
-    if isinstance(rows, pa.Table) or not any(row.get("session_at") for row in rows):
+    if isinstance(rows, pa.Table) or not any(row.get("session_at") or row.get(REQUESTED_AT) for row in rows):
         return users
     lists = [[value for row in rows for value in row.get(f"session_{name}") or ()] for name in LISTS]
     user = np.repeat(np.arange(len(users)), [len(row.get("session_at") or ()) for row in rows])
@@ -127,6 +137,8 @@ def _told(
     np.maximum.at(latest, user, at)
     kept = (age <= KEPT.total_seconds()) & (weight != 0) & ((item >= 0) | (kinds == "search"))
     taken = learned & np.isin(kinds, BY_CHOICE)
+    if not kept.any():
+        return after
     told = np.bincount(user[kept], minlength=len(after)) > 0
     return replace(
         after,
