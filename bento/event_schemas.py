@@ -1,7 +1,7 @@
 """Request and answer of ``POST /events``."""
 
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -30,7 +30,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    event_type: Literal["view", "search", "click", "cart", "purchase", "rating"]
+    event_type: Literal["view", "search", "click", "cart", "purchase", "rating", "dismiss", "remove"]
     item_id: ItemId | None = Field(None, min_length=1, max_length=256, description="your own id of the item")
     query_text: str | None = Field(None, min_length=1, max_length=TEXT, description="what was searched for")
     value: float | None = Field(
@@ -96,6 +96,16 @@ class EventsRequest(BaseModel):
     events: list[Event] = Field(min_length=1, max_length=MAX_EVENTS)
 
 
+class WithoutEffect(BaseModel):
+    """An event that lists do not follow."""
+
+    event_id: str
+    reason: str = Field(
+        description="unknown_item: of no item that the model knows; before_state: before the stored state of the user, "
+        "which the next run corrects; type_not_learned: of a type that this model does not read."
+    )
+
+
 class EventsResponse(BaseModel):
     """The answer: every event is on disk."""
 
@@ -104,6 +114,10 @@ class EventsResponse(BaseModel):
     missing: list[str] = Field(
         description="session_not_updated: the events are kept, but lists do not follow them yet; empty: nothing."
     )
+    without_effect: list[WithoutEffect] = Field(
+        description="What will not change a list before the next run lands it, or not at all; empty: all events do."
+    )
+    clock: datetime = Field(description="The service's clock: the moment of an event that was sent without one.")
 
 
 def events_refusal(error: ValidationError) -> Refusal:
@@ -119,15 +133,15 @@ def _problem(detail: Any) -> Problem:
     return Problem(field=place, problem=f"{detail['msg'].removeprefix('Value error, ')}.", cure=cure)
 
 
-def future(events: list[Event], now: datetime) -> Refusal | None:
-    """The refusal of events that have not happened yet."""
+def future(events: list[Event], now: datetime, tolerance: timedelta) -> Refusal | None:
+    """The refusal of events that have not happened yet; ``tolerance``: how far the caller's clock may be ahead."""
     problems = [
         Problem(
             field=f"events.{place}.occurred_at",
             problem=f"{event.occurred_at.isoformat()} is in the future.",
-            cure=f"It is {now.isoformat(timespec='seconds')}: send the moment of the event.",
+            cure=f"It is {now.isoformat(timespec='seconds')} by the server's clock: send the moment of the event.",
         )
         for place, event in enumerate(events)
-        if event.occurred_at is not None and event.occurred_at > now
+        if event.occurred_at is not None and event.occurred_at > now + tolerance
     ]
     return Refusal.of(*problems) if problems else None

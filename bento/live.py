@@ -6,12 +6,11 @@ Law 8: when the store is down, events are still logged and lists still made; bot
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from bento.user_states import TIMEOUT_SECONDS, UNAVAILABLE
-from zhiyin.recommender.state.live import with_session
+from zhiyin.recommender.state.session import with_session
 from zhiyin.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ class LiveSessions:
         return []
 
     async def follow(
-        self, row: dict[str, Any], missing: list[str], types: Collection[str]
+        self, row: dict[str, Any], missing: list[str], at: float | None
     ) -> tuple[dict[str, Any], list[str]]:
-        """The user's row with the live session's events, and what was missing; ``types`` as in ``with_session``."""
+        """The user's row with the live events, and what was missing; ``at``: the moment of the request."""
         if UNAVAILABLE in missing:  # the session is in the same store
             return row, missing
         reading = asyncio.get_running_loop().run_in_executor(self._reader, self._latest, row["user_id"])
@@ -68,7 +67,7 @@ class LiveSessions:
         except Exception as error:
             logger.warning("sessions: not read: %s: %s", type(error).__name__, error)
             return row, [*missing, NOT_READ]
-        return (row if session is None else with_session(row, session, types)), missing
+        return with_session(row, session, at), missing
 
     def close(self) -> None:
         """Push the waiting events and stop."""

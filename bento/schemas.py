@@ -75,6 +75,12 @@ class RecommendResponse(BaseModel):
     user_state_at: datetime | None = Field(
         description="The moment of the user's stored state, without live events; null where nothing is stored."
     )
+    at: datetime = Field(
+        description="The moment of the list: of the request, and never before the user's latest live event. Of a log "
+        "that is replayed, that event's."
+    )
+    age_days: dict[str, float] = Field(description="How old user_state, item_state and model are at that moment.")
+    moments_differ: bool = Field(description="Whether as_of, model_as_of and user_state_at are not all the same.")
     missing: list[str] = Field(
         description="What was missing or old when the list was made: unknown_user, user_state_unavailable, "
         "stale_features, stale_model, stale_item_state and others; empty: nothing. Stale: over ZHIYIN_STALE_DAYS "

@@ -52,6 +52,7 @@ class Recommendations:
         from prometheus_client import Counter
 
         from bento.champion import ChampionWatch
+        from bento.clock import ServiceClock
         from bento.durable_log import DurableLog
         from bento.live import LiveSessions
         from bento.ranking import Ranking
@@ -59,6 +60,7 @@ class Recommendations:
 
         self.settings = get_settings()
         self.key = load_key(self.settings)
+        self.clock = ServiceClock()
         self.states = UserStates(self.settings)
         self.impressions = DurableLog(self.settings.feedback / "impressions")
         self.events = DurableLog(self.settings.feedback / "events")  # bento/events.py
@@ -94,7 +96,7 @@ class Recommendations:
             return no_model()
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
-        state, missing = await self.live.follow(state, missing, champion.recommender.manifest["event_types"])
+        state, missing = await self.live.follow(state, missing, self.clock.requested(champion.recommender.as_of))
         slate, more = await self.ranking.rank(
             champion.recommender, state, request.k, request.explain, request.contributions
         )
@@ -109,6 +111,9 @@ class Recommendations:
             as_of=ages.as_of,
             model_as_of=ages.model_as_of,
             user_state_at=ages.user_state_at,
+            at=ages.at,
+            age_days=ages.days,
+            moments_differ=ages.differ,
             missing=missing,
             items=[RecommendedItem.model_validate(item, from_attributes=True) for item in slate.items],
         )

@@ -13,7 +13,7 @@ import pyarrow as pa
 from feast import FeatureStore, FeatureView
 
 from feature_repo.online_store import online_store, write_rows
-from feature_repo.session import SESSION_FEATURES, USER_SESSION, Step, latest_session
+from feature_repo.session import SESSION_FEATURES, USER_SESSION, Step, latest_events
 from feature_repo.store import open_store
 from zhiyin.contract import FEATURE_AT, ITEM_ID, OCCURRED_AT, USER_ID
 from zhiyin.settings import Settings
@@ -25,7 +25,21 @@ ROWS = pa.schema(
         "session_item_ids": pa.list_(pa.string()),
         "session_types": pa.list_(pa.string()),
         "session_at": pa.list_(pa.float64()),
+        "session_values": pa.list_(pa.float64()),
+        "session_amounts": pa.list_(pa.float64()),
+        "session_baskets": pa.list_(pa.string()),
+        "session_queries": pa.list_(pa.string()),
     }.items()
+)
+
+COLUMNS = (  # in the order of a step
+    "session_at",
+    "session_item_ids",
+    "session_types",
+    "session_values",
+    "session_amounts",
+    "session_baskets",
+    "session_queries",
 )
 
 
@@ -56,16 +70,15 @@ class Sessions:
     def push(self, events: Iterable[Mapping[str, Any]]) -> int:
         """Bring the sessions of some users up to date; returns how many users.
 
-        ``events``: new ones, with ``user_id``, ``item_id``, ``event_type`` and ``occurred_at`` (with time zone); one
-        that the session holds already changes nothing.
+        ``events``: new ones, in the contract's columns, ``occurred_at`` with its time zone; one that the session holds
+        already changes nothing.
         """
         steps: dict[str, list[Step]] = defaultdict(list)
         for event in events:
-            step = (event[OCCURRED_AT].timestamp(), event[ITEM_ID], event["event_type"])
-            steps[event[USER_ID]].append(step)
+            steps[event[USER_ID]].append(_step(event))
         for user, row in self._rows(list(steps)).items():
-            steps[user] += zip(row["session_at"], row["session_item_ids"], row["session_types"], strict=True)
-        rows = [_row(user, latest_session(events)) for user, events in sorted(steps.items())]
+            steps[user] += zip(*(row[name] for name in COLUMNS), strict=True)
+        rows = [_row(user, latest_events(events)) for user, events in sorted(steps.items())]
         # What Feast's own push does, without decoding the whole registry twice for each one.
         write_rows(self._store, self._view, pa.RecordBatch.from_pylist(rows, ROWS), FEATURE_AT)
         return len(rows)
@@ -79,15 +92,16 @@ class Sessions:
         names = [f"{USER_SESSION}:{name}" for name in SESSION_FEATURES]
         answer = self._store.get_online_features(names, [{USER_ID: user} for user in users]).to_dict()
         rows = (dict(zip(answer, values, strict=True)) for values in zip(*answer.values(), strict=True))
-        return {row[USER_ID]: row for row in rows if row["session_item_ids"]}
+        return {row[USER_ID]: row for row in rows if row["session_at"]}
 
 
-def _row(user: str, session: list[Step]) -> dict[str, Any]:
-    moments, items, types = zip(*session, strict=True)
-    return {
-        USER_ID: user,
-        FEATURE_AT: datetime.fromtimestamp(moments[-1], UTC),
-        "session_item_ids": items,
-        "session_types": types,
-        "session_at": moments,
-    }
+def _step(event: Mapping[str, Any]) -> Step:
+    value, amount = (-1.0 if event.get(name) is None else float(event[name]) for name in ("value", "amount"))
+    moment, item = event[OCCURRED_AT].timestamp(), event[ITEM_ID] or ""
+    basket = event.get("basket_id") or event.get("event_id") or f"{moment} {item}"
+    return moment, item, event["event_type"], value, amount, basket, event.get("query_text") or ""
+
+
+def _row(user: str, events: list[Step]) -> dict[str, Any]:
+    columns = dict(zip(COLUMNS, zip(*events, strict=True), strict=True))
+    return {USER_ID: user, FEATURE_AT: datetime.fromtimestamp(events[-1][0], UTC), **columns}

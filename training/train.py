@@ -23,6 +23,7 @@ from training.ranking.fit_calibration import fit_calibration
 from training.ranking.fit_ranker import fit_ranker
 from training.ranking.kept_rows import KeptRows
 from training.ranking.ranking_set import RankingSet, SplitRows, ranking_rows
+from training.ranking.session_moments import session_set
 from training.ranking.window_generators import Generators, WindowGenerators
 from training.splits import States, TrainingSplit, holdout, training_splits
 from training.text.encode_items import document_vectors
@@ -30,7 +31,7 @@ from training.text.towers import find_tower
 from zhiyin.clock import Clock
 from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_generators
-from zhiyin.recommender.candidates import KINDS, Context
+from zhiyin.recommender.candidates import KINDS, Context, Session
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.state.catalogue import item_rows
@@ -39,6 +40,7 @@ from zhiyin.settings import Settings
 from zhiyin.store import publish_by_digest
 from zhiyin.warehouse import Marts
 
+SESSION_WINDOWS = 3  # the latest label windows, in which moments inside baskets are taken
 LIBRARIES = ("lightgbm", "numpy", "scipy", "torch")
 
 
@@ -65,14 +67,13 @@ def fit(
     ``kept``, ``known``: see ``proposing``. ``kept_rows``: where rows of label windows are kept.
     """
     rows: dict[Lists, list[SplitRows]] = {}
-    for part, (split, generators) in zip(splits, proposing(recipe, splits, context, kept, known), strict=True):
-
-        def make(split: Split = split, generators: Generators = generators) -> dict[Lists, SplitRows]:
-            moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
-            items = states.items(split.log, moment, recipe.least).only(split.candidates)
-            models = list(generators.values())
-            return ranking_rows(split, models, states, items, context.catalogue, recipe, context.seed)
-
+    sessions = recipe.repeats and any(each.kind == Session.name for each in recipe.generators.values())
+    live: list[RankingSet] = []
+    for number, (split, generators) in enumerate(proposing(recipe, splits, context, kept, known)):
+        part, models = splits[number], list(generators.values())
+        moment = split.log.cut if recipe.protocol == "next_days" else float(split.log.at.max())
+        items = states.items(split.log, moment, recipe.least).only(split.candidates)
+        make = partial(ranking_rows, split, models, states, items, context.catalogue, recipe, context.seed)
         if kept and kept_rows and recipe.refit and part.generators_cut and part.cut not in (known or {}):
             proposing_ones = kept.name(split.log.before(part.generators_cut), context.catalogue)
             made = kept_rows.of_window(part.name, proposing_ones, make)
@@ -80,9 +81,17 @@ def fit(
             made = make()
         for kind, some in made.items():
             rows.setdefault(kind, []).append(some)
-        context.progress("ranking set", len(rows[kind]) / len(splits), part.name)
+        if sessions and part.cut is not None and number >= len(splits) - SESSION_WINDOWS:
+            end = splits[number + 1].cut if number + 1 < len(splits) else None
+            inside = session_set(recipe, log, split, end, models, states, items, context)
+            live += [inside] if inside else []
+        context.progress("ranking set", (number + 1) / len(splits), part.name)
     fitted = {kind: _fit_ranker(recipe, rows.pop(kind), context, kind) for kind in list(rows)}
     rankers = {kind: ranker for kind, ranker in fitted.items() if ranker is not None}
+    if live and sum(len(part.label) for part in live):
+        joined = RankingSet.joined(live)
+        ranker = fit_ranker(joined, context.seed, context.threads, context.progress, **recipe.ranker)
+        rankers["session"] = CalibratedRanker(ranker, None)
     if not rankers:
         raise ValueError("nothing that was taken in a label window had been proposed: too little data to learn from")
     return Fitted(fit_generators(recipe, log, replace(context, record=_named(context.record, "served"))), rankers)

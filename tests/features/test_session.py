@@ -8,7 +8,7 @@ import pytest
 
 import feature_repo
 from feature_repo import Sessions
-from feature_repo.session import LONGEST, PAUSE, latest_session
+from feature_repo.session import KEPT, LONGEST, Step, latest_events
 from feature_repo.store import open_store
 from tests.features.marts import AS_OF
 from zhiyin.settings import Settings
@@ -47,21 +47,25 @@ def items_of(sessions: Sessions, user: str) -> list[str]:
     return items
 
 
-def test_a_session_grows_with_its_events_and_ends_with_a_pause() -> None:
-    pause = PAUSE.total_seconds()
-    log = [(0.0, "a1", "view"), (600.0, "b1", "cart"), (600.0, "a2", "cart")]
+def step(second: float, item: str, kind: str = "view") -> Step:
+    return second, item, kind, -1.0, -1.0, "basket", ""
+
+
+def test_live_events_stand_in_order_whichever_way_they_came() -> None:
+    log = [step(0.0, "a1"), step(600.0, "b1", "cart"), step(600.0, "a2", "cart")]
     in_order = [log[0], log[2], log[1]]
-    assert latest_session(log) == in_order
-    assert latest_session(log[::-1]) == in_order
-    just_in_time, too_late = (600.0 + pause, "c1", "view"), (600.0 + pause + 1, "c2", "view")
-    assert latest_session([*log, just_in_time]) == [*in_order, just_in_time]
-    assert latest_session([*log, too_late]) == [too_late]
-    assert latest_session([]) == []
+    assert latest_events(log) == in_order
+    assert latest_events(log[::-1]) == in_order
+    days_later = step(3 * 86_400.0, "c1")  # the next run may not have landed what came before
+    assert latest_events([*log, days_later]) == [*in_order, days_later]
+    long_after = step(KEPT.total_seconds() + 601.0, "c2")
+    assert latest_events([*log, long_after]) == [long_after]
+    assert latest_events([]) == []
 
 
-def test_a_long_session_keeps_its_latest_events() -> None:
-    log = [(float(n), f"d{n:03d}", "view") for n in range(LONGEST + 5)]
-    assert latest_session(log) == log[-LONGEST:]
+def test_of_many_live_events_the_latest_are_kept() -> None:
+    log = [step(float(n), f"d{n:03d}") for n in range(LONGEST + 5)]
+    assert latest_events(log) == log[-LONGEST:]
 
 
 def test_the_row_of_a_session_holds_its_events(sessions: Sessions) -> None:
@@ -71,17 +75,32 @@ def test_the_row_of_a_session_holds_its_events(sessions: Sessions) -> None:
     assert row["session_item_ids"] == ["a1", "b1", "a2", "b1"]
     assert row["session_types"] == ["view", "cart", "purchase", "purchase"]
     assert row["session_at"] == [(NOON + timedelta(minutes=minute)).timestamp() for minute in (0, 10, 20, 20)]
+    assert row["session_values"] == [-1.0] * 4
     assert sessions.latest("nobody") is None
 
 
-def test_a_later_push_goes_on_with_the_session_and_a_pause_ends_it(sessions: Sessions) -> None:
+def test_pieces_money_basket_and_words_are_kept(sessions: Sessions) -> None:
+    (bought, searched) = events(("ann", 0, "a1", "purchase"), ("ann", 1, "", "search"))
+    sessions.push(
+        [
+            bought | {"value": 2, "amount": 3.5, "basket_id": "mine"},
+            searched | {"item_id": None, "query_text": "tea", "event_id": "e"},
+        ]
+    )
+    row = sessions.latest("ann")
+    assert row is not None
+    assert (row["session_values"], row["session_amounts"]) == ([2.0, -1.0], [3.5, -1.0])
+    assert (row["session_baskets"], row["session_queries"]) == (["mine", "e"], ["", "tea"])
+
+
+def test_a_later_push_goes_on_with_the_events(sessions: Sessions) -> None:
     sessions.push(LIVE)
     cart = events(("bob", 6, "c2", "cart"))
     for _ in range(2):  # a second delivery of an event is no second event
         sessions.push(cart)
     assert items_of(sessions, "bob") == ["c1", "c2"]
     sessions.push(events(("bob", 90, "c3", "view")))
-    assert items_of(sessions, "bob") == ["c3"]
+    assert items_of(sessions, "bob") == ["c1", "c2", "c3"]
 
 
 def test_events_pushed_as_they_come_make_the_session_of_all_of_them(sessions: Sessions) -> None:

@@ -25,4 +25,11 @@ MODEL = datetime(2020, 3, 1, tzinfo=UTC)
 )
 def test_what_is_far_behind_the_rest_is_labelled(items: int, user: int | None, days: int, labels: list[str]) -> None:
     at = None if user is None else MODEL + timedelta(days=user)
-    assert Ages(MODEL + timedelta(days=items), MODEL, at).stale(days) == labels
+    assert Ages(MODEL + timedelta(days=items), MODEL, at, MODEL).stale(days) == labels
+
+
+def test_each_part_has_its_age_at_the_moment_of_the_list() -> None:
+    ages = Ages(MODEL + timedelta(days=1), MODEL, None, MODEL + timedelta(days=1, hours=12))
+    assert ages.days == {"item_state": 0.5, "model": 1.5}
+    assert ages.differ
+    assert not Ages(MODEL, MODEL, MODEL, MODEL + timedelta(days=1)).differ

@@ -14,13 +14,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+import feature_repo
 from bento import events
+from bento.clock import ServiceClock
 from bento.durable_log import DurableLog
 from tests.serving.running import Service, borrow, point, ready, serve
 from zhiyin.clock import Clock
 from zhiyin.landing import land_table, raw_tables
 from zhiyin.recommender.recommender import Recommender
-from zhiyin.recommender.state.live import with_session
+from zhiyin.recommender.state.session import with_session
 
 
 @pytest.fixture(scope="module")
@@ -77,43 +79,25 @@ def test_a_list_follows_an_event_and_is_the_recommenders_own(
     assert after["missing"] == []
     assert ids(after) != ids(before)
 
-    from feature_repo import OnlineStates
-
-    state = OnlineStates(live.settings).user(live.pseudonym(shopper))
+    state = feature_repo.OnlineStates(live.settings).user(live.pseudonym(shopper))
     assert state is not None
-    session = {
-        "session_item_ids": sorted(bought),
-        "session_types": ["purchase"] * len(bought),
-        "session_at": [moment.timestamp()] * len(bought),
-    }
-    slate = recommender.recommend([with_session(state, session, ["purchase"])], k=20)[0]
+    session = feature_repo.Sessions(live.settings).latest(live.pseudonym(shopper))
+    assert session is not None
+    assert session["session_item_ids"] == sorted(bought)
+    slate = recommender.recommend([with_session(state, session)], k=20)[0]
     assert ids(after) == [item.item_id for item in slate.items]
 
 
-def test_someone_new_has_a_list_of_their_own_after_the_first_event(live: Service, bought: list[str]) -> None:
-    cold = ids(live.recommend(user_id="nobody we know"))
-    send(live, "a new face", *purchases(bought[:1]))
-    answer = live.recommend(user_id="a new face")
-    assert answer["missing"] == ["unknown_user"]
-    assert ids(answer) != cold
-    assert ids(live.recommend(user_id="nobody we know")) == cold
-
-
-def test_what_the_models_never_saw_is_kept_and_changes_no_list(live: Service, bought: list[str]) -> None:
-    """A view in a log of purchases, an item of no catalogue, a search."""
+def test_what_belongs_to_no_item_is_kept_and_said(live: Service, bought: list[str]) -> None:
     before = ids(live.recommend(user_id="a watcher"))
-    sent = [
-        {"event_type": "view", "item_id": bought[0]},
-        {"event_type": "purchase", "item_id": "no such item"},
-        {"event_type": "search", "query_text": "tea"},
-    ]
-    assert send(live, "a watcher", *sent)["missing"] == []
+    sent = [{"event_type": "purchase", "item_id": "no such item"}, {"event_type": "search", "query_text": "zzzz"}]
+    answer = send(live, "a watcher", *sent)
+    assert [told["reason"] for told in answer["without_effect"]] == ["unknown_item"]
     assert ids(live.recommend(user_id="a watcher")) == before
     kept = [line for line in log(live) if line["user_id"] == live.pseudonym("a watcher")]
     assert [(line["event_type"], line["item_id"], line["query_text"]) for line in kept] == [
-        ("view", bought[0], None),
         ("purchase", "no such item", None),
-        ("search", None, "tea"),
+        ("search", None, "zzzz"),
     ]
 
 
@@ -219,6 +203,7 @@ def test_events_that_cannot_be_written_are_not_acknowledged_and_not_followed(tmp
         events=DurableLog(tmp_path / "events"),
         champions=SimpleNamespace(current=None),
         live=SimpleNamespace(push=pushed.append),
+        clock=ServiceClock(),
     )
     body = {"user_id": "1", "events": purchases(["a"])}
     answer = TestClient(app).post("/events", json=body)

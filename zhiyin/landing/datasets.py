@@ -97,7 +97,8 @@ def _posted(settings: Settings, definitions: list[dict[str, Any]]) -> RawTable:
     said = [other["config"]["meta"]["land"] for other in definitions]
     types = [kind for other in said for kind in other.get("event_types", [])]
     learned = any("event_types" in other for other in said)
-    rows = f"event_type in {quote(tuple(types))}" if types else str(not learned).lower()
+    types = types or ([] if learned else list(EVENT_TYPES))  # those of a session alone are no part of a log
+    rows = f"event_type in {quote(tuple(types))}" if types else "false"
     return RawTable(
         table["name"], log, table["config"]["event_time"], columns, land["user"], events=True, posted=True, rows=rows
     )

@@ -22,8 +22,9 @@ from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
 from zhiyin.store import MANIFEST, read_json, verify_manifest, write_arrays, write_json, write_manifest
 
-Lists = Literal["all", "new"]  # what a ranker orders: whatever the user may take, or what the user never had
-ORDERED: tuple[Lists, ...] = ("all", "new")
+# What a ranker orders: whatever the user may take, what the user never had, or the rest of a session.
+Lists = Literal["all", "new", "session"]
+ORDERED: tuple[Lists, ...] = ("all", "new", "session")
 
 
 @dataclass(frozen=True)

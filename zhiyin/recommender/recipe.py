@@ -40,7 +40,7 @@ from zhiyin.store import atomic_file, json_digest
 FILE = "recipe.toml"
 
 # In the order in which a recommender asks them; their names are feature names of the ranker.
-DEFAULT = ("personal_frequency", "item_to_item", "interest", "text_neighbours", "popularity", "people_alike")
+DEFAULT = ("personal_frequency", "item_to_item", "interest", "text_neighbours", "popularity", "people_alike", "session")
 
 
 class GeneratorRecipe(BaseModel):

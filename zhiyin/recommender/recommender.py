@@ -23,8 +23,10 @@ from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.slate.item_rules import ItemRules
 from zhiyin.recommender.slate.pick import Picked, Scores, pick
 from zhiyin.recommender.slate.rules import SlateRules
+from zhiyin.recommender.slate.session import follow_session, refused
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.grades import Scale
+from zhiyin.recommender.state.session import follow_sessions, in_session
 from zhiyin.recommender.state.users import Users
 
 
@@ -43,6 +45,10 @@ class Request:
     def rows(self, start: int, stop: int) -> "Request":
         """The same for some of the users."""
         return self if self.exclude is None else replace(self, exclude=self.exclude[start:stop])
+
+    def at(self, places: Sequence[int]) -> "Request":
+        """The same for the users at these places."""
+        return self if self.exclude is None else replace(self, exclude=[self.exclude[place] for place in places])
 
 
 DEFAULT = Request()
@@ -109,7 +115,8 @@ class Recommender:
         """User states as this recommender reads them."""
         grades = self.manifest.get("grades")  # None: the log has none
         users = Users.of(rows, self.catalogue, self.item_state.at)
-        return replace(users, scale=Scale(**grades)) if grades else users
+        users = replace(users, scale=Scale(**grades)) if grades else users
+        return follow_sessions(users, rows, self.catalogue, self.manifest["event_types"])
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:
         """Ranked lists in batches of users, in the order given."""
@@ -121,6 +128,8 @@ class Recommender:
         """Ranked lists of one batch."""
         new_only = not self.recipe.repeats if request.new_only is None else request.new_only
         lists: Lists = "new" if new_only else "all"
+        live = users.session is not None and bool(users.session.current.all())
+        lists = "session" if live and lists == "all" and "session" in self.rankers else lists
         lists = lists if lists in self.rankers else next(iter(self.rankers))
         model, items, always = self.rankers[lists], self.item_state, self.rules.always
         if request.candidates is not None:
@@ -128,12 +137,13 @@ class Recommender:
             always = items.pool
         users = replace(users, columns=self._complete(users, model.ranker))
         scored = Scored.by(list(self.generators.values()), users, items)
-        excluded = self._excluded(request.exclude)
+        excluded = _both(self._excluded(request.exclude), refused(users))
         candidates = propose(scored, users, self.catalogue, items, new_only, excluded, always)
         cold = ~users.with_history[candidates.user]
         known = bool(self.events[items.pool].any())
         by_ranker = model.ranker.score(candidates) if known else _cold_item_scores(candidates)
         scores = np.where(cold, _cold_user_scores(candidates, len(users)), by_ranker)
+        scores = follow_session(scores, candidates, users, self.catalogue, lists == "session")
         picked = self.pick(candidates, scores, k)
         chance = np.full(len(scores), np.nan)
         if model.calibration and known:
@@ -183,6 +193,15 @@ class Recommender:
             raise ValueError(f"k must be at least 1, got {k}")
         if explain not in ("none", "text"):
             raise ValueError(f"explain must be none or text, got {explain!r}")
+        live = [False] * len(users) if isinstance(users, pa.Table) else [in_session(row) for row in users]
+        if any(live) and not all(live):  # each by a ranker of its own
+            arguments = k, explain, contributions
+            made: dict[int, Slate] = {}
+            for now in (True, False):
+                places = [place for place, one in enumerate(live) if one == now]
+                narrowed = request.at(places)
+                made |= zip(places, self.recommend([users[row] for row in places], *arguments, narrowed), strict=True)
+            return [made[place] for place in range(len(users))]
         slates: list[Slate] = []
         for ranked in self.rank(users, k, request):
             lists: list[list[Recommendation]] = [[] for _ in ranked.users.ids]
@@ -223,6 +242,12 @@ class Recommender:
         if not users.known[row]:
             return ["unknown_user"]
         return [] if users.with_history[row] else ["no_history"]
+
+
+def _both(some: Pairs | None, more: Pairs) -> Pairs | None:
+    if not len(more[0]):
+        return some
+    return more if some is None else (np.r_[some[0], more[0]], np.r_[some[1], more[1]])
 
 
 def _cold_item_scores(candidates: Candidates) -> Scores:

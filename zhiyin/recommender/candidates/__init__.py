@@ -11,6 +11,7 @@ from zhiyin.recommender.candidates.people_alike import PeopleAlike
 from zhiyin.recommender.candidates.personal_frequency import PersonalFrequency
 from zhiyin.recommender.candidates.popularity import Popularity
 from zhiyin.recommender.candidates.promotions import Promotions
+from zhiyin.recommender.candidates.session import Session
 from zhiyin.recommender.candidates.text_neighbours import TextNeighbours
 
 # Those that a bundle can hold, by kind.
@@ -28,6 +29,7 @@ KINDS: dict[str, type[CandidateGenerator]] = {
         PeopleAlike,
         KindDemand,
         Promotions,
+        Session,
     )
 }
 
@@ -46,5 +48,6 @@ __all__ = [
     "PersonalFrequency",
     "Popularity",
     "Promotions",
+    "Session",
     "TextNeighbours",
 ]

@@ -61,6 +61,7 @@ class Generator(ABC):
     quota: int  # how many of its best items become candidates
     new_quota: int | None = None  # of lists of what is new to the user; None: as many
     graded: bool = False  # whether what the user graded below the usual counts against items like it
+    of_sessions: ClassVar[bool] = False  # whether it reads live sessions alone; without one it is not asked
     space: ClassVar[Space] = {}  # of the arguments of ``fit``: within what they are tuned
 
     @classmethod

@@ -44,6 +44,7 @@ class Scored:
 
     @classmethod
     def by(cls, generators: Sequence[Generator], users: Users, items: ItemState) -> "Scored":
+        generators = [each for each in generators if users.session is not None or not each.of_sessions]
         scores = {generator.name: generator.score(users, items) for generator in generators}
         quotas = {generator.name: generator.quota for generator in generators}
         return cls(scores, quotas, {each.name: each.new_quota or each.quota for each in generators})

@@ -63,6 +63,7 @@ _FAMILIES = (
     Family("ials", "Latent factors", generator=True),
     Family("kind_demand", "Kinds that fall due", generator=True),
     Family("promotions", "Promoted kinds that fall due", "on_promotion", generator=True),
+    Family("session", "Goes with the session", generator=True),
     Family("generators", "Other candidate generators", generator=True),
     Family(OTHER, "Other"),
 )

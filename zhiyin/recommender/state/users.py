@@ -1,8 +1,8 @@
 """A batch of user states as flat arrays: the input of every model, from Parquet in batch and from a row in serving."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from zhiyin.recommender.state.catalogue import (
 )
 from zhiyin.recommender.state.grades import AGAINST, DISLIKED, RATING, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import event_type_codes
+
+if TYPE_CHECKING:
+    from zhiyin.recommender.state.session import Signals
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,70 @@ class Users:
     words: dict[str, pa.Array] = field(default_factory=dict)
     label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
     scale: Scale = UNKNOWN_SCALE  # of the grades of the log that the models know
+    session: "Signals | None" = None  # what the live session says; None: there is none
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def unknown(cls, ids: list[str], at: npt.NDArray[np.float64]) -> "Users":
+        """Users of whom nothing is known at their moments."""
+        none, numbers = np.empty(0, np.int64), np.empty(0, np.float32)
+        repeats = Repeats(none, none, *[numbers] * 8)
+        sequence = Sequence(none, none, np.empty(0), none, numbers, none)
+        return cls(ids, at, np.zeros(len(ids), bool), {}, repeats, sequence, Affinity.none())
+
+    def rows(self, start: int, stop: int) -> "Users":
+        """Some of the users."""
+        return self.take(np.arange(start, min(stop, len(self))))
+
+    def take(self, places: Integers) -> "Users":
+        """The users at some places, in that order; one may be there more than once."""
+
+        def cut(part: Any) -> Any:
+            order = np.argsort(part.user, kind="stable")
+            owner = part.user[order]
+            begin, end = np.searchsorted(owner, places), np.searchsorted(owner, places, "right")
+            count = end - begin
+            user = np.repeat(np.arange(len(places)), count)
+            row = order[np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count) + begin[user]]
+            names = [name for name in vars(part) if name not in ("user", "current")]
+            return replace(part, user=user, **{name: getattr(part, name)[row] for name in names})
+
+        session = self.session and replace(cut(self.session), current=self.session.current[places])
+        return replace(
+            self,
+            ids=[self.ids[place] for place in places],
+            at=self.at[places],
+            known=self.known[places],
+            columns={name: values[places] for name, values in self.columns.items()},
+            repeats=cut(self.repeats),
+            sequence=cut(self.sequence),
+            affinity=cut(self.affinity),
+            words={name: values.take(pa.array(places)) for name, values in self.words.items()},
+            label_affinity=cut(self.label_affinity),
+            session=session,
+        )
+
+    def without_state(self, forgotten: npt.NDArray[np.bool_]) -> "Users":
+        """The same, where of the ``forgotten`` [users] nothing is known, as of somebody new."""
+
+        def keep(part: Any) -> Any:
+            kept = ~forgotten[part.user]
+            return replace(part, **{name: values[kept] for name, values in vars(part).items()})
+
+        unknown = {name: np.where(forgotten, np.nan, values) for name, values in self.columns.items()}
+        nobody = pa.array(forgotten)
+        return replace(
+            self,
+            known=self.known & ~forgotten,
+            columns=unknown,
+            repeats=keep(self.repeats),
+            sequence=keep(self.sequence),
+            affinity=keep(self.affinity),
+            words={name: pc.if_else(nobody, pa.scalar(None, pa.string()), held) for name, held in self.words.items()},
+            label_affinity=keep(self.label_affinity),
+        )
 
     @cached_property
     def with_history(self) -> npt.NDArray[np.bool_]:
