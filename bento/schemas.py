@@ -55,7 +55,8 @@ class RecommendedItem(BaseModel):
     )
     reason: str | None = Field(description='In words when explain is "text", else null.')
     evidence: list[dict[str, Any]] = Field(
-        description='Facts behind the item, what raised its score most first: {"kind": …, and what that kind states}.'
+        description='Facts that raised the score, most first: {"kind": …, and what that kind states}; "said": true for '
+        "those that the reason states."
     )
     contributions: dict[str, float] | None = Field(
         description='When asked for: what each feature added to the score, and "base", from which every score starts; '

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhiyin.language.sentences import Teller
 from zhiyin.language.words import Wording
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_bundle
 from zhiyin.recommender.calibration import ACTIVITY
 from zhiyin.recommender.candidates import CandidateGenerator
-from zhiyin.recommender.explanation import gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import gather_evidence, weigh_evidence
+from zhiyin.recommender.explanation.facts import Weights
+from zhiyin.recommender.explanation.together import Together
 from zhiyin.recommender.features import Candidates, Pairs, Scored, propose, users_at_once
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
@@ -62,6 +65,7 @@ class Recommender:
     text: Floats
     events: Integers
     rules: ItemRules
+    together: Together | None = None
 
     @classmethod
     def load(cls, bundle: Path, rules: SlateRules | None = None) -> "Recommender":
@@ -80,7 +84,7 @@ class Recommender:
         state = ItemState.of(parts.item_state, parts.catalogue, as_of, parts.recipe.least)
         over = ItemRules.of(rules or parts.recipe.slate, parts.catalogue)
         models = parts.generators, parts.rankers, parts.text, parts.events
-        return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over)
+        return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over, parts.together)
 
     @cached_property
     def wording(self) -> Wording:
@@ -195,10 +199,18 @@ class Recommender:
     def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
         """Every place of a batch's lists, with the row of its user."""
         ranker = self.rankers[ranked.lists].ranker
-        weights = weigh_evidence(ranker, ranked.candidates, ranked.chosen)
         evidence = gather_evidence(
-            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, ranked.items, self.generators, weights
+            ranked.users,
+            ranked.candidates,
+            ranked.chosen,
+            self.catalogue,
+            ranked.items,
+            self.generators,
+            self._weigh(ranked),
+            self.wording,
+            self.together,
         )
+        tellers = [Teller(self.wording) for _ in ranked.users.ids]
         shares = ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
         for place, position in enumerate(ranked.chosen):
             row, item = int(ranked.candidates.user[position]), int(ranked.candidates.item[position])
@@ -213,11 +225,21 @@ class Recommender:
                     int(ranked.rank[place]),
                     float(ranked.score[position]),
                     None if np.isnan(chance) else chance,
-                    say(facts, self.wording) if explain == "text" else None,
+                    tellers[row].tell(facts) if explain == "text" else None,
                     facts,
                     shares[place] if shares and ranked.users.with_history[row] else None,
                 ),
             )
+
+    def _weigh(self, ranked: Ranked) -> Weights:
+        """What each kind of fact is worth; of items that are new to a user, to the ranker that orders such items."""
+        weights = weigh_evidence(self.rankers[ranked.lists].ranker, ranked.candidates, ranked.chosen)
+        new = np.flatnonzero(ranked.candidates.columns["baskets"][ranked.chosen] == 0)
+        if ranked.lists == "new" or "new" not in self.rankers or not len(new):
+            return weights
+        for kind, worth in weigh_evidence(self.rankers["new"].ranker, ranked.candidates, ranked.chosen[new]).items():
+            weights[kind][new] = worth
+        return weights
 
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:
