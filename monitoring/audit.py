@@ -4,11 +4,11 @@ A claim is **false** where the lake says otherwise, and **misleading** where it 
 a rhythm on few, uneven or long past gaps, an item that goes with its own name, a pair that is rarer than chance, a
 phrase that a list repeats. ``dbt_project/datasets/<name>/audit.toml`` says how the raw tables are read::
 
-    receipts = "select … as person, item_id, basket_id, source_row, occurred_at from transactions"
+    events = "select … as person, item_id, basket_id, source_row, occurred_at from transactions"
     promotions = "select … as item_id, place, starts_at, ends_at from promotions"    # where it has any
 
 ``person`` is the raw user id, ``source_row`` names an event as staging does. What the warehouse set aside, with its
-reason in ``quarantined_events``, is no receipt. Titles, categories and labels are those of the mart ``items``.
+reason in ``quarantined_events``, does not count. Titles, categories and labels are those of the mart ``items``.
 """
 
 import json
@@ -49,7 +49,7 @@ class AuditedList:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class Event:
     """An event that is not in the lake yet: what a user just did."""
 
     person: str
@@ -103,7 +103,7 @@ def audit(
     fitted_until: datetime,
     timezone: str,
     persons: Mapping[str, str],
-    since: Sequence[Receipt] = (),
+    since: Sequence[Event] = (),
 ) -> Audit:
     """Count every claim of ``lists`` again.
 
@@ -154,7 +154,7 @@ def _open(
     settings: Settings,
     marts: Marts,
     persons: Mapping[str, str],
-    since: Sequence[Receipt],
+    since: Sequence[Event],
 ) -> None:
     """The tables that claims are held against: see monitoring/audit_claims.py."""
     path = DATASETS / settings.dataset / FILE
@@ -193,13 +193,13 @@ def _open(
              "occurred_at": pa.timestamp("us")}
         ),
     )  # fmt: skip
-    connection.register("new_receipts", new)
+    connection.register("new_events", new)
     as_of = marts.as_of.replace(tzinfo=None)
     connection.execute(
         f"""
-        create table receipts as
+        create table events as
         with landed as (
-            {reads["receipts"]}
+            {reads["events"]}
             union all
             {POSTED if "posted_events" in views else "select null, null, null, null, null where false"}
         )
@@ -212,16 +212,16 @@ def _open(
                 select source_row from '{mart["quarantined_events"]}' where source_row is not null
             )
         union all
-        select person, item_id, basket_id, occurred_at from new_receipts
+        select person, item_id, basket_id, occurred_at from new_events
         """,
         [as_of],
     )
     if "promotions" in reads:
         connection.execute(f"create view placed_promotions as {reads['promotions']}")
-    several = connection.execute("select count(*) > count(distinct basket_id) from receipts").fetchone()
+    several = connection.execute("select count(*) > count(distinct basket_id) from events").fetchone()
     owner = "basket_id" if several and several[0] else "person"
     connection.execute(
-        f"create view baskets as select distinct {owner} as owner, item_id from receipts "
+        f"create view baskets as select distinct {owner} as owner, item_id from events "
         "where occurred_at < getvariable('fitted_until')"
     )
 

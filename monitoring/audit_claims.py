@@ -1,6 +1,6 @@
 """The SQL of each kind of claim: from ``claims`` (claim, person, seen_at, item_id, title, fact as JSON) to a verdict.
 
-Each query gives a row per claim: claim, verdict (true, false or misleading), and why. It reads ``receipts`` (person,
+Each query gives a row per claim: claim, verdict (true, false or misleading), and why. It reads ``events`` (person,
 item_id, basket_id, occurred_at), ``items``, ``baskets`` (owner, item_id: each item once), ``attributes`` (person, name,
 value), ``placed_promotions``, and the variables ``state_at``, ``fitted_until`` and ``zone``.
 """
@@ -24,19 +24,19 @@ def _query(ctes: str, source: str, false: dict[str, str], misleading: dict[str, 
     """
 
 
-# What the person's receipts say of an item that a claim names, ``named``.
+# What the person's events say of an item that a claim names, ``named``.
 def _mine(named: str) -> str:
     return f"""
         mine as (
             select
                 claims.claim,
-                count(distinct receipts.basket_id) as times,
+                count(distinct events.basket_id) as times,
                 {_DAY} as last_day
             from claims
-            inner join receipts
+            inner join events
                 on
-                    receipts.person = claims.person and receipts.item_id = {named}
-                    and receipts.occurred_at < claims.seen_at
+                    events.person = claims.person and events.item_id = {named}
+                    and events.occurred_at < claims.seen_at
             group by claims.claim
         )
     """
@@ -52,14 +52,14 @@ CHOSEN_BEFORE = _query(
         visits as (
             select
                 claims.claim,
-                min(receipts.occurred_at) as visited_at,
-                row_number() over (partition by claims.claim order by min(receipts.occurred_at) desc) as nth
+                min(events.occurred_at) as visited_at,
+                row_number() over (partition by claims.claim order by min(events.occurred_at) desc) as nth
             from claims
-            inner join receipts
+            inner join events
                 on
-                    receipts.person = claims.person and receipts.item_id = claims.item_id
-                    and receipts.occurred_at < claims.seen_at
-            group by claims.claim, receipts.basket_id
+                    events.person = claims.person and events.item_id = claims.item_id
+                    and events.occurred_at < claims.seen_at
+            group by claims.claim, events.basket_id
         ),
         gaps as (
             select
@@ -188,30 +188,30 @@ _WINDOW = """
     moments as (
         select
             claims.claim,
-            receipts.occurred_at,
-            count(*) as events
+            events.occurred_at,
+            count(*) as held
         from claims
-        inner join receipts on receipts.person = claims.person and receipts.occurred_at < claims.seen_at
-        group by claims.claim, receipts.occurred_at
+        inner join events on events.person = claims.person and events.occurred_at < claims.seen_at
+        group by claims.claim, events.occurred_at
     ),
     later as (
         select
             claim,
             occurred_at,
-            sum(events) over (partition by claim order by occurred_at desc) - events as later
+            sum(held) over (partition by claim order by occurred_at desc) - held as later
         from moments
     ),
     latest as (
         select claim, min(occurred_at) as since from later where later < 40 group by claim
     ),
     recent as (
-        select claims.claim, claims.fact, receipts.item_id
+        select claims.claim, claims.fact, events.item_id
         from claims
         inner join latest on claims.claim = latest.claim
-        inner join receipts
+        inner join events
             on
-                receipts.person = claims.person and receipts.occurred_at < claims.seen_at
-                and receipts.occurred_at >= latest.since
+                events.person = claims.person and events.occurred_at < claims.seen_at
+                and events.occurred_at >= latest.since
     )
 """
 
@@ -271,12 +271,12 @@ INTEREST = _query(
 POPULAR = _query(
     """
         found as (
-            select receipts.item_id, count(distinct receipts.person) as people
-            from receipts
+            select events.item_id, count(distinct events.person) as people
+            from events
             where
-                receipts.occurred_at < getvariable('state_at')
-                and receipts.occurred_at >= getvariable('state_at') - interval 28 day
-            group by receipts.item_id
+                events.occurred_at < getvariable('state_at')
+                and events.occurred_at >= getvariable('state_at') - interval 28 day
+            group by events.item_id
         ),
         checked as (
             select claims.claim, claims.fact, found.people
@@ -321,7 +321,7 @@ PROMOTED = _query(
 ALIKE = _query(
     """
         active as (
-            select distinct person, item_id from receipts
+            select distinct person, item_id from events
             where
                 occurred_at < getvariable('fitted_until')
                 and occurred_at >= getvariable('fitted_until') - interval 90 day

@@ -43,7 +43,7 @@ def audit_champion(settings: Settings, users: int = USERS, buy: int = 0) -> dict
 def audit_recommender(settings: Settings, recommender: Recommender, users: int, buy: int) -> dict[str, dict[str, Any]]:
     """The same of a recommender in memory."""
     from feature_repo import OnlineStates
-    from monitoring.audit import AuditedList, Receipt, audit
+    from monitoring.audit import AuditedList, Event, audit
 
     persons = raw_users(settings)
     drawn = sorted(persons, key=lambda user: (zlib.crc32(user.encode()), user))[:users]
@@ -68,11 +68,11 @@ def audit_recommender(settings: Settings, recommender: Recommender, users: int, 
     found = {"lists": audit(settings, marts, lists(slates, moments), **about).facts()}
     if buy:
         kind = recommender.manifest["event_types"][0]
-        receipts, after, later = [], [], []
+        events, after, later = [], [], []
         for row, slate, moment in zip(rows, slates, moments, strict=True):
             at = moment + timedelta(hours=1)
             bought = [item.item_id for item in slate.items[:buy]]
-            receipts += [Receipt(persons[slate.user_id], item, f"live {slate.user_id}", _naive(at)) for item in bought]
+            events += [Event(persons[slate.user_id], item, f"live {slate.user_id}", _naive(at)) for item in bought]
             session = {
                 "session_item_ids": bought,
                 "session_types": [kind] * len(bought),
@@ -81,7 +81,7 @@ def audit_recommender(settings: Settings, recommender: Recommender, users: int, 
             after.append(with_session(row, session, recommender.manifest["event_types"]))
             later.append(at + timedelta(minutes=1))
         slates = recommender.recommend(after, K, "text")
-        found["after"] = audit(settings, marts, lists(slates, later), **about, since=receipts).facts()
+        found["after"] = audit(settings, marts, lists(slates, later), **about, since=events).facts()
     return found
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from monitoring.audit import Audit, AuditedList, Receipt, audit
+from monitoring.audit import Audit, AuditedList, Event, audit
 from tests.conftest import Slice
 from zhiyin.settings import Settings
 from zhiyin.warehouse import Marts
@@ -120,7 +120,7 @@ def test_a_planted_fault_is_found(home: tuple[Settings, Marts], kind: str, chang
 
 def test_a_sentence_from_before_a_live_purchase_is_false(home: tuple[Settings, Marts]) -> None:
     fact = {"kind": "chosen_before", **FACTS["chosen_before"]}
-    bought = [Receipt("7", MILK, "live", NOW - timedelta(hours=1))]
+    bought = [Event("7", MILK, "live", NOW - timedelta(hours=1))]
     assert audited(home, [dict(fact)], "A sentence.").count("false") == 0
     found = audited(home, [dict(fact)], "A sentence.", since=bought)
     assert [example["why"] for example in found.examples] == ["another number of times"]
@@ -128,7 +128,7 @@ def test_a_sentence_from_before_a_live_purchase_is_false(home: tuple[Settings, M
 
 def test_a_stale_share_is_false(home: tuple[Settings, Marts]) -> None:
     fact = {"kind": "favourite_category", **FACTS["favourite_category"]}
-    later = [Receipt("7", SOAP, f"live {hour}", NOW - timedelta(hours=hour)) for hour in range(1, 6)]
+    later = [Event("7", SOAP, f"live {hour}", NOW - timedelta(hours=hour)) for hour in range(1, 6)]
     found = audited(home, [fact], "A sentence.", since=later)
     assert found.count("false") == 1
 
