@@ -37,6 +37,19 @@ class RecommendRequest(BaseModel):
     explain: Literal["none", "text"] = Field(
         "none", description='"none", or "text" for a reason in words with every item'
     )
+    new_only: bool | None = Field(
+        None,
+        strict=True,
+        description="true, or false: whether the list holds nothing that the user already took; without it, as the "
+        "recipe of the dataset says",
+    )
+    discoveries: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="a number from 0 to 1: at least this share of the list is new to the user; without it, as the "
+        "slate rules say",
+    )
     contributions: bool = Field(
         False, strict=True, description="true, or false: whether each item has what each feature added to its score"
     )

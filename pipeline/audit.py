@@ -50,7 +50,7 @@ def audit_recommender(settings: Settings, recommender: Recommender, users: int, 
     states = OnlineStates(settings)
     rows = [states.user(user) or {"user_id": user} for user in drawn]
     moments = [row.get("feature_at") or recommender.as_of for row in rows]
-    about = {
+    about: dict[str, Any] = {
         "state_at": _naive(recommender.as_of),
         "fitted_until": _naive(datetime.fromisoformat(recommender.manifest["fitted_until"])),
         "timezone": recommender.wording.words.timezone,

@@ -35,11 +35,13 @@ from zhiyin.recommender.state.users import Users
 class Request:
     """What a caller narrows a list by.
 
-    ``new_only``: nothing that the user already has; None: as the recipe says. ``exclude``: for each user, ids of items
-    that are not listed. ``candidates``: ids of the only items that may be listed, all of them ranked; None: no limit.
+    ``new_only``: nothing that the user already has; None: as the recipe says. ``discoveries``: at least this share of
+    the list is new to the user; None: as the rules say. ``exclude``: for each user, ids of items that are not listed.
+    ``candidates``: ids of the only items that may be listed, all of them ranked; None: no limit.
     """
 
     new_only: bool | None = None
+    discoveries: float | None = None
     exclude: Sequence[Sequence[str]] | None = None
     candidates: Sequence[str] | None = None
 
@@ -138,7 +140,7 @@ class Recommender:
         known = bool(self.events[items.pool].any())
         by_ranker = model.ranker.score(candidates) if known else _cold_item_scores(candidates)
         scores = np.where(cold, _cold_user_scores(candidates, len(users)), by_ranker)
-        picked = self.pick(candidates, scores, k)
+        picked = self.pick(candidates, scores, k, users, request.discoveries)
         chance = np.full(len(scores), np.nan)
         if model.calibration and known:
             activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
@@ -163,10 +165,30 @@ class Recommender:
         wanted = [name.removeprefix("user_") for name in ranker.features if name.startswith("user_")]
         return dict.fromkeys(wanted, np.full(len(users), np.nan, np.float32)) | users.columns
 
-    def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
-        """Each user's best ``k`` candidates under the slate's rules."""
+    def pick(
+        self, candidates: Candidates, scores: Scores, k: int, users: Users, discoveries: float | None = None
+    ) -> Picked:
+        """Each user's best ``k`` candidates under the slate's rules; ``discoveries`` in place of the rules' share."""
         new = _told_by_content(candidates, self.events == 0)
-        return pick(candidates, scores, self.catalogue, self.text, self.rules, k, new)
+        back = self.rules.kept_back(users, candidates.user, candidates.item)
+        share = self.rules.rules.discoveries if discoveries is None else discoveries
+        parts = self.catalogue, self.text, self.rules, k, new, back
+        return pick(candidates, scores, *parts, self._discovery(candidates, scores) if share else None, share)
+
+    def _discovery(self, candidates: Candidates, scores: Scores) -> Scores:
+        """What orders the candidates that their user never took, by the ranker of such items; -inf for the others."""
+        unknown = candidates.columns["baskets"] == 0
+        found = np.full(len(candidates), -np.inf)
+        if unknown.all():  # of lists that hold nothing else
+            return scores
+        if "new" in self.rankers:
+            rows = np.flatnonzero(unknown)
+            columns = {name: values[rows] for name, values in candidates.columns.items()}
+            found[rows] = self.rankers["new"].ranker.score(
+                Candidates(candidates.user[rows], candidates.item[rows], columns)
+            )
+            return found
+        return np.where(unknown, scores, -np.inf)
 
     def recommend(
         self,

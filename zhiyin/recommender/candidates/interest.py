@@ -84,9 +84,10 @@ class Interest(CandidateGenerator):
         kept = np.isin(history.user, chosen)
         if not kept.any():
             return None
-        events = (values[kept] for values in (history.item, history.types, history.basket, history.at))
         row, end = np.searchsorted(chosen, history.user[kept]), np.full(len(chosen), history.cut)
-        return self._read(lay_sequences(row, *events, self.encoder.config.length, end)).mean(dim=0)
+        item, kind, basket = (values[kept] for values in (history.item, history.types, history.basket))
+        length = self.encoder.config.length
+        return self._read(lay_sequences(row, item, kind, basket, history.at[kept], length, end)).mean(dim=0)
 
     def _read(self, sequences: FlatSequences) -> Tensor:
         chunks = torch.arange(len(sequences)).split(ROWS_AT_ONCE)  # type: ignore[no-untyped-call]
@@ -134,8 +135,9 @@ class Interest(CandidateGenerator):
         event = np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width) + (ends - width)[row]
         kept = sequence.item[event] != without[row]
         row, event = row[kept], event[kept]
-        events = (values[event] for values in (sequence.item, users.sequence_types, sequence.basket, sequence.at))
-        interests = self._read(lay_sequences(row, *events, self.encoder.config.length, users.at[whose]))
+        taken, kind, basket = (values[event] for values in (sequence.item, users.sequence_types, sequence.basket))
+        length, at = self.encoder.config.length, sequence.at[event]
+        interests = self._read(lay_sequences(row, taken, kind, basket, at, length, users.at[whose]))
         found: list[list[int]] = []
         for one, target in zip(user.tolist(), item.tolist(), strict=True):
             rows = len(asked) + np.flatnonzero(keys // n_items == one)

@@ -189,7 +189,7 @@ def _same_kind(listed: Listed) -> Facts:
     order = np.lexsort((repeats.item, -repeats.long, held))
     new = (listed.column["baskets"] == 0) & (kind[listed.item] >= 0)
     wanted = np.where(new, listed.user * n_kinds + kind[listed.item], -2)
-    start, stop = (np.searchsorted(held[order], wanted, side) for side in ("left", "right"))
+    start, stop = np.searchsorted(held[order], wanted), np.searchsorted(held[order], wanted, "right")
     title = listed.catalogue.title
     for place in np.flatnonzero(stop > start):
         entries = order[start[place] : stop[place]]
