@@ -31,14 +31,16 @@ class _Request:
     k: int
     explain: Literal["none", "text"]
     contributions: bool
+    new_only: bool | None
+    discoveries: float | None
     done: "asyncio.Future[Outcome]"
 
     def goes_with(self, other: "_Request") -> bool:
         return self.recommender is other.recommender and self.arguments == other.arguments
 
     @property
-    def arguments(self) -> tuple[int, Literal["none", "text"], bool]:
-        return self.k, self.explain, self.contributions
+    def arguments(self) -> tuple[int, Literal["none", "text"], bool, bool | None, float | None]:
+        return self.k, self.explain, self.contributions, self.new_only, self.discoveries
 
 
 class Ranking:
@@ -56,10 +58,13 @@ class Ranking:
         k: int,
         explain: Literal["none", "text"],
         contributions: bool = False,
+        new_only: bool | None = None,
+        discoveries: float | None = None,
     ) -> Outcome:
         """A user's slate, and what was missing because the user's row could not be ranked."""
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(recommender, state, k, explain, contributions, done))
+        asked = k, explain, contributions, new_only, discoveries
+        self._waiting.append(_Request(recommender, state, *asked, done))
         self._start()
         return await done
 
@@ -91,13 +96,16 @@ class Ranking:
 
 def _rank(group: list[_Request]) -> list[Outcome]:
     """Runs in a ranking thread. A row that fails gives its user a list that is not personal, and affects no other."""
+    from zhiyin.recommender.recommender import Request
+
     first = group[0]
+    asked = first.k, first.explain, first.contributions, Request(first.new_only, first.discoveries)
     try:
-        slates = first.recommender.recommend([request.state for request in group], *first.arguments)
+        slates = first.recommender.recommend([request.state for request in group], *asked)
         return [(slate, []) for slate in slates]
     except Exception:
         if len(group) > 1:
             return [outcome for request in group for outcome in _rank([request])]
         user_id = first.state["user_id"]
         logger.exception("recommend: the state of %s cannot be ranked; popular items stand in", user_id)
-        return [(first.recommender.recommend([{"user_id": user_id}], *first.arguments)[0], [UNAVAILABLE])]
+        return [(first.recommender.recommend([{"user_id": user_id}], *asked)[0], [UNAVAILABLE])]

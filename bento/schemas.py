@@ -37,6 +37,19 @@ class RecommendRequest(BaseModel):
     explain: Literal["none", "text"] = Field(
         "none", description='"none", or "text" for a reason in words with every item'
     )
+    new_only: bool | None = Field(
+        None,
+        strict=True,
+        description="true, or false: whether the list holds nothing that the user already took; without it, as the "
+        "recipe of the dataset says",
+    )
+    discoveries: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="a number from 0 to 1: at least this share of the list is new to the user; without it, as the "
+        "slate rules say",
+    )
     contributions: bool = Field(
         False, strict=True, description="true, or false: whether each item has what each feature added to its score"
     )
@@ -55,7 +68,8 @@ class RecommendedItem(BaseModel):
     )
     reason: str | None = Field(description='In words when explain is "text", else null.')
     evidence: list[dict[str, Any]] = Field(
-        description='Facts behind the item, what raised its score most first: {"kind": …, and what that kind states}.'
+        description='Facts that raised the score, most first: {"kind": …, and what that kind states}; "said": true for '
+        "those that the reason states."
     )
     contributions: dict[str, float] | None = Field(
         description='When asked for: what each feature added to the score, and "base", from which every score starts; '

@@ -97,9 +97,8 @@ class Recommendations:
         user_id = pseudonymise(self.key, request.user_id)
         state, missing = await self.states.read(user_id, champion.recommender.as_of, champion.user_state)
         state, missing = await self.live.follow(state, missing, self.clock.requested(champion.recommender.as_of))
-        slate, more = await self.ranking.rank(
-            champion.recommender, state, request.k, request.explain, request.contributions
-        )
+        asked = request.k, request.explain, request.contributions, request.new_only, request.discoveries
+        slate, more = await self.ranking.rank(champion.recommender, state, *asked)
         missing += more
         # A user who could not be looked up is not reported as unknown.
         missing += [label for label in slate.missing if not (missing and label == "unknown_user")]
@@ -149,6 +148,8 @@ def _impression(
         "rules": champion.recommender.rules.rules.digest[:12],
         "k": request.k,
         "explain": request.explain,
+        "new_only": request.new_only,
+        "discoveries": request.discoveries,
         "missing": answer.missing,
         "items": [{"item_id": item.item_id, "rank": item.rank, "score": item.score} for item in answer.items],
     }

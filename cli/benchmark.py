@@ -105,7 +105,7 @@ def benchmark(
         write_json(target, about | {"settings": options[kind], "recipe": found.model_dump()} | each.facts)
         written = [target]
         if export or scores:
-            from cli.identifiers import raw_users
+            from zhiyin.landing.identifiers import raw_users
 
             raw = raw_users(settings)
             for path, write in ((export, export_lists), (scores, export_scores)):

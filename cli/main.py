@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.audit import audit
 from cli.benchmark import benchmark
 from cli.champion import history, lift_hold, release, rollback, say_champion
 from cli.dbt import dbt
@@ -151,6 +152,7 @@ def step(
 for command in (rollback, release, history):
     app.command()(command)
 app.command()(onboard)
+app.command()(audit)
 app.command()(benchmark)
 app.command()(tune)
 app.add_typer(key, name="key")

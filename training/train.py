@@ -33,6 +33,7 @@ from zhiyin.language.words import read_words
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_generators
 from zhiyin.recommender.candidates import KINDS, Context, Session
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
+from zhiyin.recommender.explanation.together import Together
 from zhiyin.recommender.recipe import Recipe, read_recipe
 from zhiyin.recommender.state.catalogue import item_rows
 from zhiyin.recommender.state.history import History
@@ -247,7 +248,7 @@ class _Run:
         fitted = fit(self.recipe, log, splits, self.states, context, kept, known, rows)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
         models = log.item_counts, fitted.generators, fitted.rankers
-        parts = Bundle(self.recipe, data.catalogue, state, context.text, *models)
+        parts = Bundle(self.recipe, data.catalogue, state, context.text, *models, Together.of(log))
         facts = {
             "as_of": self.clock.as_of.isoformat(),
             "fitted_until": datetime.fromtimestamp(log.cut, UTC).isoformat(),

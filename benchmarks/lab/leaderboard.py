@@ -35,7 +35,7 @@ from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ACTIVITY, ITEM_ID, USER_ID
 from zhiyin.recommender.candidates.base import Context, Progress, silent
 from zhiyin.recommender.recipe import Recipe, read_recipe
-from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.recommender import Recommender, Request
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
 from zhiyin.recommender.state.history import History, read_interactions
 from zhiyin.settings import Settings
@@ -152,7 +152,10 @@ def evaluate_model(
         if model is None and recommender is None:
             recommender = product(experiment, options)
         fitted = time.perf_counter()
-        blocks = [*(_lists(experiment, model, sample) if model else _product_lists(experiment, recommender, sample))]
+        asked = request_of(experiment)
+        blocks = [
+            *(_lists(experiment, model, sample) if model else _product_lists(experiment, recommender, asked, sample))
+        ]
         done = time.perf_counter()
     seconds = made.seconds if made and recommender else fitted - started
     found = Evaluated.gather(blocks, seconds=seconds, score_seconds=done - fitted, memory=memory())
@@ -175,9 +178,22 @@ def _lists(experiment: Experiment, model: Scorer, sample: int) -> Iterator[Part]
         yield values, lists, best, full
 
 
-def _product_lists(experiment: Experiment, recommender: Recommender | None, sample: int) -> Iterator[Part]:
+def without_discoveries(experiment: Experiment, made: Evaluated) -> Evaluated | None:
+    """What our own product reaches where no place is kept for what is new to the user; None where none was."""
+    recommender, asked = made.recommender, replace(request_of(experiment), discoveries=0.0)
+    if recommender is None or asked.new_only or not recommender.rules.rules.discoveries:
+        return None
+    started = time.perf_counter()
+    blocks = [*_product_lists(experiment, recommender, asked, 0)]
+    took = time.perf_counter() - started
+    return Evaluated.gather(blocks, seconds=made.seconds, score_seconds=took, memory=made.memory)
+
+
+def _product_lists(
+    experiment: Experiment, recommender: Recommender | None, asked: Request, sample: int
+) -> Iterator[Part]:
     assert recommender is not None
-    for part in score_batches(recommender, experiment.split, experiment.states, request_of(experiment)):
+    for part in score_batches(recommender, experiment.split, experiment.states, asked):
         figures = part.models[WHOLE]
         full = np.full((max(min(sample - part.start, len(figures.lists)), 0), len(recommender.catalogue)), -np.inf)
         ranked = part.ranked

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lab.experiment import Experiment
-from benchmarks.lab.leaderboard import Evaluated, evaluate_model, summarise
+from benchmarks.lab.leaderboard import Evaluated, evaluate_model, summarise, without_discoveries
 from training.evaluation.figures import K
+from training.evaluation.gate import PLAIN
 
 Tell = Callable[[str], None]
 
@@ -49,6 +50,9 @@ def run(
                 figure = float(found.values[f"ndcg@{K}"].mean())
                 by_seed[kind][name].append(figure)
                 reached[kind].setdefault(name, found)
+                if (plain := without_discoveries(experiment, found)) is not None:
+                    reached[kind].setdefault(PLAIN, plain)
+                    by_seed[kind].setdefault(PLAIN, []).append(float(plain.values[f"ndcg@{K}"].mean()))
                 tell(f"{kind}, seed {context.seed}: {name}: NDCG@{K} {figure:.4f}, fit in {found.seconds:.1f} s")
     return {
         kind: Run(

@@ -6,9 +6,10 @@ import { day, h, percent, tidy, words } from "./words.js";
 const KINDS = {
   chosen_before: ["again", ({ times, last_chosen: last }) => [times === 1 ? "once" : `${times} times`, `last ${day(last)}`]],
   similar_to_chosen: ["near", ({ title }) => [`goes with ${title}`]],
-  favourite_category: ["heart", ({ category, share }) => [`${tidy(category)} ${percent(share)}`]],
-  favourite_label: ["heart", ({ label, share }) => [`${tidy(label)} ${percent(share)}`]],
-  interest: ["spark", ({ rank }) => [`no. ${rank} for the latest taste`]],
+  same_kind: ["near", ({ title }) => [`of the kind of ${title}`]],
+  favourite_category: ["heart", ({ category, count, of }) => [tidy(category), `${count} of the last ${of}`]],
+  favourite_label: ["heart", ({ label, count, of }) => [tidy(label), `${count} of the last ${of}`]],
+  interest: ["spark", ({ titles }) => [`fits ${titles.join(" and ")}`]],
   on_promotion: ["tag", ({ reach }) => [words.promotion.replace("{reach}", percent(reach))]],
   rule: ["tag", ({ rule, action, rank_by_score: rank }) => [`${action}: ${rule}`, `no. ${rank} without`]],
   people_alike: ["trend", ({ rank }) => [`no. ${rank} with people alike`]],

@@ -203,3 +203,46 @@ def test_nobody_gets_nothing_and_a_list_may_be_short() -> None:
     assert not len(pick(nobody, np.empty(0), ALL, TEXT, ItemRules.of(rules(diversity=0.5), ALL), 5).rank)
     one_left = rules({"action": "exclude", "items": [f"i{item:03d}" for item in range(1, ITEMS)]}, diversity=0.5)
     assert lists(one_left) == [[0], [0]]
+
+
+def test_of_items_that_are_called_the_same_a_list_holds_one() -> None:
+    table = catalogue().table
+    titles = pa.array([f"Thing {item // 2}" if item < 6 else f"THING {item // 2} " for item in range(ITEMS)])
+    named = Catalogue(table.set_column(table.column_names.index("title"), "title", titles))
+    picked = pick(candidates(1), scores(1), named, TEXT, ItemRules.of(rules(), named), 10)
+    assert candidates(1).item[picked.position].tolist() == [0, 2, 4, 6, 8, 10]
+    pinned = rules({"action": "pin", "items": ["i003"], "position": 3})
+    picked = pick(candidates(1), scores(1), named, TEXT, ItemRules.of(pinned, named), 4)
+    assert candidates(1).item[picked.position].tolist() == [0, 4, 3, 6]
+
+
+@pytest.mark.parametrize(("share", "k", "held"), [(0.2, 10, 2), (0.2, 4, 0), (0.5, 4, 2), (0.0, 10, 0)])
+def test_the_last_places_are_for_what_is_new_to_the_user_where_too_few_came_by_their_score(
+    share: float, k: int, held: int
+) -> None:
+    known = np.arange(ITEMS) < 10
+    worth = np.where(known, -np.inf, np.arange(ITEMS))
+    over = ItemRules.of(rules(), ALL)
+    picked = pick(candidates(1), scores(1), ALL, TEXT, over, k, None, None, worth, share)
+    listed = candidates(1).item[picked.position].tolist()
+    assert sum(item >= 10 for item in listed) == held
+    assert listed == [*range(k - held), *[11, 10][:held]]
+
+
+def test_what_comes_by_its_score_counts_as_a_discovery() -> None:
+    worth = np.where(np.isin(np.arange(ITEMS), [0, 2, 11]), 1.0, -np.inf)
+    picked = pick(candidates(1), scores(1), ALL, TEXT, ItemRules.of(rules(), ALL), 10, None, None, worth, 0.2)
+    assert candidates(1).item[picked.position].tolist() == list(range(10))
+
+
+def test_some_items_are_for_those_alone_who_took_one_before(world: World) -> None:
+    """Even users took even items alone, so that even items are kept back from odd users."""
+    rule = {"action": "takers_only", "categories": ["sweet"]}
+    over = ItemRules.of(rules(rule), world.catalogue)
+    user, item = np.divmod(np.arange(24 * ITEMS), ITEMS)
+    kept_back = over.kept_back(world.users, user, item)
+    assert kept_back.tolist() == ((user % 2 == 1) & (item % 2 == 0)).tolist()
+    some = Candidates(user, item, {})
+    picked = pick(some, np.zeros(len(some)), world.catalogue, TEXT, over, 5, None, kept_back)
+    assert not kept_back[picked.position].any()
+    assert len(picked.position) == 24 * 5

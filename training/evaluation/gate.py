@@ -12,6 +12,7 @@ from training.evaluation.guardrails import check_calibration, check_coverage, ch
 from zhiyin.registry import Check, Decision
 
 WHOLE = "zhiyin"
+PLAIN = "zhiyin, no place kept for discoveries"
 BASELINES = ("popularity", "personal_frequency")
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from training.data import read_data
 from training.evaluation.figures import KS, K, accuracy, character, means, owners, paired, summary
-from training.evaluation.gate import WHOLE
+from training.evaluation.gate import PLAIN, WHOLE
 from training.evaluation.metrics import Values, user_auc
 from training.evaluation.reliability import measure_reliability
 from training.evaluation.slices import Slices, find_slices, score_slices, slice_members
@@ -226,8 +226,11 @@ def score_batches(
         scores = np.full(relevant.shape, -np.inf, np.float32)
         scores[ranked.candidates.user, place[ranked.candidates.item]] = ranked.score
         # A list of 20 is that of somebody who asks for 20: its guards are wider.
-        longer = recommender.pick(ranked.candidates, ranked.score, max(KS))
+        longer = recommender.pick(ranked.candidates, ranked.score, max(KS), users)
         made = {WHOLE: (_lists(ranked, ranked.picked, K), _lists(ranked, longer, max(KS)), scores)}
+        if alone and recommender.rules.rules.discoveries and not ranked.new_only:
+            short, longer = (recommender.pick(ranked.candidates, ranked.score, k, users, 0.0) for k in (K, max(KS)))
+            made[PLAIN] = (_lists(ranked, short, K), _lists(ranked, longer, max(KS)), scores)
         for name, dense in ranked.scored.scores.items() if alone else ():
             scores = np.where(eligible, dense, -np.inf).astype(np.float32)
             top = top_items(scores, max(KS))

@@ -6,6 +6,7 @@ Reasons and the page use them; the code that serves every dataset knows only the
     item = "title"          # an item
     basket = "basket"       # what a user does at one time
     currency = "USD"        # of amounts and prices: ISO 4217; without it they are numbers
+    timezone = "America/New_York"    # in which a day of the log begins and ends; UTC without it
     promotion = "advertised in {reach} of places"    # said of a promoted item; {reach} is a share such as 35%
 
 A bundle's manifest carries the words of its dataset, so that serving needs no dbt project.
@@ -14,8 +15,10 @@ A bundle's manifest carries the words of its dataset, so that serving needs no d
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -33,7 +36,17 @@ class Words(BaseModel):
     item: str = Field(default="item", min_length=1)
     basket: str = Field(default="basket", min_length=1)
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    timezone: str = "UTC"
     promotion: str = Field(default="on promotion", min_length=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no time zone {name!r}; give a name such as America/New_York") from None
+        return name
 
     @field_validator("promotion")
     @classmethod
@@ -81,6 +94,10 @@ class Wording:
     def done(self) -> str:
         """The verb as a participle."""
         return "chosen" if self.did == "chose" else self.did
+
+    def day(self, moment: float) -> str:
+        """The day of a moment (epoch seconds) where the dataset's users live, as YYYY-MM-DD."""
+        return datetime.fromtimestamp(moment, ZoneInfo(self.words.timezone)).date().isoformat()
 
 
 CHOICE = ("chose", "choices")

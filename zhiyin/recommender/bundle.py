@@ -2,8 +2,8 @@
 
 ``catalogue.arrow``, ``item_state.arrow`` (the items' state at as_of), ``items.safetensors`` (standardised document
 vectors; how many events of each item the generators learned from), ``generators/<name>/``, ``rankers/<lists>/`` (the
-ranker and its calibration, by the lists that it orders), ``recipe.json`` and ``manifest.json``. No pickle, no wall
-clock: the same inputs give the same bytes.
+ranker and its calibration, by the lists that it orders), ``together.safetensors`` (which items share baskets, for
+reasons), ``recipe.json`` and ``manifest.json``. No pickle, no wall clock: the same inputs give the same bytes.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from zhiyin.recommender.calibration import Calibration
 from zhiyin.recommender.candidates import KINDS, CandidateGenerator, Context
+from zhiyin.recommender.explanation.together import Together
 from zhiyin.recommender.ranker import Ranker
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
@@ -61,6 +62,7 @@ class Bundle:
     events: Integers  # [items] that the generators learned from
     generators: dict[str, CandidateGenerator]
     rankers: dict[Lists, CalibratedRanker]
+    together: Together | None = None  # None: of a bundle from before reasons counted baskets
 
     def write(self, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Write into an existing empty folder; returns the manifest, whose ``digest`` names the bundle."""
@@ -72,6 +74,8 @@ class Bundle:
         save_generators(folder / "generators", self.generators)
         for lists, ranker in self.rankers.items():
             ranker.save(folder / "rankers" / lists)
+        if self.together:
+            self.together.save(folder)
         return write_manifest(folder, **facts)
 
 
@@ -96,7 +100,8 @@ def load_bundle(folder: Path) -> tuple[Bundle, dict[str, Any]]:
     rankers = {lists: CalibratedRanker.load(folder / "rankers" / lists) for lists in ORDERED}
     state = read_table(folder / "item_state.arrow")
     kept = {lists: ranker for lists, ranker in rankers.items() if ranker is not None}
-    return Bundle(recipe, catalogue, state, text, events, generators, kept), manifest
+    parts = Bundle(recipe, catalogue, state, text, events, generators, kept, Together.load(folder))
+    return parts, manifest
 
 
 def save_generators(folder: Path, generators: Mapping[str, CandidateGenerator]) -> None:

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhiyin.language.sentences import Teller
 from zhiyin.language.words import Wording
 from zhiyin.recommender.bundle import Bundle, CalibratedRanker, Lists, load_bundle
 from zhiyin.recommender.calibration import ACTIVITY
 from zhiyin.recommender.candidates import CandidateGenerator
-from zhiyin.recommender.explanation import gather_evidence, say, weigh_evidence
+from zhiyin.recommender.explanation import gather_evidence, weigh_evidence
+from zhiyin.recommender.explanation.facts import Weights
+from zhiyin.recommender.explanation.together import Together
 from zhiyin.recommender.features import Candidates, Pairs, Scored, propose, users_at_once
 from zhiyin.recommender.lists import Ranked, Recommendation, Slate
 from zhiyin.recommender.ranker import Ranker
@@ -34,11 +37,13 @@ from zhiyin.recommender.state.users import Users
 class Request:
     """What a caller narrows a list by.
 
-    ``new_only``: nothing that the user already has; None: as the recipe says. ``exclude``: for each user, ids of items
-    that are not listed. ``candidates``: ids of the only items that may be listed, all of them ranked; None: no limit.
+    ``new_only``: nothing that the user already has; None: as the recipe says. ``discoveries``: at least this share of
+    the list is new to the user; None: as the rules say. ``exclude``: for each user, ids of items that are not listed.
+    ``candidates``: ids of the only items that may be listed, all of them ranked; None: no limit.
     """
 
     new_only: bool | None = None
+    discoveries: float | None = None
     exclude: Sequence[Sequence[str]] | None = None
     candidates: Sequence[str] | None = None
 
@@ -68,6 +73,7 @@ class Recommender:
     text: Floats
     events: Integers
     rules: ItemRules
+    together: Together | None = None
 
     @classmethod
     def load(cls, bundle: Path, rules: SlateRules | None = None) -> "Recommender":
@@ -86,7 +92,7 @@ class Recommender:
         state = ItemState.of(parts.item_state, parts.catalogue, as_of, parts.recipe.least)
         over = ItemRules.of(rules or parts.recipe.slate, parts.catalogue)
         models = parts.generators, parts.rankers, parts.text, parts.events
-        return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over)
+        return cls(manifest["digest"], manifest, parts.recipe, parts.catalogue, state, *models, over, parts.together)
 
     @cached_property
     def wording(self) -> Wording:
@@ -144,7 +150,7 @@ class Recommender:
         by_ranker = model.ranker.score(candidates) if known else _cold_item_scores(candidates)
         scores = np.where(cold, _cold_user_scores(candidates, len(users)), by_ranker)
         scores = follow_session(scores, candidates, users, self.catalogue, lists == "session")
-        picked = self.pick(candidates, scores, k)
+        picked = self.pick(candidates, scores, k, users, request.discoveries)
         chance = np.full(len(scores), np.nan)
         if model.calibration and known:
             activity = candidates.columns.get(ACTIVITY, np.zeros(len(scores), np.float32))
@@ -169,10 +175,30 @@ class Recommender:
         wanted = [name.removeprefix("user_") for name in ranker.features if name.startswith("user_")]
         return dict.fromkeys(wanted, np.full(len(users), np.nan, np.float32)) | users.columns
 
-    def pick(self, candidates: Candidates, scores: Scores, k: int) -> Picked:
-        """Each user's best ``k`` candidates under the slate's rules."""
+    def pick(
+        self, candidates: Candidates, scores: Scores, k: int, users: Users, discoveries: float | None = None
+    ) -> Picked:
+        """Each user's best ``k`` candidates under the slate's rules; ``discoveries`` in place of the rules' share."""
         new = _told_by_content(candidates, self.events == 0)
-        return pick(candidates, scores, self.catalogue, self.text, self.rules, k, new)
+        back = self.rules.kept_back(users, candidates.user, candidates.item)
+        share = self.rules.rules.discoveries if discoveries is None else discoveries
+        parts = self.catalogue, self.text, self.rules, k, new, back
+        return pick(candidates, scores, *parts, self._discovery(candidates, scores) if share else None, share)
+
+    def _discovery(self, candidates: Candidates, scores: Scores) -> Scores:
+        """What orders the candidates that their user never took, by the ranker of such items; -inf for the others."""
+        unknown = candidates.columns["baskets"] == 0
+        found = np.full(len(candidates), -np.inf)
+        if unknown.all():  # of lists that hold nothing else
+            return scores
+        if "new" in self.rankers:
+            rows = np.flatnonzero(unknown)
+            columns = {name: values[rows] for name, values in candidates.columns.items()}
+            found[rows] = self.rankers["new"].ranker.score(
+                Candidates(candidates.user[rows], candidates.item[rows], columns)
+            )
+            return found
+        return np.where(unknown, scores, -np.inf)
 
     def recommend(
         self,
@@ -214,10 +240,18 @@ class Recommender:
     def _explained(self, ranked: Ranked, explain: str, contributions: bool) -> Iterator[tuple[int, Recommendation]]:
         """Every place of a batch's lists, with the row of its user."""
         ranker = self.rankers[ranked.lists].ranker
-        weights = weigh_evidence(ranker, ranked.candidates, ranked.chosen)
         evidence = gather_evidence(
-            ranked.users, ranked.candidates, ranked.chosen, self.catalogue, ranked.items, self.generators, weights
+            ranked.users,
+            ranked.candidates,
+            ranked.chosen,
+            self.catalogue,
+            ranked.items,
+            self.generators,
+            self._weigh(ranked),
+            self.wording,
+            self.together,
         )
+        tellers = [Teller(self.wording) for _ in ranked.users.ids]
         shares = ranker.contributions(ranked.candidates, ranked.chosen) if contributions else None
         for place, position in enumerate(ranked.chosen):
             row, item = int(ranked.candidates.user[position]), int(ranked.candidates.item[position])
@@ -232,11 +266,21 @@ class Recommender:
                     int(ranked.rank[place]),
                     float(ranked.score[position]),
                     None if np.isnan(chance) else chance,
-                    say(facts, self.wording) if explain == "text" else None,
+                    tellers[row].tell(facts) if explain == "text" else None,
                     facts,
                     shares[place] if shares and ranked.users.with_history[row] else None,
                 ),
             )
+
+    def _weigh(self, ranked: Ranked) -> Weights:
+        """What each kind of fact is worth; of items that are new to a user, to the ranker that orders such items."""
+        weights = weigh_evidence(self.rankers[ranked.lists].ranker, ranked.candidates, ranked.chosen)
+        new = np.flatnonzero(ranked.candidates.columns["baskets"][ranked.chosen] == 0)
+        if ranked.lists == "new" or "new" not in self.rankers or not len(new):
+            return weights
+        for kind, worth in weigh_evidence(self.rankers["new"].ranker, ranked.candidates, ranked.chosen[new]).items():
+            weights[kind][new] = worth
+        return weights
 
     def _missing(self, users: Users, row: int) -> list[str]:
         if not users.known[row]:

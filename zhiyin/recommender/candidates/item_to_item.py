@@ -92,28 +92,6 @@ class ItemToItem(CandidateGenerator):
         scores[np.ix_(known, place[place >= 0])] = found[np.ix_(known, place >= 0)]
         return scores
 
-    def closest(self, users: Users, user: Integers, item: Integers) -> Integers:
-        """For each (user, item) pair the user's own item that speaks most for it, -1 where none does.
-
-        What the user graded below the usual speaks for nothing. ``user`` holds rows of ``users``, ``item`` catalogue
-        indices.
-        """
-        column = np.full(self.n_items, -1)
-        column[self.items] = np.arange(len(self.items))
-        asked = self._asked(users, np.where(users.liking < 0, 0, 1).astype(np.float32))
-        counts = np.diff(asked.indptr)[user]
-        pair = np.repeat(np.arange(len(user)), counts)
-        entry = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts) + asked.indptr[user][pair]
-        own, target = asked.indices[entry], column[item][pair]
-        weight = np.where(target >= 0, asked.data[entry] * self.weights.between(own, target), 0.0)
-        # The strongest of each pair; among equals the first in catalogue order.
-        order = np.lexsort((own, -weight, pair))
-        pairs, first = np.unique(pair[order], return_index=True)
-        strongest = order[first]
-        found = np.full(len(user), -1)
-        found[pairs] = np.where(weight[strongest] > 0, self.items[own[strongest]], -1)
-        return found
-
     def save(self, folder: Path) -> None:
         parts = {"items": self.items, "decay": np.array([self.decay])}
         write_arrays(folder / "ease.safetensors", parts | self.weights.arrays())

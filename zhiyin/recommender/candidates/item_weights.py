@@ -8,7 +8,7 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from zhiyin.recommender.state.catalogue import Floats, Integers
+from zhiyin.recommender.state.catalogue import Floats
 
 MEMORY_LIMIT = 2 * 2**30  # bytes that an exact fit may take: 13,377 items
 RANK = 256
@@ -29,10 +29,6 @@ class ItemWeights(ABC):
     @abstractmethod
     def times(self, asked: sp.csr_array) -> npt.NDArray[np.floating]:
         """``asked`` [users, items] times the weights, dense; a user's row is the same in every batch."""
-
-    @abstractmethod
-    def between(self, own: Integers, target: Integers) -> npt.NDArray[np.floating]:
-        """Weight of each pair of places."""
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -60,9 +56,6 @@ class Exact(ItemWeights):
     def times(self, asked: sp.csr_array) -> npt.NDArray[np.floating]:
         # Sparse times dense goes user by user, so a user's sums have one order in every batch.
         return np.asarray(asked @ self.weights)
-
-    def between(self, own: Integers, target: Integers) -> npt.NDArray[np.floating]:
-        return self.weights[own, target]
 
     def arrays(self) -> Arrays:
         return {"weights": self.weights.astype(np.float16)}
@@ -101,10 +94,6 @@ class LowRank(ItemWeights):
         # In double precision, rounded once by the caller: the same for a batch of one and of many.
         left, rest, asked = self.left.astype(np.float64), self._rest(), asked.astype(np.float64)
         return np.asarray(((asked @ left) @ left.T - asked.toarray() * (1 - rest)) / rest)
-
-    def between(self, own: Integers, target: Integers) -> npt.NDArray[np.floating]:
-        weights = np.einsum("ij,ij->i", self.left[own], self.left[target]) / self._rest()[target]
-        return np.where(own == target, 0.0, weights)
 
     def arrays(self) -> Arrays:
         return {"left": self.left}

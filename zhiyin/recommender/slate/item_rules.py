@@ -12,10 +12,17 @@ import pyarrow.compute as pc
 
 from zhiyin.recommender.slate.rules import Rule, SlateRules
 from zhiyin.recommender.state.catalogue import Catalogue, Integers
+from zhiyin.recommender.state.users import Users
 
 Mask = npt.NDArray[np.bool_]
 # Field of a rule -> column of the catalogue.
-SELECTORS = {"items": "item_id", "categories": "category", "labels": "labels", "brands": "brand"}
+SELECTORS = {
+    "items": "item_id",
+    "departments": "department",
+    "categories": "category",
+    "labels": "labels",
+    "brands": "brand",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,15 @@ class ItemRules:
     @cached_property
     def buried(self) -> Mask:
         return self._any("bury")
+
+    def kept_back(self, users: Users, user: Integers, item: Integers) -> Mask:
+        """Which pairs a rule keeps back, since its items are for those alone who took one of them before."""
+        kept = np.zeros(len(user), bool)
+        for row, rule in enumerate(self.rules.rule):
+            if rule.action == "takers_only":
+                takers = np.bincount(users.repeats.user[self.holds[row, users.repeats.item]], minlength=len(users)) > 0
+                kept |= self.holds[row, item] & ~takers[user]
+        return kept
 
     @cached_property
     def lift(self) -> Integers:

@@ -34,17 +34,24 @@ def pick(
     rules: ItemRules,
     k: int,
     new: Scores | None = None,
+    kept_back: npt.NDArray[np.bool_] | None = None,
+    discovery: Scores | None = None,
+    discoveries: float = 0.0,
 ) -> Picked:
     """The best ``k`` candidates of each user that the rules allow. ``text`` [items, d]: vectors for similarity.
 
     ``new`` [candidates]: how much its content speaks for a new item, -inf for all others. Of every ``new_every`` places
     one is such an item's: the last, where none came by its score.
+    ``discovery`` [candidates]: what orders items that their user never took, -inf for all others. At least the share
+    ``discoveries`` of a list is such items: the last places, where too few came by their score.
+    ``kept_back`` [candidates]: not for this user. Of items that are called the same a list holds one.
 
     Equal scores go by item index. Shares of categories, labels and brands, counted in places rounded up, hold while
     other candidates are left; what is unknown is never limited.
     """
     user, item = candidates.user, candidates.item
-    kept = np.flatnonzero(~rules.excluded[item] & ~_resting(candidates, rules.rules.cooldown))
+    left_out = rules.excluded[item] | _resting(candidates, rules.rules.cooldown)
+    kept = np.flatnonzero(~left_out if kept_back is None else ~left_out & ~kept_back)
     if not len(kept):
         return Picked(*(np.empty(0, np.int64) for _ in range(4)))
     order = kept[np.lexsort((item[kept], -score[kept], user[kept]))]
@@ -59,7 +66,7 @@ def pick(
     there = position >= 0
     items = np.where(there, item[position], -1)
 
-    greedy = _Greedy(there)
+    greedy = _Greedy(there, np.where(there, catalogue.title[items], -1))
     shares = rules.rules.category_share, rules.rules.label_share, rules.rules.brand_share
     codes = catalogue.category[:, None], catalogue.label_codes, catalogue.brand[:, None]
     for share, code in zip(shares, codes, strict=True):
@@ -74,6 +81,10 @@ def pick(
         fresh = np.full(shape, -np.inf)
         fresh[row, column] = np.where(rules.buried[item[order[moved]]], -np.inf, new[order[moved]])
         greedy.make_room(fresh, rules.rules.new_every)
+    if discovery is not None and discoveries:
+        unknown = np.full(shape, -np.inf)
+        unknown[row, column] = np.where(rules.buried[item[order[moved]]], -np.inf, discovery[order[moved]])
+        greedy.discover(unknown, int(discoveries * k + 1e-9))
     pins = [(number, rule.position - 1, rules.holds[number]) for number, rule in rules.pins if rule.position]
     for number, place_of_pin, holds in pins:
         if place_of_pin < k:
@@ -98,8 +109,9 @@ def _resting(candidates: Candidates, cooldown: float) -> npt.NDArray[np.bool_]:
 class _Greedy:
     """Fills the places of all users' lists one after the other; every array is [users, width] in preferred order."""
 
-    def __init__(self, there: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, there: npt.NDArray[np.bool_], title: Integers) -> None:
         self.free = there.copy()
+        self.title = title  # code of what the candidate is called
         self.value = np.broadcast_to(-np.arange(there.shape[1], dtype=np.float64), there.shape)
         self.crowded = np.zeros(there.shape, bool)
         self.limits: list[tuple[Integers, Integers, int]] = []
@@ -107,6 +119,8 @@ class _Greedy:
         self.unlike: _Unlike | None = None
         self.new: Scores | None = None
         self.new_every = 0
+        self.unknown: Scores | None = None
+        self.least_unknown = 0
 
     def limit(self, codes: Integers, most: int) -> None:
         """At most so many places hold one of ``codes`` [users, width, codes of a candidate], -1 for none."""
@@ -121,11 +135,15 @@ class _Greedy:
         column = np.where(fits.any(axis=1), fits.argmax(axis=1), -1)
         self.pins[place] = (number, column)
         some = np.flatnonzero(column >= 0)
-        self.free[some, column[some]] = False
+        self._remove(some, column[some])
 
     def make_room(self, new: Scores, every: int) -> None:
         """Of every so many places one is for a candidate that is ``new``: the best of them, -inf for no such one."""
         self.new, self.new_every = new, every
+
+    def discover(self, unknown: Scores, least: int) -> None:
+        """So many places at least are for candidates ``unknown`` to their user; -inf for all others."""
+        self.unknown, self.least_unknown = unknown, least
 
     def choose(self, k: int) -> tuple[Integers, Integers]:
         """Column of each place [users, k], -1 where nothing is left, and the row of its pin."""
@@ -138,6 +156,8 @@ class _Greedy:
             allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, self.free)
             best = np.where(allowed, value, -np.inf).argmax(axis=1)
             exists = allowed[users, best]
+            if self.unknown is not None:
+                best = self._unknown_or(best, chosen[:, :place], k - place, allowed)
             if self.new is not None and (place + 1) % self.new_every == 0:
                 best = self._new_or(best, chosen[:, place + 1 - self.new_every : place], allowed)
             if place in self.pins:
@@ -157,8 +177,23 @@ class _Greedy:
         there = (np.isfinite(self.new[rows[:, None], above]) & (above >= 0)).any(axis=1)
         return np.where(np.isfinite(worth[rows, first]) & ~there, first, best)
 
-    def _take(self, users: Integers, columns: Integers) -> None:
+    def _unknown_or(self, best: Integers, above: Integers, left: int, allowed: npt.NDArray[np.bool_]) -> Integers:
+        """The best unknown candidate of each user who needs one in every place that is ``left``; else ``best``."""
+        assert self.unknown is not None
+        worth = np.where(allowed, self.unknown, -np.inf)
+        first = worth.argmax(axis=1)
+        rows = np.arange(len(first))
+        there = (np.isfinite(self.unknown[rows[:, None], above]) & (above >= 0)).sum(axis=1)
+        wanted = (self.least_unknown - there >= left) & np.isfinite(worth[rows, first])
+        return np.where(wanted, first, best)
+
+    def _remove(self, users: Integers, columns: Integers) -> None:
+        """What is taken is no longer free, nor is what is called the same."""
+        self.free[users] &= self.title[users] != self.title[users, columns][:, None]
         self.free[users, columns] = False
+
+    def _take(self, users: Integers, columns: Integers) -> None:
+        self._remove(users, columns)
         for codes, count, most in self.limits:
             taken = codes[users, columns]
             row, place = np.nonzero(taken >= 0)

@@ -5,16 +5,19 @@
     category_share = 0.5        # at most this share of a list comes from one category while others are left
     label_share = 0.8           # ... has one label, such as a genre or a tag
     brand_share = 0.3           # ... from one brand (1: no limit, the default)
+    discoveries = 0.2           # at least this share of a list is new to its user (0: off)
     new_every = 10              # every so many places one is a new item's that its content speaks for (0: off)
     diversity = 0.1             # weight of the difference from the items above (0: off, the default)
     cooldown = 0.5              # an item is not listed for this share of its usual interval (0: off, the default)
 
     [[rule]]
     name = "christmas"          # its name in the answer
-    action = "pin"              # pin, boost, bury or exclude
-    items = ["1029743"]         # and/or categories = […], labels = […], brands = […]: an item must be in each of these
+    action = "pin"              # pin, boost, bury, exclude, or takers_only: listed for those alone who took one before
+    items = ["1029743"]         # and/or departments, categories, labels, brands = […]: an item must be in each of these
     position = 1                # pin: the best match stands here
     # places = 5                # boost: up by so many places; bury needs none: behind everything else
+
+Of items that are called the same a list holds one, whatever the rules: nobody can tell them apart.
 
 Precedence: unavailable and excluded items are never listed; pin overrides bury, and bury overrides boost.
 """
@@ -38,8 +41,9 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=80)
-    action: Literal["pin", "boost", "bury", "exclude"]
+    action: Literal["pin", "boost", "bury", "exclude", "takers_only"]
     items: tuple[str, ...] | None = Field(default=None, min_length=1)
+    departments: tuple[str, ...] | None = Field(default=None, min_length=1)
     categories: tuple[str, ...] | None = Field(default=None, min_length=1)
     labels: tuple[str, ...] | None = Field(default=None, min_length=1)
     brands: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -48,8 +52,8 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if not any((self.items, self.categories, self.labels, self.brands)):
-            raise ValueError("names nothing; give items, categories, labels or brands")
+        if not any((self.items, self.departments, self.categories, self.labels, self.brands)):
+            raise ValueError("names nothing; give items, departments, categories, labels or brands")
         for action, field in NEEDS.items():
             given = getattr(self, field) is not None
             if self.action == action and not given:
@@ -67,6 +71,7 @@ class SlateRules(BaseModel):
     category_share: float = Field(default=0.5, gt=0, le=1)
     label_share: float = Field(default=0.8, gt=0, le=1)
     brand_share: float = Field(default=1.0, gt=0, le=1)
+    discoveries: float = Field(default=0.2, ge=0, le=1)
     new_every: int = Field(default=10, ge=0, le=1_000)
     diversity: float = Field(default=0.0, ge=0, lt=1)
     cooldown: float = Field(default=0.0, ge=0)

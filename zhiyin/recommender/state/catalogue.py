@@ -115,6 +115,12 @@ class Catalogue:
         return [str(title) for title in self.table["title"].to_pylist()]
 
     @cached_property
+    def title(self) -> Integers:
+        """Code of what each item is called: items of one code cannot be told apart in a list."""
+        names = [title.casefold().strip() for title in self.titles]
+        return np.unique(np.array(names, object).astype(str), return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
     def item_ids(self) -> list[str]:
         return [str(item) for item in self._ids.to_pylist()]
 
