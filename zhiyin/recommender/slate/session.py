@@ -15,7 +15,9 @@ from zhiyin.recommender.state.users import Users
 GOES_WITH = 1.5  # up: what goes best with the session; others by their share of its score
 TAKEN = 3.0  # down: what was taken in this session
 AGAINST_KIND = 1.0  # down: the finest kind of what the user was against
-AGAINST_CATEGORY = 0.5  # down: the rest of its category
+AGAINST_CATEGORY = 0.5  # down: the rest of its categoryFAINT = 1e-3  # of the scores of somebody without a history
+FAINT = 1e-3  # of the scores of somebody without a history
+
 Scores = npt.NDArray[np.float64]
 
 
@@ -44,7 +46,11 @@ def follow_session(scores: Scores, candidates: Candidates, users: Users, catalog
         fit = np.nan_to_num(candidates.columns["session_score"].astype(np.float64))
         best = np.zeros(n)
         np.maximum.at(best, user, fit)
-        moved += GOES_WITH * strength[user] * fit / np.where(best > 0, best, 1.0)[user]
+        share = fit / np.where(best > 0, best, 1.0)[user]
+        moved += GOES_WITH * strength[user] * share
+        # Of somebody without a history the session is all that is known: it goes first, then the order that there was.
+        stranger = (~users.with_history & (best > 0))[user]
+        scores = np.where(stranger, FAINT * scores + spread[user] * share, scores)
     if not learned:
         taken = signals.liked & signals.taken & signals.current[signals.user]
         moved -= TAKEN * _strongest(signals.user[taken], signals.item[taken], signals.weight[taken], user, item)
