@@ -184,7 +184,8 @@ def _open(
         f"(unpivot (from '{mart['users']}') on {listed}) as told inner join persons using (user_id)"
     )
     connection.execute(
-        f"create table items as select item_id, title, category, category_path, labels from '{mart['items']}'"
+        "create table items as select item_id, regexp_replace(trim(title), '\\s+', ' ', 'g') as title, category, "
+        f"category_path, labels from '{mart['items']}'"
     )
     new = pa.Table.from_pylist(
         [vars(each) | {"source_row": None} for each in since],
@@ -252,20 +253,20 @@ def _read_sentences(each: AuditedList, found: Audit) -> None:
 def _not_in_facts(reason: str, said: Sequence[Mapping[str, Any]]) -> list[str]:
     """Numbers of a sentence that stand in none of its facts."""
     held: set[str] = {"28"}
-    rest = reason.casefold()
+    names: list[str] = []
     for fact in said:
         for name, value in fact.items():
-            words = value if isinstance(value, list) else [value]
-            for word in words:
+            for word in value if isinstance(value, list) else [value]:
                 if isinstance(word, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", word):
                     held |= {word[:4], str(int(word[8:]))}
-                    rest = rest.replace(f"{datetime.fromisoformat(word):%B}".casefold(), "")
+                    names.append(f"{datetime.fromisoformat(word):%B}")
                 elif isinstance(word, str):
-                    rest = rest.replace(word.casefold(), "")
-                elif name == "reach":
-                    held.add(f"{100 * word:.0f}")
+                    names.append(word)
                 else:
-                    held.add(str(word))
+                    held.add(f"{100 * word:.0f}" if name == "reach" else str(word))
+    rest = reason.casefold()
+    for word in sorted(names, key=len, reverse=True):  # a category's name may be part of a title
+        rest = rest.replace(word.casefold(), "")
     months = [f"{datetime(2000, month, 1):%B}" for month in range(1, 13)]
     strange = [month for month in months if re.search(rf"\d {month.casefold()} \d", rest)]
     return strange + [number for number in NUMBER.findall(rest) if number not in held]

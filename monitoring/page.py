@@ -58,6 +58,7 @@ def review_page(summary: dict[str, Any], reports: list[str], others: list[str]) 
         _section("What drifted", "row wide", [_drift(*entry) for entry in summary["drift"].items()] or [_no_drift()]),
         _note(summary["left_out"]),
         _section("How good the lists were", "", [_lists(summary)]),
+        _section("Whether the sentences are true", "", [_audit(summary.get("audit"))]),
         _section("Reports", "row wide", [_link(name) for name in [*reports, *others]]),
     ]
     body = "\n".join(sections)
@@ -154,6 +155,22 @@ def _lists(summary: dict[str, Any]) -> str:
     )
     table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="card">{table}<p class="note">{note}</p></div>'
+
+
+def _audit(audit: dict[str, Any] | None) -> str:
+    if not audit:
+        return '<div class="card"><p>There is no champion yet whose sentences could be held against the log.</p></div>'
+    verdicts = ("true", "false", "misleading")
+    head = "".join(f"<th>{verdict}</th>" for verdict in verdicts)
+    kinds = {"all claims": audit} | {kind.replace("_", " "): counts for kind, counts in audit["by_kind"].items()}
+    body = "".join(
+        f"<tr><td>{escape(kind)}</td>{''.join(f'<td>{counts[verdict]:,}</td>' for verdict in verdicts)}</tr>"
+        for kind, counts in kinds.items()
+    )
+    told = "; ".join(f"{each['verdict']}: {each['why']} ({each['title']})" for each in audit["examples"][:SHOWN])
+    note = f"{audit['items']:,} items of {audit['lists']:,} lists, every claim counted again. {told}"
+    table = f"<table><thead><tr><th>claims</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="card">{table}<p class="note">{escape(note)}</p></div>'
 
 
 def _link(file: str) -> str:

@@ -17,7 +17,12 @@ SUMMARY = "summary.json"
 INDEX = "index.html"
 
 
-def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None = None) -> dict[str, Path]:
+def report(
+    settings: Settings,
+    clock: Clock,
+    evaluation: dict[str, Any] | None = None,
+    audit: dict[str, Any] | None = None,
+) -> dict[str, Path]:
     """Write the reports of ``clock.as_of`` into ``settings.reports/<date>`` and the Evidently workspace.
 
     The 28 days before ``as_of`` are compared with the 28 before those: interactions directly, users and items by their
@@ -27,6 +32,7 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
         evaluation: the leaderboard of the run's challenger, if there is one. Its
             ``lists_file`` (user_id, item_id, rank, score) and ``truth_file`` (user_id, item_id), both Parquet, make the
             ranking report.
+        audit: what ``monitoring.audit`` found in the champion's sentences, if there is a champion.
 
     Returns:
         Paths by name: ``index``, ``summary`` and one for each HTML report, such as ``users_drift``.
@@ -59,6 +65,7 @@ def report(settings: Settings, clock: Clock, evaluation: dict[str, Any] | None =
         "left_out": {data.name: data.left_out for data in comparisons},
         "ranking": None,
         "evaluation": evaluation,
+        "audit": audit,
     }
     for data in comparisons:
         snapshots[f"{data.name}_quality"] = evidence.quality(clock, data)

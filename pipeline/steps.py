@@ -15,6 +15,8 @@ from zhiyin.store import sweep
 
 log = logging.getLogger(__name__)
 
+VERDICTS = ("true", "false", "misleading")
+
 
 def log_progress(stage: str, share: float, words: str) -> None:
     """Progress of long work as log lines, which Airflow's UI and a terminal show."""
@@ -174,8 +176,9 @@ def promote(settings: Settings, clock: Clock) -> Any:
 
 
 def report(settings: Settings, clock: Clock) -> Any:
-    """Evidently: data quality, drift against the reference window, and the ranking report."""
+    """Evidently: data quality, drift against the reference window, the ranking report; and the audit of sentences."""
     from monitoring import report
+    from pipeline.audit import audit_champion
     from pipeline.reports import RunReports
     from zhiyin.registry import challenger
 
@@ -184,7 +187,13 @@ def report(settings: Settings, clock: Clock) -> Any:
     except FileNotFoundError as missing:
         log.info("no evaluation to review: %s", missing)
         evaluation = None
-    return report(settings, clock, evaluation)
+    try:
+        audit = audit_champion(settings)["lists"]
+        log.info("sentences: %d claims true, %d false, %d misleading", *(audit[each] for each in VERDICTS))
+    except FileNotFoundError as missing:
+        log.info("no sentences to audit: %s", missing)
+        audit = None
+    return report(settings, clock, evaluation, audit)
 
 
 IN_ORDER: tuple[Callable[[Settings, Clock], Any], ...] = (

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from training.code import code_digest
 from training.data import Data, MartStates, read_data
+from training.evaluation.listed import ListedRows
 from training.interest.encoders import Encoders
 from training.protocols import Split
 from training.ranking.fit_calibration import fit_calibration
@@ -35,6 +36,8 @@ from zhiyin.recommender.candidates import KINDS, Context, Session
 from zhiyin.recommender.candidates.base import Progress, Record, silent, unrecorded
 from zhiyin.recommender.explanation.together import Together
 from zhiyin.recommender.recipe import Recipe, read_recipe
+from zhiyin.recommender.recommender import Recommender
+from zhiyin.recommender.slate.rules import read_rules
 from zhiyin.recommender.state.catalogue import item_rows
 from zhiyin.recommender.state.history import History
 from zhiyin.settings import Settings
@@ -247,7 +250,10 @@ class _Run:
             rows.clear()  # of an earlier run
         fitted = fit(self.recipe, log, splits, self.states, context, kept, known, rows)
         state: pa.Table = item_rows(data.states.item_rows, data.catalogue, self.clock.as_of)
-        models = log.item_counts, fitted.generators, fitted.rankers
+        rankers, errors = fitted.rankers, None
+        if judged is not None and self.recipe.protocol == "next_days":
+            rankers, errors = self._calibrated(rankers, judged)
+        models = log.item_counts, fitted.generators, rankers
         parts = Bundle(self.recipe, data.catalogue, state, context.text, *models, Together.of(log))
         facts = {
             "as_of": self.clock.as_of.isoformat(),
@@ -257,6 +263,7 @@ class _Run:
             "training_splits": [split.name for split in splits],
             "encoders_start_from": self.encoders.origin,
             "window_generators": self._latest(splits[-1], log, kept),
+            "calibration_error": errors,
             "label_days": self.clock.label_days,
             "dataset": settings.dataset,
             "event_types": data.event_types,
@@ -271,6 +278,25 @@ class _Run:
         if judged is None:
             self.encoders.save(settings, self.clock, self.text_encoder, folder.name)
         return folder
+
+    def _calibrated(
+        self, rankers: dict[Lists, CalibratedRanker], judged: str
+    ) -> tuple[dict[Lists, CalibratedRanker], dict[str, float | None]]:
+        """The rankers with the calibration of what the judged bundle listed in its holdout, and its errors."""
+        rules = read_rules(self.settings.rules) if self.settings.rules else None
+        recommender = Recommender.load(self.settings.bundles / judged, rules)
+        data = self.data.over(recommender.catalogue)
+        states = data.states_of(self.recipe)
+        split, items = holdout(self.recipe, data.history, states, data.catalogue, self.clock)
+        recommender = recommender.at(items)
+        made: dict[Lists, CalibratedRanker] = {}
+        errors: dict[str, float | None] = {}
+        for lists, each in rankers.items():
+            self.context.progress("calibration", len(made) / len(rankers), f"lists of {lists} items")
+            rows = ListedRows.of(recommender, split, states, lists == "new")
+            calibration, errors[lists] = rows.calibrated()
+            made[lists] = CalibratedRanker(each.ranker, calibration)
+        return made, errors
 
     def _latest(self, part: TrainingSplit, log: History, kept: WindowGenerators) -> dict[str, str] | None:
         """The latest generators of label windows: their folder's name, and where the log that they saw ends."""

@@ -6,6 +6,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
+from training.evaluation.listed import FOLDS, REACHED, ListedRows
 from training.evaluation.reliability import reliability
 from training.ranking.fit_calibration import fit_calibration
 from training.ranking.ranking_set import RankingSet, held_out
@@ -94,3 +95,23 @@ def test_contributions_sum_to_the_score_and_name_what_moved_it(ranker: Ranker) -
     (top,) = ranker.contributions(candidates, np.array([best]))
     assert max((share for share in top if share != "base"), key=top.get) == "habit"
     assert ranker.contributions(candidates, positions[:0]) == []
+
+
+def test_listed_items_are_calibrated_on_users_that_the_calibration_did_not_see_or_not_at_all() -> None:
+    random = np.random.default_rng(0)
+    score, activity = random.normal(size=20_000), np.zeros(20_000, np.float32)
+    chance = 1 / (1 + np.exp(-score))
+    fold = np.arange(20_000) % FOLDS
+    rows = ListedRows(score, activity, random.random(20_000) < chance, fold)
+    calibration, error = rows.calibrated()
+    assert calibration is not None
+    assert error is not None
+    assert error <= REACHED
+    assert np.abs(calibration(score, activity) - chance).mean() < REACHED
+    # Each fold is another world: what the others say does not hold in it.
+    strange = ListedRows(score, activity, np.where(fold % 2, chance < 0.5, chance > 0.5), fold)
+    calibration, error = strange.calibrated()
+    assert calibration is None
+    assert error is not None
+    assert error > REACHED
+    assert ListedRows(score, activity, np.zeros(20_000, bool), fold).calibrated() == (None, None)

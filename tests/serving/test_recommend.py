@@ -47,8 +47,9 @@ def test_contributions_come_when_asked_for_and_sum_to_the_score(service: Service
     assert sums == pytest.approx([item["score"] for item in explained])
     ordered = sorted(explained, key=lambda item: item["score"])
     chances = [item["probability"] for item in ordered]
-    assert chances == sorted(chances)
-    assert 0 < chances[-1] < 1
+    if chances[0] is not None:  # hidden where so few users cannot tell how far it is off
+        assert chances == sorted(chances)
+        assert 0 < chances[-1] < 1
     (cold,) = service.recommend(user_id="nobody we know", k=1, contributions=True)["items"]
     assert (cold["contributions"], cold["probability"]) == (None, None)
 

@@ -6,6 +6,7 @@ from scipy.optimize import isotonic_regression
 from training.ranking.ranking_set import RankingSet
 from zhiyin.recommender.calibration import ACTIVITY, Calibration, Values, lifted
 from zhiyin.recommender.ranker import Ranker
+from zhiyin.recommender.state.catalogue import Floats
 
 ROWS_A_KNOT = 50  # a probability is read off no fewer candidates
 NEWTON_STEPS = 25
@@ -20,7 +21,11 @@ def fit_calibration(ranker: Ranker, holdout: RankingSet) -> Calibration:
     scores = np.asarray(ranker.booster.predict(holdout.features), np.float64)
     known = ACTIVITY in holdout.names
     activity = holdout.features[:, holdout.names.index(ACTIVITY)] if known else np.zeros(len(scores), np.float32)
-    taken = holdout.label.astype(np.float64)
+    return calibrate(scores, activity, holdout.label.astype(np.float64))
+
+
+def calibrate(scores: Values, activity: Floats, taken: Values) -> Calibration:
+    """The same of scores, their users' activity, and whether the items were taken [rows]."""
     of_score, of_activity = _logistic(np.column_stack([scores, lifted(np.zeros(len(scores)), activity, 1.0)]), taken)
     lift = float(of_activity / of_score) if of_score > 0 else 0.0
 

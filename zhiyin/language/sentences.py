@@ -122,8 +122,8 @@ def _share(fact: Fact, wording: Wording) -> str:
     return f"{fact['count']} of your last {fact['of']} {wording.events}"
 
 
-def _group(fact: Fact) -> str:
-    return str(fact.get("category") or fact["label"]).lower()
+def _group(fact: Fact, wording: Wording) -> str:
+    return wording.group(fact.get("category") or fact["label"])
 
 
 def _rule(fact: Fact, wording: Wording) -> str:
@@ -132,9 +132,9 @@ def _rule(fact: Fact, wording: Wording) -> str:
 
 
 _SHARES: tuple[Phrase, ...] = (
-    lambda fact, wording: f"{_share(fact, wording)} are {_group(fact)}",
-    lambda fact, wording: f"{_group(fact)}: {_share(fact, wording)}",
-    lambda fact, wording: f"of {_group(fact)}, as {_share(fact, wording)} are",
+    lambda fact, wording: f"{_share(fact, wording)} are {_group(fact, wording)}",
+    lambda fact, wording: f"{_group(fact, wording)}: {_share(fact, wording)}",
+    lambda fact, wording: f"of {_group(fact, wording)}, as {_share(fact, wording)} are",
 )
 PHRASES: dict[str, tuple[Phrase, ...]] = {
     "chosen_before": (

@@ -8,6 +8,8 @@ Reasons and the page use them; the code that serves every dataset knows only the
     currency = "USD"        # of amounts and prices: ISO 4217; without it they are numbers
     timezone = "America/New_York"    # in which a day of the log begins and ends; UTC without it
     promotion = "advertised in {reach} of places"    # said of a promoted item; {reach} is a share such as 35%
+    [groups]                # what people call a category or a label; without a line: its own name in small letters
+    "SFT DRNK" = "soft drinks"
 
 A bundle's manifest carries the words of its dataset, so that serving needs no dbt project.
 """
@@ -38,6 +40,7 @@ class Words(BaseModel):
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     timezone: str = "UTC"
     promotion: str = Field(default="on promotion", min_length=1)
+    groups: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("timezone")
     @classmethod
@@ -94,6 +97,10 @@ class Wording:
     def done(self) -> str:
         """The verb as a participle."""
         return "chosen" if self.did == "chose" else self.did
+
+    def group(self, name: str) -> str:
+        """What people call a category or a label."""
+        return self.words.groups.get(name, name.lower())
 
     def day(self, moment: float) -> str:
         """The day of a moment (epoch seconds) where the dataset's users live, as YYYY-MM-DD."""

@@ -1,4 +1,5 @@
--- Short forms of the catalogue's texts and of its package sizes, and what they stand for. A new one is a line here.
+-- Short forms of the catalogue's texts and of its package sizes, and what they stand for; of titles alone, so that the
+-- documents, of which vectors are made, stay as they are. A new one is a line here.
 with short_forms (used_in, short_form, meaning) as (
 
     values
@@ -119,7 +120,52 @@ with short_forms (used_in, short_form, meaning) as (
     ('size', 'pt', 'pint'),
     ('size', 'qt', 'quart'),
     ('size', 'sq', 'square'),
-    ('size', 'yd', 'yard')
+    ('size', 'yd', 'yard'),
+    ('title', 'chick', 'chicken'),
+    ('title', 'ctlry', 'cutlery'),
+    ('title', 'econ', 'economy'),
+    ('title', 'entr', 'entree'),
+    ('title', 'hbc', 'health and beauty'),
+    ('title', 'iws', 'individually wrapped'),
+    ('title', 'lunchmt', 'lunch meat'),
+    ('title', 'mlk', 'milk'),
+    ('title', 'mw', 'microwave'),
+    ('title', 'nat', 'natural'),
+    ('title', 'nutr', 'nutritional'),
+    ('title', 'pnts', 'peanuts'),
+    ('title', 'prep', 'prepared'),
+    ('title', 'qsr', 'quick service'),
+    ('title', 'ref', 'refrigerated'),
+    ('title', 'rfg', 'refrigerated'),
+    ('title', 'seas', 'seasonal'),
+    ('title', 'speciality', 'specialty'),
+    ('title', 'specilaty', 'specialty'),
+    ('title', 'ss', 'single serve'),
+    ('title', 'stk', 'stick'),
+    ('title', 'sup', 'super'),
+    ('title', 'sv', 'serve'),
+    ('title', 'tort', 'tortilla'),
+    ('title', 'trad', 'traditional'),
+    ('title', 'vac', 'vacuum'),
+    ('title', 'vend', 'vending'),
+    ('title', 'whp', 'whipped'),
+    ('title size', 'btl', 'bottle'),
+    ('title size', 'ct', 'count'),
+    ('title size', 'ctn', 'carton'),
+    ('title size', 'doz', 'dozen'),
+    ('title size', 'dz', 'dozen'),
+    ('title size', 'fl', 'fl'),
+    ('title size', 'ft', 'ft'),
+    ('title size', 'ga', 'gallon'),
+    ('title size', 'gal', 'gallon'),
+    ('title size', 'l', 'liter'),
+    ('title size', 'ld', 'loads'),
+    ('title size', 'lds', 'loads'),
+    ('title size', 'load', 'loads'),
+    ('title size', 'pc', 'pieces'),
+    ('title size', 'pk', 'pack'),
+    ('title size', 'pt', 'pint'),
+    ('title size', 'qt', 'quart')
 
 )
 

@@ -15,6 +15,12 @@ short_forms as materialized (
 
 ),
 
+names as (
+
+    select * from {{ ref('base_complete_journey__names') }}
+
+),
+
 products as (
 
     select
@@ -26,6 +32,15 @@ products as (
         product_type,
         package_size
     from source
+
+),
+
+-- Titles are written out further than documents: vectors are made of these, and would have to be made anew.
+title_forms as materialized (
+
+    select map(list(short_form), list(meaning)) as forms
+    from {{ ref('base_complete_journey__short_forms') }}
+    where used_in in ('text', 'title')
 
 ),
 
@@ -45,10 +60,12 @@ worded as materialized (
     select
         phrases.phrase,
         {{ words('phrases.whole', 'short_forms.forms') }} as phrase_words,
-        {{ title_case('phrase_words') }} as title,
+        {{ words("replace(phrases.whole, '&', ' and ')", 'title_forms.forms') }} as title_words,
+        {{ title_case('title_words') }} as title,
         {{ plain('phrase_words') }} as plain_text
     from phrases
     inner join short_forms on short_forms.used_in = 'text'
+    cross join title_forms
 
 ),
 
@@ -66,9 +83,15 @@ worded_sizes as materialized (
     select
         sizes.package_size,
         {{ words('sizes.whole', 'short_forms.forms') }} as size_words,
-        {{ plain('size_words') }} as plain_text
+        {{ plain('size_words') }} as plain_text,
+        {{ words("regexp_replace(sizes.whole, '^[.]', '0.')", 'shown_forms.forms') }} as shown_words,
+        regexp_replace(array_to_string(shown_words, ' '), ' / ', '/', 'g') as shown,
+        regexp_matches(sizes.package_size, '(?i)[0-9 ]ct\b') as is_count,
+        try_cast(regexp_extract(sizes.package_size, '(?i)^([0-9.]+) *LB', 1) as double) as pounds,
+        regexp_matches(sizes.package_size, '(?i)\brw\b') as is_weighed
     from sizes
     inner join short_forms on short_forms.used_in = 'size'
+    inner join short_forms as shown_forms on shown_forms.used_in = 'title size'
 
 ),
 
@@ -76,7 +99,13 @@ described as (
 
     select
         products.*,
-        coalesce(types.title, categories.title, departments.title) as name,
+        coalesce(names.name, types.title, categories.title, departments.title) as name,
+        -- A crate's size says nothing to who buys a fruit of it, nor a range of weights to who has some cut off.
+        case
+            when worded_sizes.is_weighed then null
+            when products.department = 'PRODUCE' and (worded_sizes.is_count or worded_sizes.pounds > 10) then null
+            else worded_sizes.shown
+        end as shown_size,
         departments.plain_text as department_text,
         categories.plain_text as category_text,
         types.plain_text as type_text,
@@ -87,6 +116,7 @@ described as (
     left join worded as categories on products.category = categories.phrase
     left join worded as types on products.product_type = types.phrase
     left join worded_sizes on products.package_size = worded_sizes.package_size
+    left join names on products.category = names.category and products.product_type = names.product_type
 
 )
 
@@ -95,7 +125,7 @@ select
     item_id,
 
     -- texts
-    concat_ws(' ', name, package_size) as title,
+    concat_ws(', ', name, shown_size, case brand when 'Private' then 'store brand' end) as title,
     concat_ws(', ', name, brand_text, package_size, 'in ' || concat_ws(' / ', department_text, category_text))
         as description,
     concat_ws(', ', brand_text, department_text, category_text, type_text, size_text) as document,

@@ -117,7 +117,7 @@ class Catalogue:
     @cached_property
     def title(self) -> Integers:
         """Code of what each item is called: items of one code cannot be told apart in a list."""
-        names = [title.casefold().strip() for title in self.titles]
+        names = [" ".join(title.casefold().split()) for title in self.titles]
         return np.unique(np.array(names, object).astype(str), return_inverse=True)[1].astype(np.int64)
 
     @cached_property
