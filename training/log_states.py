@@ -20,7 +20,7 @@ import pyarrow as pa
 from training.protocols import Split
 from zhiyin.contract import PURCHASE
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState, listed, words_of
-from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.history import History, taken_codes
 from zhiyin.recommender.state.users import Affinity, Repeats, Sequence, Users
 
 SHORT, LONG, AFFINITY = 14.0, 90.0, 60.0  # half-lives in days, as in dbt_project/models/marts
@@ -89,6 +89,7 @@ def read_users(
         categories,
         label_affinity=labels,
         scale=log.scale,
+        taken_types=taken_codes(log.event_types),
     )
 
 

@@ -25,6 +25,7 @@ from zhiyin.recommender.slate.pick import Picked, Scores, pick
 from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.grades import Scale
+from zhiyin.recommender.state.history import taken_codes
 from zhiyin.recommender.state.users import Users
 
 
@@ -108,7 +109,8 @@ class Recommender:
     def users(self, rows: pa.Table | list[dict[str, Any]]) -> Users:
         """User states as this recommender reads them."""
         grades = self.manifest.get("grades")  # None: the log has none
-        users = Users.of(rows, self.catalogue, self.item_state.at)
+        taken = taken_codes(self.manifest["event_types"]) if "event_types" in self.manifest else ()
+        users = replace(Users.of(rows, self.catalogue, self.item_state.at), taken_types=taken)
         return replace(users, scale=Scale(**grades)) if grades else users
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:

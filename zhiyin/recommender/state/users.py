@@ -82,6 +82,7 @@ class Users:
     words: dict[str, pa.Array] = field(default_factory=dict)
     label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
     scale: Scale = UNKNOWN_SCALE  # of the grades of the log that the models know
+    taken_types: tuple[int, ...] = ()  # codes of the types by which users of that log take; none: every type
 
     def __len__(self) -> int:
         return len(self.ids)
