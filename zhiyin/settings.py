@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     schedule_until: date | None = Field(
         None, description="The last day that the schedule may cover: for a log that has ended, replayed by backfill."
     )
+    lineage: str | None = Field(
+        None,
+        description="Where Airflow sends OpenLineage events of every task: http(s)://..., or a file to append to; "
+        "empty: nowhere.",
+    )
     host: str = Field("127.0.0.1", description="Address the servers listen on.")
     airflow_port: int = 8080
     service_port: int = 3000

@@ -15,6 +15,7 @@ from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import atomic_file, encryption, temporary
 from zhiyin.store.sql import open_database
+from zhiyin.warehouse import lineage
 from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures, explain_warnings
 from zhiyin.warehouse.fates import fates
 
@@ -155,6 +156,8 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
 def document(settings: Settings, clock: Clock) -> Path:
     """dbt's documentation of every model, column, test and exposure as one page, ``settings.dbt_docs/index.html``.
 
+    Beside it ``lineage.html`` says from which columns each column is made.
+
     Raises:
         DbtError: dbt could not read the project or the warehouse.
     """
@@ -163,4 +166,7 @@ def document(settings: Settings, clock: Clock) -> Path:
         dbt(settings, "docs", "generate", "--static", clock=clock, target=Path(name))
         with atomic_file(settings.dbt_docs / "index.html") as made:
             (Path(name) / "static_index.html").replace(made)
+        with atomic_file(settings.dbt_docs / lineage.PAGE) as made:
+            columns = lineage.write_page(Path(name), made)
+        log.info("%d columns have a lineage", columns)
     return settings.dbt_docs / "index.html"
