@@ -3,12 +3,11 @@
 from functools import lru_cache
 from typing import Any
 
-import duckdb
-
 from zhiyin import warehouse
 from zhiyin.contract import INTERACTIONS, ITEMS
 from zhiyin.landing import raw_tables
 from zhiyin.settings import Settings
+from zhiyin.store.sql import connect
 
 SAMPLE_DAYS = 28  # newest days of the lake that samples are drawn from
 
@@ -49,7 +48,7 @@ having count(*) > 0
 _SAMPLES = """
 with recent as (
     select {user} as user_id, count(*) as lines, count(distinct day) as days
-    from read_parquet($files, hive_partitioning = true)
+    from read_parquet($files, hive_partitioning := true)
     group by all
     having days >= 4
 ),
@@ -64,7 +63,7 @@ order by place limit $n
 
 
 def _query(sql: str, **parameters: Any) -> list[dict[str, Any]]:
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with connect(threads=1) as connection:
         cursor = connection.execute(sql, parameters)
         names = [column[0] for column in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

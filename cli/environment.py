@@ -1,11 +1,16 @@
 """The environment variables of every process that we start: for Airflow, dbt, Feast, BentoML and Evidently."""
 
 import base64
+import importlib.util
+import json
 import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+from cli.errors import PlatformError
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.warehouse import dbt_environment
 
@@ -35,6 +40,35 @@ def secret(path: Path, make: str) -> str:
         path.touch(mode=0o600)
         path.write_text(make)
     return path.read_text()
+
+
+def lineage_environment(settings: Settings) -> dict[str, str]:
+    """Airflow's configuration of its OpenLineage provider.
+
+    Raises:
+        PlatformError: lineage is asked for, and the provider is not installed.
+    """
+    if not settings.lineage:
+        return {"AIRFLOW__OPENLINEAGE__DISABLED": "True"}
+    if importlib.util.find_spec("airflow.providers.openlineage") is None:
+        raise PlatformError(
+            "ZHIYIN_LINEAGE needs the package apache-airflow-providers-openlineage: "
+            "pip install -c constraints.txt 'zhiyin[lineage]'"
+        )
+    transport: dict[str, Any]
+    if urlsplit(settings.lineage).scheme in ("http", "https"):
+        transport = {"type": "http", "url": settings.lineage}
+    else:
+        file = Path(settings.lineage.removeprefix("file://")).expanduser().resolve()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        transport = {"type": "file", "log_file_path": str(file), "append": True}
+    return {
+        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": f"zhiyin.{settings.dataset}",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        # Source code and connection details of tasks stay here.
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+    }
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -72,6 +106,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": str(settings.threads),
         **PATIENT,
     }
+    values |= lineage_environment(settings)
     if settings.rules:
         values["ZHIYIN_RULES"] = str(settings.rules)  # in full: our processes start in other folders
     if settings.host in LOOPBACK:

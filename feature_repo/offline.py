@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feature_repo.definitions import ITEM_STATE, USER_STATE
 from feature_repo.point_in_time import connect, join_query, quoted
@@ -12,6 +11,7 @@ from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, ITEM_ID, ITEMS, USER_ID, USERS
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_folder, write_manifest
+from zhiyin.store.sql import rows_of, written
 
 # file, feature service, key, mart with every key
 STATES = (("users", USER_STATE, USER_ID, USERS), ("items", ITEM_STATE, ITEM_ID, ITEMS))
@@ -41,11 +41,8 @@ def read_offline(settings: Settings, clock: Clock) -> Path:
             spine = f"(select {key}, {FEATURE_AT} from read_parquet({quoted(str(marts.path(mart)))}), moments)"
             states = join_query(store, store.get_feature_service(service), key, spine)
             path = temporary / f"{name}.parquet"
-            connection.execute(
-                f"copy ({states} order by 1, 2) to {quoted(str(path))}"
-                " (format parquet, compression zstd, row_group_size 100_000)"
-            )
-            rows[name] = pq.read_metadata(path).num_rows
+            connection.execute(f"copy ({states} order by 1, 2) to {quoted(str(path))} {written(100_000)}")
+            rows[name] = rows_of(path, connection)
             services[name] = service_version(store, service)
         write_manifest(temporary, as_of=clock.as_of.isoformat(), marts=marts.version, rows=rows, services=services)
     return folder

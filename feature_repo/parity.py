@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feature_repo.definitions import USER_STATE
 from feature_repo.online import OnlineStates
@@ -17,6 +16,7 @@ from feature_repo.store import open_run
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, USER_ID, USERS
 from zhiyin.settings import Settings
+from zhiyin.store.sql import read_table
 
 
 class ParityError(ValueError):
@@ -36,7 +36,7 @@ def verify_parity(settings: Settings, clock: Clock, n: int = 50) -> int:
         OnlineStoreError: the online store cannot be read.
     """
     store, marts = open_run(settings, clock)
-    users = sorted(pq.read_table(marts.path(USERS), columns=[USER_ID])[USER_ID].to_pylist())
+    users = sorted(read_table(marts.path(USERS), columns=[USER_ID])[USER_ID].to_pylist())
     sample = random.Random(settings.seed).sample(users, min(n, len(users)))
     moments = pa.array([clock.as_of] * len(sample), pa.timestamp("us", tz="UTC"))
     spine = pa.table({USER_ID: pa.array(sample, pa.string()), FEATURE_AT: moments})

@@ -31,6 +31,8 @@ from feast.types import (
 
 from zhiyin.contract import FEATURE_AT
 from zhiyin.settings import Settings
+from zhiyin.store import encryption
+from zhiyin.store.sql import connect as unlocked
 
 DUCKDB_TYPES: dict[FeastType, str] = {
     String: "varchar",
@@ -45,8 +47,7 @@ DUCKDB_TYPES: dict[FeastType, str] = {
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """DuckDB with our threads and memory limit; it spills beside the features, and timestamps are UTC."""
-    connection = duckdb.connect(config=_limits(settings))
-    connection.execute("set timezone = 'UTC'")
+    connection = unlocked(settings, **_limits(settings))
     connection.execute("set enable_progress_bar = false")  # it would fill the logs
     return connection
 
@@ -62,7 +63,9 @@ def _bound_ibis(settings: Settings) -> None:
     import ibis  # of no use to a service
 
     warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)  # ibis 12 with DuckDB 2
-    ibis.set_backend(ibis.duckdb.connect(**_limits(settings)))
+    backend = ibis.duckdb.connect(**_limits(settings))
+    encryption.unlock(backend.con)
+    ibis.set_backend(backend)
 
 
 def state_schema(service: FeatureService, key: str) -> pa.Schema:

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from feature_repo.keys import CHUNK, TOKEN, key_of, serialized
+from zhiyin.store.encryption import is_on
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 10.0  # a batch of long histories is slow; the service waits less (bento/user_states.py)
@@ -27,7 +28,8 @@ class RedisStore:
 
     def config(self) -> dict[str, Any]:
         # Without skip_dedup Feast keeps an old value silently where a new one carries the same moment.
-        return {"type": f"{__name__}.FailFastRedisOnlineStore", "url": self._url, "skip_dedup": True}
+        kind = "feature_repo.sealed.SealedRedisOnlineStore" if is_on() else f"{__name__}.FailFastRedisOnlineStore"
+        return {"type": kind, "url": self._url, "skip_dedup": True}
 
     def prepare(self) -> str:
         with connect(self._url) as client:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from feast import FeatureService, FeatureStore, FeatureView
 
 from feature_repo import session
@@ -19,6 +18,7 @@ from feature_repo.definitions import (
 from feature_repo.online_store import online_store
 from feature_repo.store import open_store
 from zhiyin.settings import Settings
+from zhiyin.store.sql import schema_of
 from zhiyin.warehouse import current
 
 
@@ -70,7 +70,7 @@ def _earlier_services(store: FeatureStore, views: list[FeatureView], current: se
 
 
 def _check_columns(mart: FeatureMart, path: Path) -> None:
-    missing = set(mart.columns) - set(pq.read_schema(path).names)
+    missing = set(mart.columns) - set(schema_of(path).names)
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(sorted(missing))}, which the dbt manifest declares for {mart.name}; "

@@ -10,6 +10,7 @@ from uuid import uuid4
 from feast import FeatureView
 
 from feature_repo.keys import CHUNK, TOKEN, key_of, serialized
+from zhiyin.store.encryption import is_on
 
 
 class SqliteStore:
@@ -20,7 +21,8 @@ class SqliteStore:
         self._project = project
 
     def config(self) -> dict[str, Any]:
-        return {"type": "sqlite", "path": str(self._path)}
+        kind = "feature_repo.sealed.SealedSqliteOnlineStore" if is_on() else "sqlite"
+        return {"type": kind, "path": str(self._path)}
 
     def prepare(self) -> str:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from feature_repo.online_store import online_store, project_name
 from feature_repo.point_in_time import file_source
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
+from zhiyin.store import encryption
 from zhiyin.warehouse import Marts, current
 
 
@@ -20,7 +21,12 @@ def watermark_path(settings: Settings) -> Path:
 
 
 def open_store(settings: Settings) -> FeatureStore:
-    """Feast's store. The registry is read once: a process that must see a later ``apply`` opens the store again."""
+    """Feast's store. The registry is read once: a process that must see a later ``apply`` opens the store again.
+
+    Raises:
+        LockedError: its values are encrypted with another key than the one that is set.
+    """
+    encryption.check(settings)
     logging.getLogger("feast.infra.registry").setLevel(logging.WARNING)  # it logs every read of the registry
     return FeatureStore(
         config=RepoConfig(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from evidently import DataDefinition, Dataset, Recsys, Report
 from evidently.core.report import Snapshot
 from evidently.metrics import (
@@ -25,6 +24,7 @@ from monitoring.frames import Comparison
 from zhiyin.clock import Clock
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.settings import Settings
+from zhiyin.store.sql import read_table, schema_of
 from zhiyin.warehouse import connect
 
 # Effect sizes, which do not grow with the number of rows; p-values would call every change significant.
@@ -136,7 +136,7 @@ def ranking(settings: Settings, clock: Clock, lists: Path, truth: Path) -> Snaps
 
 
 def _check(path: Path, columns: tuple[str, ...]) -> None:
-    missing = set(columns) - set(pq.read_schema(path).names)
+    missing = set(columns) - set(schema_of(path).names)
     if missing:
         raise ValueError(f"{path} lacks column {', '.join(sorted(missing))}; it must have {', '.join(columns)}")
 
@@ -159,4 +159,4 @@ def ranking_figures(snapshot: Snapshot) -> dict[str, float]:
 
 def evaluated_users(truth: Path) -> int:
     """How many users the ranking report covers."""
-    return min(LIST_USERS, int(pc.count_distinct(pq.read_table(truth, columns=[USER_ID])[USER_ID]).as_py()))
+    return min(LIST_USERS, int(pc.count_distinct(read_table(truth, columns=[USER_ID])[USER_ID]).as_py()))

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEM_ID, ITEMS, QUARANTINED_EVENTS, USER_ID, taken_types
 from zhiyin.settings import Settings
+from zhiyin.store.sql import read_table, schema_of
 from zhiyin.warehouse import Marts, connect
 
 WINDOW = timedelta(days=28)
@@ -104,7 +104,7 @@ def states(settings: Settings, clock: Clock, path: Path) -> Comparison:
     Columns are included by their type, so a new feature is compared without an edit: moments by their age in
     days, arrays by their length or (numbers) their mean, names and texts not at all.
     """
-    schema = pq.read_schema(path)
+    schema = schema_of(path)
     key = next(name for name in (USER_ID, ITEM_ID) if name in schema.names)
     columns: dict[str, str] = {}
     for column in schema:
@@ -194,7 +194,7 @@ def volumes(settings: Settings, clock: Clock, marts: Marts) -> dict[str, dict[st
         where occurred_at >= $start and occurred_at < $end
     """
     figures: dict[str, dict[str, float]] = {}
-    types = pc.unique(pq.read_table(marts.path(INTERACTIONS), columns=["event_type"])["event_type"])
+    types = pc.unique(read_table(marts.path(INTERACTIONS), columns=["event_type"])["event_type"])
     taken = list(taken_types(types.cast(pa.string()).to_pylist()))
     with connect(settings) as connection:
         for label, (start, end) in zip(("current", "reference"), windows(clock), strict=True):

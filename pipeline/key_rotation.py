@@ -8,6 +8,7 @@ The new key lies beside the old one while things are renamed; then it takes its 
 completed by the next call: what is renamed already stays.
 """
 
+import mmap
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,14 +18,15 @@ from pathlib import Path
 import duckdb
 
 from pipeline.steps import run_step
-from zhiyin.erasure.trace import PARQUET, kind_of, parquet
+from zhiyin.erasure.trace import DUCKDB, PARQUET, is_text, kind_of, parquet, tables_of
 from zhiyin.landing import known_datasets, raw_tables, rename_posted
 from zhiyin.landing.forgotten import forgotten, raw_user
-from zhiyin.pseudonym import keep_key, new_key, next_key, pseudonymise, read_key, write_check
+from zhiyin.pseudonym import keep_key, new_key, next_key, pseudonymise, write_check
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, write_json
-from zhiyin.store.sql import quote
+from zhiyin.store.keys import read_key
+from zhiyin.store.sql import connect, quote
 from zhiyin.warehouse import CURRENT, current, keep_histories
 
 PSEUDONYM = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
@@ -80,11 +82,11 @@ def renaming_of(settings: Settings, old: bytes, new: bytes) -> Renaming:
     raw: set[str] = set()
     sources: set[str] = set()
     listed = set(forgotten(settings))
-    with duckdb.connect() as connection:
+    with connect() as connection:
         for table in tables:
             users = f"select distinct {raw_user(str(table.user))} from"
             if files := [str(path) for path in sorted((settings.lake / table.name).rglob("*.parquet"))]:
-                rows = connection.execute(f"{users} read_parquet({quote(files)}, union_by_name = true)").fetchall()
+                rows = connection.execute(f"{users} read_parquet({quote(files)}, union_by_name := true)").fetchall()
                 raw |= {user for (user,) in rows if user is not None}
             if listed:
                 table.source.fingerprint()
@@ -161,16 +163,39 @@ def _left(renaming: Renaming) -> Iterator[Path]:
     old = set(renaming.users) | renaming.unnamed
     words = {user.encode() for user in old}
     others = [settings.home / name for name in known_datasets() if name != settings.dataset]
-    with duckdb.connect() as connection:
+    with connect(settings) as connection:
         connection.execute("create table old as select unnest($1) as user_id", [sorted(old)])
         for path in sorted(settings.home.rglob("*")):
             if not path.is_file() or path.is_symlink() or any(map(path.is_relative_to, others)):
                 continue
-            if kind_of(path) == PARQUET:
-                columns = connection.execute(f"describe select * from {parquet(path)}").fetchall()
-                texts = [f'"{name}" in (from old)' for name, kind, *_ in columns if kind == "VARCHAR"]
-                rows = f"select 1 from {parquet(path)} where {' or '.join(texts) or 'false'} limit 1"
-                if connection.execute(rows).fetchall():
-                    yield path
-            elif not words.isdisjoint(PSEUDONYM.findall(path.read_bytes())):
+            kind = kind_of(path)
+            if (
+                (kind == PARQUET and _names_old(connection, parquet(path)))
+                or (kind == DUCKDB and any(_names_old(connection, table) for table in tables_of(connection, path)))
+                or (kind != PARQUET and any(found in words for found in _words(path)))
+            ):
                 yield path
+
+
+def _names_old(connection: duckdb.DuckDBPyConnection, relation: str) -> bool:
+    """Whether a text of a relation, also inside a list or a longer text, is a pseudonym of the table ``old``."""
+    texts = [
+        '"' + name.replace('"', '""') + '"::varchar'
+        for name, kind, *_ in connection.execute(f"describe select * from {relation}").fetchall()
+        if is_text(kind)
+    ]
+    return any(
+        connection.execute(
+            f"select 1 from (select unnest(regexp_extract_all({text}, '[0-9a-f]{{32,}}')) as user_id"
+            f" from {relation} where length({text}) >= 32) semi join old using (user_id) limit 1"
+        ).fetchall()
+        for text in texts
+    )
+
+
+def _words(path: Path) -> Iterator[bytes]:
+    """What looks like a pseudonym in a file's bytes, which are read a page at a time."""
+    if path.stat().st_size:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for found in PSEUDONYM.finditer(content):
+                yield found[0]

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from zhiyin.clock import Clock
 from zhiyin.registry import Decision
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, read_json, write_json
+from zhiyin.store.sql import write_table
 
 if TYPE_CHECKING:
     from training.evaluation.leaderboard import Evaluation
@@ -52,7 +51,7 @@ class RunReports:
         for kind, table in evaluation.tables.items():
             path = self.folder / f"{kind}-{digest}.parquet"
             with atomic_file(path) as temporary:
-                pq.write_table(table, temporary)
+                write_table(table, temporary)
             report[f"{kind}_file"] = str(path)
         path = self.leaderboard_path(digest)
         write_json(path, report)

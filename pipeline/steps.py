@@ -11,7 +11,7 @@ from typing import Any
 
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
-from zhiyin.store import sweep
+from zhiyin.store import encryption, sweep
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +209,8 @@ def run_step(name: str, settings: Settings, clock: Clock) -> Any:
     Its start and seconds are appended to ``steps.jsonl`` (see benchmarks/pipeline.py).
     """
     started = time.time()
+    encryption.check(settings)
+    encryption.check_writes()
     files, size = sweep(settings.data) if settings.data.is_dir() else (0, 0)
     if files:
         log.info("removed %d files (%.1f MB) that a killed step had left half-written", files, size / 1e6)

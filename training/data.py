@@ -6,18 +6,17 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training.log_states import LogStates
 from training.protocols import Split
 from zhiyin.contract import FEATURE_AT, INTERACTIONS, ITEMS, USER_HISTORY, USER_ID
 from zhiyin.recommender.recipe import Recipe
 from zhiyin.recommender.state.catalogue import Catalogue, ItemState, epoch_seconds
-from zhiyin.recommender.state.history import History, read_interactions
+from zhiyin.recommender.state.history import History, read_interactions, taken_codes
 from zhiyin.recommender.state.users import Users
+from zhiyin.store.sql import connect, read_table
 from zhiyin.warehouse import Marts
 
 Words = Callable[[float], pa.Table]  # what is known of users at a moment (epoch seconds)
@@ -54,7 +53,8 @@ class MartStates:
         found = rows.take(place)  # of somebody without a row nothing is known but the id
         ids = pa.array(split.user_ids[start:stop], pa.string())
         found = found.set_column(found.column_names.index(USER_ID), USER_ID, ids)
-        return replace(Users.of(found, self.catalogue, moment), scale=split.log.scale)
+        users = Users.of(found, self.catalogue, moment)
+        return replace(users, scale=split.log.scale, taken_types=taken_codes(split.log.event_types))
 
     def items(self, log: History, moment: float, least: int) -> ItemState:
         return ItemState.of(self.item_rows, self.catalogue, datetime.fromtimestamp(moment, UTC), least)
@@ -94,7 +94,7 @@ def read_data(marts: Marts, states: Path) -> Data:
         History.of(interactions, catalogue, marts.as_of),
         sorted(pc.unique(interactions["event_type"]).cast("string").to_pylist()),
         catalogue,
-        MartStates(catalogue, pq.read_table(states / "users.parquet"), pq.read_table(states / "items.parquet")),
+        MartStates(catalogue, read_table(states / "users.parquet"), read_table(states / "items.parquet")),
         words_of_users(marts),
     )
 
@@ -104,7 +104,7 @@ def words_of_users(marts: Marts) -> Words:
 
     @cache
     def at(moment: float) -> pa.Table:
-        with duckdb.connect() as connection:
+        with connect() as connection:
             return connection.sql(
                 "select * exclude (valid_from, valid_to, attributes) from read_parquet($1)"
                 " where epoch(valid_from) <= $2"
@@ -117,5 +117,5 @@ def words_of_users(marts: Marts) -> Words:
 
 def read_catalogue(marts: Marts) -> Catalogue:
     """The items mart, whole: which of them may be listed at a moment is for the items' state to say."""
-    items = pq.read_table(marts.path(ITEMS))
+    items = read_table(marts.path(ITEMS))
     return Catalogue.of(items, items["item_id"].cast(pa.string()).to_pylist())

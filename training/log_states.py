@@ -18,10 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from training.protocols import Split
-from zhiyin.contract import EVENT_TYPES, PURCHASE
+from zhiyin.contract import PURCHASE
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState, listed, words_of
 from zhiyin.recommender.state.follow import LENGTH, WINDOWS, Events, follow
-from zhiyin.recommender.state.history import History
+from zhiyin.recommender.state.history import History, taken_codes
 from zhiyin.recommender.state.users import Users
 
 # Columns of the marts that a log does not tell.
@@ -64,8 +64,8 @@ def read_users(
         owner, log.item[rows], log.at[rows], log.type[rows], log.value[rows], log.amount[rows], log.basket[rows]
     )
     unknown = Users.unknown([log.user_ids[index] for index in user], at)
-    types = [kind for kind in EVENT_TYPES if log.of_types(kind).any()]
-    return replace(follow(unknown, events, at, catalogue, types, length), scale=log.scale)
+    known = follow(unknown, events, at, catalogue, log.event_types, length)
+    return replace(known, scale=log.scale, taken_types=taken_codes(log.event_types))
 
 
 def read_items(log: History, at: float, eligible: npt.NDArray[np.bool_], facts: Mapping[str, Floats]) -> ItemState:

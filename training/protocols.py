@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from zhiyin.contract import MIN_ITEM_INTERACTIONS
+from zhiyin.contract import MIN_ITEM_INTERACTIONS, taken_types
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Integers
 from zhiyin.recommender.state.history import History
 
@@ -66,7 +66,7 @@ class Split:
         """The same split, with only the items that its users did not have before as answer."""
         n = self.log.n_items
         pairs = self.user[self.true_user] * n + self.true_item
-        new = ~np.isin(pairs, self.log.user * n + self.log.item)
+        new = ~np.isin(pairs, (self.log.user * n + self.log.item)[self.log.taken])
         split = replace(self, true_user=self.true_user[new], true_item=self.true_item[new], repeats=False)
         return split.only(split.relevant > 0)
 
@@ -151,15 +151,17 @@ def window(
 
 @dataclass(frozen=True)
 class LeaveOneOut(Protocol):
-    """The last event of every user who has at least two; without ``repeats`` lists leave out what the user has."""
+    """The last thing that each user took, where there was an event before; without ``repeats`` lists leave out what the
+    user has. What came after it is in no log."""
 
     repeats: bool = False
     name = "leave_one_out"
 
     def split(self, log: History, catalogue: Catalogue) -> Split:
-        last = np.r_[log.user[1:] != log.user[:-1], True][: len(log)]
-        last &= (np.bincount(log.user, minlength=log.n_users) > 1)[log.user]
-        held, left = log.where(last), log.where(~last)
+        place, end = np.arange(len(log)), np.full(log.n_users, -1)
+        end[log.user[log.taken]] = place[log.taken]  # of several the last: the log is in the order of time
+        end[end <= np.searchsorted(log.user, np.arange(log.n_users))] = -1  # nothing before it
+        held, left = log.where(place == end[log.user]), log.where((place < end[log.user]) | (end[log.user] < 0))
         at = np.zeros(log.n_users)
         at[held.user] = held.at
         return _split(left, held, at, np.ones(log.n_items, bool), self.repeats)
@@ -236,11 +238,12 @@ def _split(
     repeats: bool,
     everyone: bool = False,
 ) -> Split:
-    """The split whose answer is what ``held`` holds of the candidates."""
+    """The split whose answer is what users take of the candidates in ``held``: a view is no answer where they buy."""
     n = left.n_items
-    pairs = np.unique((held.user * n + held.item)[candidates[held.item]])
+    taken = taken_types({*left.event_types, *held.event_types})
+    pairs = np.unique((held.user * n + held.item)[candidates[held.item] & held.of_types(*taken)])
     if not repeats:
-        pairs = np.setdiff1d(pairs, left.user * n + left.item)
+        pairs = np.setdiff1d(pairs, (left.user * n + left.item)[left.of_types(*taken)])
     if not len(pairs) or not len(left):
         raise ValueError("the protocol leaves nothing to answer or to learn from: too little data")
     user = np.unique(np.concatenate([pairs // n, left.user])) if everyone else np.unique(pairs // n)

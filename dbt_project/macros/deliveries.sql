@@ -55,7 +55,7 @@
     {%- set files = run_query("
         select list(file) from glob('" ~ env_var("ZHIYIN_LAKE") ~ "/*/day=0001-01-01/part-0.parquet')
     ").rows[0][0] -%}
-    {%- set rows = "select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")" -%}
+    {%- set rows = "select count(*) from read_parquet(" ~ files ~ ", union_by_name := true)" -%}
     {%- do return("true" if files and run_query(rows).rows[0][0] else "false") -%}
 {% endmacro %}
 

@@ -115,7 +115,7 @@ of its table in place, so that an edit shows at once. It is no whole build: the 
                 update increment.lake set starts_at = least(lake.starts_at, files.starts_at)
                 from (
                     select filename, min(try(" ~ source.config.event_time ~ ")) as starts_at
-                    from read_parquet(" ~ changed ~ ") group by filename
+                    from read_parquet(" ~ changed ~ ", filename := true) group by filename
                 ) as files
                 where ends_with(files.filename, '/' || lake.path)
             ") -%}

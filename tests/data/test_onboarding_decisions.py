@@ -12,7 +12,6 @@ from rich.console import Console
 from cli.onboard_tables import show_ignored, show_source
 from zhiyin.landing.checks import check
 from zhiyin.landing.exclusions import check_exclusions
-from zhiyin.landing.extensions import load_extension
 from zhiyin.landing.source import Files
 from zhiyin.landing.table import RawTable
 from zhiyin.onboarding.deliveries import Delivery, delivery_of
@@ -21,6 +20,7 @@ from zhiyin.onboarding.moments import SourceClock
 from zhiyin.onboarding.onboard import Plan, plan, source_at
 from zhiyin.onboarding.profile import Profile, profile
 from zhiyin.recommender.recipe import read_recipe
+from zhiyin.store.extensions import load_extension
 
 ITEMS = "select i as sku, 'Lamp of kind ' || i as title, 5.0 + i as price from range(20) as numbers (i)"
 EVENTS = """

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training.evaluation.figures import K
 from training.evaluation.metrics import Values, bootstrap_means, interval, list_metrics
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.recommender.state.catalogue import Integers
+from zhiyin.store.sql import read_table
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -112,7 +112,9 @@ class Answer:
 
 def _ids(path: str, *more: str) -> pa.Table:
     """User and item ids as texts, whatever wrote them; of lists, the first K."""
-    table = pq.read_table(path, columns=[USER_ID, ITEM_ID, *more], filters=[("rank", "<=", K)] if more else None)
+    table = read_table(path, columns=[USER_ID, ITEM_ID, *more])
+    if more:
+        table = table.filter(pc.less_equal(table["rank"], K))
     ids = {name: table[name].cast(pa.string()) for name in (USER_ID, ITEM_ID)}
     return pa.table(ids | {name: table[name] for name in more})
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training.evaluation.answer import Answer, Gap, mask_of
 from training.evaluation.figures import K
@@ -16,6 +15,7 @@ from training.evaluation.gate_rules import GateRules
 from training.evaluation.metrics import Values
 from zhiyin.contract import ITEM_ID, USER_ID
 from zhiyin.registry import Check
+from zhiyin.store.sql import read_table
 
 SLICE = "slice"
 
@@ -43,7 +43,7 @@ def slice_values(challenger: dict[str, Any], champion: dict[str, Any]) -> dict[s
     are misses.
     """
     answer = Answer.of(challenger, champion)
-    members = pq.read_table(challenger["slices_file"])
+    members = read_table(challenger["slices_file"])
     whole = answer.ndcg()
     slices: dict[str, tuple[Values, Values]] = {}
     for name in pc.unique(members[SLICE]).to_pylist():

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, USER_ID
@@ -13,6 +12,7 @@ from zhiyin.recommender.lists import Ranked
 from zhiyin.recommender.recommender import Recommender, Request
 from zhiyin.recommender.slate.rules import read_rules
 from zhiyin.settings import Settings
+from zhiyin.store.sql import read_table
 
 USERS = 200
 K = 10
@@ -30,7 +30,7 @@ def check_refit(settings: Settings, clock: Clock, states: Path, judged: Path, se
     """
     rules = read_rules(settings.rules) if settings.rules else None
     one, two = (Recommender.load(bundle, rules) for bundle in (judged, served))
-    rows = pq.read_table(states / "users.parquet", filters=[(FEATURE_AT, "=", clock.as_of)])
+    rows = read_table(states / "users.parquet", equal={FEATURE_AT: clock.as_of})
     chosen = np.random.default_rng(0).permutation(rows.num_rows)[:USERS]
     rows = rows.take(pa.array(np.sort(chosen)))
     shared: list[float] = []

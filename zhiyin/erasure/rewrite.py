@@ -4,11 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from zhiyin.erasure.trace import PARQUET, Trace, kind_of, parquet
 from zhiyin.store import MANIFEST, atomic_file
-from zhiyin.store.sql import parquet_options, quote
+from zhiyin.store.sql import parquet_options, quote, rows_of
 
 
 def without_rows(trace: Trace, path: Path, condition: str | None, target: Path | None = None) -> bool:
@@ -29,7 +27,7 @@ def copy_without(trace: Trace, folder: Path, target: Path) -> dict[str, int]:
         if path.name == MANIFEST:
             continue
         if without_rows(trace, path, condition_on(trace, path), target / path.name):
-            rows[path.stem] = pq.read_metadata(target / path.name).num_rows
+            rows[path.stem] = rows_of(target / path.name)
         else:
             shutil.copyfile(path, target / path.name)
     return rows

@@ -17,26 +17,40 @@ from pathlib import Path
 import duckdb
 
 from zhiyin.erasure.person import Person
-from zhiyin.store.sql import quote
+from zhiyin.store.encryption import PLAIN_READER, is_encrypted
+from zhiyin.store.sql import attach_database, quote
 
 TELLING = 8  # characters from which on an identifier that is no number means one person wherever it stands
 PARQUET, DUCKDB, SQLITE, TEXT = "parquet", "duckdb", "sqlite", "text"
 
 
 def parquet(path: Path) -> str:
-    """SQL of a Parquet file's rows."""
-    return f"read_parquet({quote(str(path))}, hive_partitioning = false)"
+    """SQL of a Parquet file's rows, encrypted or not, on a connection that has the key."""
+    reader = "read_parquet" if is_encrypted(path) else PLAIN_READER
+    return f"{reader}({quote(str(path))}, hive_partitioning := false)"
 
 
 def kind_of(path: Path) -> str:
     """What a file is, by its first bytes: names of temporary files say nothing."""
     with path.open("rb") as file:
         head = file.read(16)
-    if head.startswith(b"PAR1"):
+    if head.startswith((b"PAR1", b"PARE")):
         return PARQUET
     if head[8:12] == b"DUCK":
         return DUCKDB
     return SQLITE if head.startswith(b"SQLite format 3") else TEXT
+
+
+def tables_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[str]:
+    """SQL of each table of a DuckDB file, which is attached meanwhile."""
+    attach_database(connection, path, "searched", read_only=True)
+    try:
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = 'searched'"
+        ).fetchall()
+        yield from (f'searched."{schema}"."{table}"' for schema, table in tables)
+    finally:
+        connection.execute("detach searched")
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,7 @@ class Trace:
     def rows_with(self, relation: str, words: list[str]) -> str | None:
         """SQL condition on the rows of a relation in which any column, also inside a list, holds one of some words."""
         columns = self.connection.execute(f"describe select * from {relation}").fetchall()
-        texts = ['"' + name.replace('"', '""') + '"' for name, kind, *_ in columns if _is_text(kind)]
+        texts = ['"' + name.replace('"', '""') + '"' for name, kind, *_ in columns if is_text(kind)]
         terms = [f"coalesce(contains({text}::varchar, {quote(word)}), false)" for text in texts for word in words]
         return " or ".join(terms) or None
 
@@ -106,14 +120,7 @@ class Trace:
         return int(self.connection.execute(f"select count(*) from {relation} where {condition}").fetchall()[0][0])
 
     def _duckdb_rows(self, path: Path) -> int:
-        self.connection.execute(f"attach {quote(str(path))} as searched (read_only)")
-        try:
-            tables = self.connection.execute(
-                "select schema_name, table_name from duckdb_tables() where database_name = 'searched'"
-            ).fetchall()
-            return sum(self._count(f'searched."{schema}"."{table}"') for schema, table in tables)
-        finally:
-            self.connection.execute("detach searched")
+        return sum(self._count(table) for table in tables_of(self.connection, path))
 
     def _sqlite_rows(self, path: Path) -> int:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
@@ -129,5 +136,5 @@ class Trace:
             return rows
 
 
-def _is_text(kind: str) -> bool:
+def is_text(kind: str) -> bool:
     return any(name in kind for name in ("VARCHAR", "JSON", "BLOB", "ENUM", "UUID"))

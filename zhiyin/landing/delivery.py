@@ -8,7 +8,7 @@ import duckdb
 
 from zhiyin.landing.table import RawTable
 from zhiyin.store import file_digest, read_json
-from zhiyin.store.sql import quote
+from zhiyin.store.sql import quote, written
 
 LANDED = "_landed.json"  # beside a table's files: from which source each was written, with rows and digest
 SHRINK_SHARE = 0.05  # of the rows of a day, or of a table that lands whole; when more go, the delivery is refused
@@ -18,9 +18,9 @@ SHOWN = 5  # days or files that a message names
 # Columns of the two sides of a merge have the same names; a column that one side lacks is null there.
 _BOTH = """
     both_sides as (
-        select *, false as is_new from read_parquet({old}, hive_partitioning = false)
+        select *, false as is_new from read_parquet({old}, hive_partitioning := false)
         union all by name
-        select *, true as is_new from read_parquet({new}, hive_partitioning = false)
+        select *, true as is_new from read_parquet({new}, hive_partitioning := false)
     )
 """
 
@@ -54,17 +54,15 @@ def merge(connection: duckdb.DuckDBPyConnection, table: RawTable, old: Path, new
             qualify row_number() over (partition by {whole}, nth order by is_new desc) = 1
         """
     merged = new.with_suffix(".merged")
-    connection.execute(
-        f"copy (with {sides} from ({rows}) order by all) to {quote(str(merged))} (format parquet, compression zstd)"
-    )
+    connection.execute(f"copy (with {sides} from ({rows}) order by all) to {quote(str(merged))} {written()}")
     merged.replace(new)
     kept, was = quote(str(new)), quote(str(old))
     differ = f"""
         select exists (from (with {sides}
-            select {whole} from read_parquet({kept}, hive_partitioning = false)
+            select {whole} from read_parquet({kept}, hive_partitioning := false)
             except all select {whole} from both_sides where not is_new))
-            or (select count(*) from read_parquet({kept}, hive_partitioning = false))
-            <> (select count(*) from read_parquet({was}, hive_partitioning = false))
+            or (select count(*) from read_parquet({kept}, hive_partitioning := false))
+            <> (select count(*) from read_parquet({was}, hive_partitioning := false))
     """
     return bool(connection.execute(differ).fetchall()[0][0])
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 
 from zhiyin.erasure.erasable import Found
 from zhiyin.erasure.rewrite import without_rows
@@ -16,7 +15,7 @@ from zhiyin.landing.forgotten import is_person, remember
 from zhiyin.landing.table import RawTable
 from zhiyin.settings import Settings
 from zhiyin.store import file_digest, read_json, write_json
-from zhiyin.store.sql import quote
+from zhiyin.store.sql import quote, rows_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Lake:
             if files := [str(path) for path in sorted(folder.rglob("*.parquet"))]:
                 try:
                     rows = trace.connection.execute(
-                        f"select lake_file, count(*) from read_parquet({quote(files)}, filename = 'lake_file',"
-                        " union_by_name = true, hive_partitioning = false)"
+                        f"select lake_file, count(*) from read_parquet({quote(files)}, filename := 'lake_file',"
+                        " union_by_name := true, hive_partitioning := false)"
                         f" where {is_person(table, trace.person)} group by all"
                     ).fetchall()
                 except duckdb.Error as error:
@@ -58,7 +57,7 @@ class Lake:
             for name, entry in landed["files"].items():  # also files that an interrupted erasure rewrote
                 path = folder / name
                 if path.is_file() and (digest := file_digest(path)) != entry["sha256"]:
-                    entry |= {"rows": pq.read_metadata(path).num_rows, "sha256": digest}
+                    entry |= {"rows": rows_of(path), "sha256": digest}
             if landed["files"]:
                 write_json(folder / LANDED, landed)
 

@@ -1,10 +1,9 @@
 """From pseudonyms back to the dataset's own user ids, by the lake and the key."""
 
-import duckdb
-
 from zhiyin.landing.datasets import raw_tables
 from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import Settings
+from zhiyin.store.sql import connect
 
 
 def raw_users(settings: Settings) -> dict[str, str]:
@@ -21,9 +20,9 @@ def raw_users(settings: Settings) -> dict[str, str]:
         if table.user is None:
             raise ValueError(f"{settings.dataset}: meta.land of {table.name} names no user; add it to export lists")
         files = str(settings.lake / table.name / "**" / "part-0.parquet")
-        with duckdb.connect() as connection:
+        with connect() as connection:
             rows = connection.execute(
-                f"select distinct ({table.user})::varchar from read_parquet($1, hive_partitioning = true)", [files]
+                f"select distinct ({table.user})::varchar from read_parquet($1, hive_partitioning := true)", [files]
             ).fetchall()
         found |= {pseudonymise(key, user): user for (user,) in rows if user is not None}
     return found

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
 from zhiyin.landing.checks import check, day_of
@@ -18,10 +17,12 @@ from zhiyin.landing.source import Database
 from zhiyin.landing.table import ALL_ROWS, NO_DAY, RawTable
 from zhiyin.pseudonym import load_key
 from zhiyin.settings import Settings
-from zhiyin.store import atomic_file, file_digest, json_digest, read_json, temporary, write_json
+from zhiyin.store import atomic_file, encryption, file_digest, json_digest, read_json, temporary, write_json
+from zhiyin.store.sql import connect, rows_of, same_rows, written
 
 PART = "part-0.parquet"
 EMPTY = f"day={NO_DAY}/{PART}"  # the file of a table that nothing was posted to yet
+FILE_NAMES = "filename_pattern 'part-{i}'"
 MAX_OPEN_DAYS = 1000  # days that DuckDB keeps open while it splits a table; fewer would cut a day into several files
 
 
@@ -59,6 +60,7 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
     known = {name for name in whole if origin and entries[name]["origin"] == origin}
 
     settings.lake.mkdir(parents=True, exist_ok=True)
+    encryption.write_check(settings)
     load_key(settings)  # no row lands whose user could not be named again
     with tempfile.TemporaryDirectory(prefix=temporary("landing"), dir=settings.lake) as place:
         staging, written = Path(place), 0
@@ -73,7 +75,9 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
         for name, rows in sorted(fresh.items()):
             staged, target = staging / name, folder / name
             digest = file_digest(staged)
-            if not _holds(target, digest):
+            if name in whole and same_rows(target, staged):
+                digest = entries[name]["sha256"]
+            elif not _holds(target, digest):
                 with atomic_file(target) as made:
                     shutil.copyfile(staged, made)
                 written += 1
@@ -97,12 +101,12 @@ def land_table(table: RawTable, settings: Settings, clock: Clock, tables: Sequen
 def _merge(table: RawTable, folder: Path, staging: Path, fresh: dict[str, int], whole: set[str]) -> dict[str, int]:
     """Merge staged days with those in the lake; return the rows of each. A day that gains nothing stays as it is."""
     rows = {}
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with connect(threads=1) as connection:
         for name in fresh:
             staged, old = staging / name, folder / name
             if name in whole and file_digest(staged) != file_digest(old) and not merge(connection, table, old, staged):
                 shutil.copyfile(old, staged)
-            rows[name] = int(pq.read_metadata(staged).num_rows)
+            rows[name] = rows_of(staged)
     return rows
 
 
@@ -127,7 +131,8 @@ def _gone(
 def _nothing(table: RawTable, staging: Path) -> dict[str, int]:
     """Write a day without rows, for dbt to read where nothing was posted yet."""
     (staging / EMPTY).parent.mkdir()
-    duckdb.execute(f"copy (from {table.source.relation()} where false) to '{staging / EMPTY}' (format parquet)")
+    with connect() as connection:
+        connection.execute(f"copy (from {table.source.relation()} where false) to '{staging / EMPTY}' {written()}")
     return {EMPTY: 0}
 
 
@@ -153,8 +158,7 @@ def _split(
     """Write the table's files that are not ``known`` under ``staging``; return their rows by relative name."""
     if table.day is None and PART in known:
         return {}
-    with duckdb.connect(config={"threads": 1, "memory_limit": settings.memory_limit}) as connection:
-        connection.execute("set timezone = 'UTC'")
+    with connect(settings, threads=1) as connection:
         connection.execute(f"set partitioned_write_max_open_files = {MAX_OPEN_DAYS}")
         for other in tables:
             other.source.prepare(connection)
@@ -176,21 +180,17 @@ def _split(
             raise RuntimeError(f"{table.source}: a day of {table.name} came in several files; raise MAX_OPEN_DAYS")
         if not files:
             return {}
-        counted = connection.execute(
-            "select file_name, num_rows from parquet_file_metadata($1)", [list(map(str, files))]
-        )
-        return {str(Path(name).relative_to(staging)): rows for name, rows in counted.fetchall()}
+        return {str(file.relative_to(staging)): rows_of(file, connection) for file in files}
 
 
 def _copy(table: RawTable, source: str, rows: str, clock: Clock, known: set[str], staging: Path) -> str:
     """SQL that writes the ``rows`` of ``source``: whole, or a folder for each day that is not ``known``."""
     if table.day is None:
-        return f"copy (select * from {source} where {rows}) to '{staging / PART}' (format parquet, compression zstd)"
+        return f"copy (select * from {source} where {rows}) to '{staging / PART}' {written()}"
     day = day_of(table)
     days = ", ".join(f"date '{name[4:14]}'" for name in sorted(known))
     landed = f" and {day} not in ({days})" if days else ""
     return (
         f"copy (select *, {day} as day from {source} where {rows} and {day} < date '{clock.date}'{landed})"
-        f" to '{staging}' (format parquet, compression zstd, partition_by (day), filename_pattern 'part-{{i}}',"
-        " overwrite_or_ignore)"
+        f" to '{staging}' {written(None, 'partition_by (day)', FILE_NAMES, 'overwrite_or_ignore')}"
     )

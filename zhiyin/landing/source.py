@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 
 import duckdb
 
-from zhiyin.landing.extensions import load_extension
 from zhiyin.landing.lakehouse import Delta, Iceberg
 from zhiyin.landing.messages import one_line, without_secrets
 from zhiyin.landing.topic import Topic
 from zhiyin.store import file_digest, json_digest
+from zhiyin.store.encryption import PLAIN_READER
+from zhiyin.store.extensions import load_extension
 from zhiyin.store.sql import quote
 
 PACKAGE = "package:"  # location of a file that an installed package carries
-READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+READERS = {"parquet": PLAIN_READER, "csv": "read_csv", "json": "read_json"}
 SUFFIXES = {
     ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".txt": "csv",
     ".json": "json", ".jsonl": "json", ".ndjson": "json",

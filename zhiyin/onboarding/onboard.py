@@ -24,7 +24,7 @@ from zhiyin.onboarding.profile import Profile, connect, profile
 from zhiyin.onboarding.scaffold import draft
 from zhiyin.recommender.recipe import run_clock
 from zhiyin.settings import DATASETS, Settings
-from zhiyin.store.sql import quote
+from zhiyin.store.sql import open_database, quote
 from zhiyin.warehouse import build
 
 
@@ -202,7 +202,7 @@ def _after_last_event(settings: Settings) -> str:
 
 def quality(settings: Settings, clock: Clock) -> Quality:
     """How many events the warehouse kept, quarantined and found twice."""
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+    with open_database(settings.warehouse, read_only=True) as connection:
 
         def count(sql: str) -> dict[str, int]:
             return {str(key): int(value) for key, value in connection.execute(sql).fetchall()}

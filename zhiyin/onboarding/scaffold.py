@@ -142,7 +142,10 @@ def _sources(
     source: dict[str, Any] = {
         "name": name,
         "description": f"The source tables of {name}, as they were landed in the lake.",
-        "config": {"external_location": "{{ env_var('ZHIYIN_LAKE') }}/{name}/**/part-0.parquet", "freshness": None},
+        "config": {
+            "external_location": "read_parquet('{{ env_var('ZHIYIN_LAKE') }}/{name}/**/part-0.parquet')",
+            "freshness": None,
+        },
         "tables": tables,
     }
     if exclusions:

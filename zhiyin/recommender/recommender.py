@@ -29,6 +29,7 @@ from zhiyin.recommender.slate.rules import SlateRules
 from zhiyin.recommender.slate.session import follow_session, refused
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, ItemState
 from zhiyin.recommender.state.grades import Scale
+from zhiyin.recommender.state.history import taken_codes
 from zhiyin.recommender.state.session import follow_sessions, in_session
 from zhiyin.recommender.state.users import Users
 
@@ -122,6 +123,7 @@ class Recommender:
         grades = self.manifest.get("grades")  # None: the log has none
         users = Users.of(rows, self.catalogue, self.item_state.at)
         users = replace(users, scale=Scale(**grades)) if grades else users
+        users = replace(users, taken_types=taken_codes(self.manifest.get("event_types", ())))
         return follow_sessions(users, rows, self.catalogue, self.manifest["event_types"])
 
     def rank(self, rows: pa.Table | list[dict[str, Any]], k: int, request: Request = DEFAULT) -> Iterator[Ranked]:

@@ -13,7 +13,9 @@ import duckdb
 
 from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
-from zhiyin.store import atomic_file, temporary
+from zhiyin.store import atomic_file, encryption, temporary
+from zhiyin.store.sql import open_database
+from zhiyin.warehouse import lineage
 from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures, explain_warnings
 from zhiyin.warehouse.fates import fates
 
@@ -33,6 +35,8 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "ZHIYIN_DATASET": settings.dataset,
         "ZHIYIN_LAKE": str(settings.lake),
         "ZHIYIN_WAREHOUSE": str(settings.warehouse),
+        # An encrypted file is attached, with its key, by zhiyin/warehouse/plugin.py.
+        "ZHIYIN_DBT_DATABASE": ":memory:" if encryption.is_on() else str(settings.warehouse),
         "ZHIYIN_MEMORY_LIMIT": settings.memory_limit,
         "ZHIYIN_THREADS": str(settings.threads),
         "DBT_LOG_PATH": str(settings.run / "dbt"),
@@ -98,7 +102,9 @@ def shell_environment(settings: Settings, clock: Clock, dev: str | None = None) 
     folder = settings.dev / dev
     folder.mkdir(parents=True, exist_ok=True)
     return values | {
+        "ZHIYIN_DEV": dev,
         "ZHIYIN_DEV_WAREHOUSE": str(folder / f"{dev}.duckdb"),
+        "ZHIYIN_DBT_DATABASE": ":memory:" if encryption.is_on() else str(folder / f"{dev}.duckdb"),
         "DBT_TARGET": "dev",
         "DBT_TARGET_PATH": str(folder / "dbt"),
         "DBT_DEFER": "true",
@@ -123,7 +129,7 @@ def shell(settings: Settings, clock: Clock, arguments: Sequence[str], dev: str |
 def built_as_of(settings: Settings) -> str | None:
     """The day of the last build, YYYY-MM-DD; None where there is none, or while another process writes it."""
     try:
-        with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        with open_database(settings.warehouse, read_only=True) as connection:
             return str(connection.execute("select as_of::date::varchar from increment.current").fetchall()[0][0])
     except duckdb.Error:
         return None
@@ -150,6 +156,8 @@ def build(settings: Settings, clock: Clock, *arguments: str) -> None:
 def document(settings: Settings, clock: Clock) -> Path:
     """dbt's documentation of every model, column, test and exposure as one page, ``settings.dbt_docs/index.html``.
 
+    Beside it ``lineage.html`` says from which columns each column is made.
+
     Raises:
         DbtError: dbt could not read the project or the warehouse.
     """
@@ -158,4 +166,7 @@ def document(settings: Settings, clock: Clock) -> Path:
         dbt(settings, "docs", "generate", "--static", clock=clock, target=Path(name))
         with atomic_file(settings.dbt_docs / "index.html") as made:
             (Path(name) / "static_index.html").replace(made)
+        with atomic_file(settings.dbt_docs / lineage.PAGE) as made:
+            columns = lineage.write_page(Path(name), made)
+        log.info("%d columns have a lineage", columns)
     return settings.dbt_docs / "index.html"

@@ -18,7 +18,7 @@ from zhiyin.erasure.rewrite import copy_without
 from zhiyin.erasure.trace import Trace
 from zhiyin.settings import Settings
 from zhiyin.store import atomic_file, temporary
-from zhiyin.store.sql import quote
+from zhiyin.store.sql import attach_database, open_database, quote
 from zhiyin.warehouse.marts import CURRENT, current, publish_folder
 
 
@@ -90,8 +90,8 @@ def _keep_histories(settings: Settings, of_users: str, renamed: pa.Table | None 
             new.unlink()
             if renamed is not None:
                 old.register("renamed", renamed)
-            old.execute(f"attach '{new}' as new")
-            tables = "select schema_name || '.' || table_name from duckdb_tables()"
+            attach_database(old, new, "new", read_only=False)
+            tables = "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'warehouse'"
             there = {name for (name,) in old.execute(tables).fetchall()}
             for table in there & set(HISTORIES):
                 rows = of_users.format(table=table) if HISTORIES[table] else f"from {table}"
@@ -108,7 +108,7 @@ def _beside(settings: Settings, suffix: str) -> Path:
 
 def _lock(settings: Settings) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(str(settings.warehouse))
+        return open_database(settings.warehouse)
     except duckdb.IOException:
         raise BusyError(
             f"{settings.warehouse} is in use, so a run is in progress; try again when it has ended"

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from zhiyin.store import read_json
+from zhiyin.store.sql import open_database
 
 RUN_RESULTS = "run_results.json"
 ROWS = 5  # shown of those that break a rule
@@ -81,7 +82,7 @@ def _shown(query: str, warehouse: Path) -> list[str]:
 def _rows(query: str, warehouse: Path, most: int) -> list[dict[str, Any]]:
     """The first rows of a query; none where they cannot be read without dbt's own functions."""
     try:
-        with duckdb.connect(str(warehouse), read_only=True) as connection:
+        with open_database(warehouse, read_only=True) as connection:
             cursor = connection.execute(f"select * from ({query}) limit {most}")
             names = [column[0] for column in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -3,11 +3,12 @@
 import duckdb
 
 from zhiyin.settings import Settings
+from zhiyin.store.sql import open_database
 
 
 def fates(settings: Settings) -> list[str]:
     """A line for all events, and one for those of the days that the last build wrote, where it did not write all."""
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+    with open_database(settings.warehouse, read_only=True) as connection:
         since = connection.execute("select since from increment.current").fetchall()[0][0]
         lines = [_line(connection, "events before " + str(_as_of(connection)), "true")]
         if since is not None and str(since) > "0001-01-01 00:00:00":

@@ -7,21 +7,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from zhiyin.clock import Clock
 from zhiyin.settings import Settings
 from zhiyin.store import (
     MANIFEST,
     atomic_file,
     atomic_folder,
+    encryption,
     file_digest,
+    json_digest,
     read_json,
     temporary,
     verify_manifest,
     write_manifest,
 )
-from zhiyin.store.sql import parquet_options
+from zhiyin.store.sql import open_database, parquet_options, rows_digest
 
 CURRENT = "CURRENT"
 
@@ -87,13 +87,21 @@ def publish(settings: Settings, clock: Clock) -> Path:
 def publish_folder(settings: Settings, exported: Path, as_of: datetime, rows: dict[str, int]) -> Path:
     """Make the marts in a folder beside the versions a version, and point ``CURRENT`` at it."""
     manifest = write_manifest(exported, dataset=settings.dataset, as_of=as_of.isoformat(), rows=rows)
-    version = settings.marts / f"{as_of:%Y-%m-%d}-{manifest['digest'][:12]}"
+    version = settings.marts / f"{as_of:%Y-%m-%d}-{_digest_of_content(exported, manifest)[:12]}"
     with atomic_folder(version, replace=not _is_whole(version)) as made:  # a damaged version is written again
         for file in exported.iterdir():
             file.rename(made / file.name)
     with atomic_file(settings.marts / CURRENT) as pointer:
         pointer.write_text(version.name + "\n")
     return version
+
+
+def _digest_of_content(exported: Path, manifest: dict[str, Any]) -> str:
+    """The manifest's digest; where files are encrypted, and never the same bytes twice, one of their rows."""
+    if not encryption.is_on():
+        return str(manifest["digest"])
+    facts = {name: fact for name, fact in manifest.items() if name not in ("files", "digest")}
+    return json_digest([facts, {path.name: rows_digest(path) for path in sorted(exported.glob("*.parquet"))}])
 
 
 def _is_whole(version: Path) -> bool:
@@ -134,7 +142,7 @@ def published_marts(manifest: Path) -> dict[str, tuple[str, ...]]:
 
 def _export(settings: Settings, clock: Clock, folder: Path) -> dict[str, int]:
     """Write ``<mart>.parquet`` for every mart, ordered by its keys; return the rows of each."""
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+    with open_database(settings.warehouse, read_only=True) as connection:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
         built = connection.execute("select max(as_of) from increment.built").fetchall()[0][0]
@@ -158,6 +166,7 @@ def current(settings: Settings) -> Marts:
     Raises:
         FileNotFoundError: nothing was published yet.
     """
+    encryption.check(settings)
     pointer = settings.marts / CURRENT
     if not pointer.is_file():
         raise FileNotFoundError(f"{pointer}: no marts are published; land, build and publish first")

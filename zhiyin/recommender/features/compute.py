@@ -1,7 +1,7 @@
 """Computes the ranker's features of a user and a candidate: scores, habits, due times, and the state of both."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zhiyin.recommender.candidates.base import Generator, top_items
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers, ItemState
-from zhiyin.recommender.state.users import Affinity, Users
+from zhiyin.recommender.state.users import Affinity, Sequence, Users
 
 SCORES_AT_ONCE = 5_000_000  # of one generator, dense: 20 MB
 PURCHASES = "purchases_28d"  # of a user; part of a ratio only: in a log of purchases it is events_28d
@@ -43,7 +43,7 @@ class Scored:
     new_quotas: dict[str, int]
 
     @classmethod
-    def by(cls, generators: Sequence[Generator], users: Users, items: ItemState) -> "Scored":
+    def by(cls, generators: Many[Generator], users: Users, items: ItemState) -> "Scored":
         generators = [each for each in generators if users.session is not None or not each.of_sessions]
         scores = {generator.name: generator.score(users, items) for generator in generators}
         quotas = {generator.name: generator.quota for generator in generators}
@@ -173,8 +173,11 @@ def _habits(users: Users, user: Integers, item: Integers, n_items: int) -> dict[
 def _rhythm(
     users: Users, user: Integers, item: Integers, codes: Integers, n_codes: int, level: str
 ) -> dict[str, Floats]:
-    """When the user's latest baskets had this item (or one of its kind or category), and whether it is due again."""
-    sequence = users.sequence
+    """When the user's latest baskets had this item (or one of its kind or category), and whether it is due again.
+
+    A basket holds what the user took: a view is no basket where the log has purchases.
+    """
+    sequence = _taken(users)
     code = codes[sequence.item]
     known = code >= 0
     # One entry per user, code and basket.
@@ -206,6 +209,20 @@ def _rhythm(
         f"{level}_recent_due": _lookup(groups, _ratio(last, gap), wanted),
         f"{level}_last_gap_days": _lookup(groups, np.where(count > 1, steps[end], np.nan), wanted),
     }
+
+
+def _taken(users: Users) -> Sequence:
+    """The events of the sequence by which the user took an item, their baskets numbered from 0 for each user."""
+    sequence = users.sequence
+    taken = np.isin(sequence.type, users.taken_types)
+    if not users.taken_types or taken.all():
+        return sequence
+    columns = {each.name: getattr(sequence, each.name)[taken] for each in fields(sequence)}
+    width = int(sequence.basket.max(initial=0)) + 1
+    baskets = columns["user"] * width + columns["basket"]
+    known = np.unique(baskets)
+    columns["basket"] = np.searchsorted(known, baskets) - np.searchsorted(known, columns["user"] * width)
+    return Sequence(**columns)
 
 
 def _group_habits(

@@ -1,5 +1,6 @@
 """The interaction log as flat arrays: the input of every generator's fit."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -9,18 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from zhiyin.contract import EVENT_TYPES, ITEM_ID, OCCURRED_AT, USER_ID, taken_types
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers, epoch_seconds
 from zhiyin.recommender.state.grades import DISLIKED, RATING, Scale
+from zhiyin.store.sql import read_table
 
 COLUMNS = [USER_ID, ITEM_ID, "event_type", "value", "amount", "basket_id", OCCURRED_AT]
 
 
 def read_interactions(path: Path) -> pa.Table:
     """The columns of the interactions mart that models read, ids dictionary-encoded."""
-    return pq.read_table(path, columns=COLUMNS, read_dictionary=[USER_ID, ITEM_ID, "basket_id"])
+    return read_table(path, columns=COLUMNS, dictionaries=[USER_ID, ITEM_ID, "basket_id"])
+
+
+def taken_codes(log: Collection[str]) -> tuple[int, ...]:
+    """Codes, as of ``event_type_codes``, of the types by which users take, of those that a log has."""
+    return tuple(EVENT_TYPES.index(kind) + 1 for kind in taken_types(log))
 
 
 def event_type_codes(types: pa.Array | pa.ChunkedArray) -> Integers:
@@ -110,9 +116,14 @@ class History:
         return np.isin(self.type, [EVENT_TYPES.index(kind) + 1 for kind in kinds])
 
     @cached_property
+    def event_types(self) -> list[str]:
+        """The types of its events, as the contract orders them."""
+        return [kind for kind in EVENT_TYPES if self.of_types(kind).any()]
+
+    @cached_property
     def taken(self) -> npt.NDArray[np.bool_]:
         """Whether the user takes the item by an event [events]."""
-        return self.of_types(*taken_types([kind for kind in EVENT_TYPES if self.of_types(kind).any()]))
+        return self.of_types(*taken_types(self.event_types))
 
     @cached_property
     def grade(self) -> Floats:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zhiyin.clock import Clock
 from zhiyin.contract import FEATURE_AT, ITEM_ID
@@ -20,6 +19,7 @@ from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.state.catalogue import ItemState
 from zhiyin.settings import Settings
 from zhiyin.store import MANIFEST, atomic_file, publish_by_digest, verify_manifest, write_manifest
+from zhiyin.store.sql import read_table
 
 CURRENT = "CURRENT"
 ITEMS = "items.arrow"
@@ -47,7 +47,7 @@ def publish_items(settings: Settings, clock: Clock) -> Path:
     source = settings.states / clock.date / "items.parquet"
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no states as of {clock.date}; run the step features first")
-    rows = pq.read_table(source, filters=[(FEATURE_AT, "=", clock.as_of)]).sort_by(ITEM_ID)
+    rows = read_table(source, equal={FEATURE_AT: clock.as_of}).sort_by(ITEM_ID)
     if not rows.num_rows:
         raise ValueError(f"{source} has no row at {clock.date}; run the step features again")
 

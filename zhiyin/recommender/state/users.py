@@ -86,6 +86,7 @@ class Users:
     label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
     scale: Scale = UNKNOWN_SCALE  # of the grades of the log that the models know
     session: "Signals | None" = None  # what the live session says; None: there is none
+    taken_types: tuple[int, ...] = ()  # codes of the types by which users of that log take; none: every type
 
     def __len__(self) -> int:
         return len(self.ids)
