@@ -19,7 +19,8 @@ class AirflowApi:
 
     def __init__(self, settings: Settings) -> None:
         self._base = f"http://{settings.host}:{settings.airflow_port}"
-        self._client = httpx.Client(base_url=self._base, timeout=30)
+        # A server that is gone refuses at once; one on a busy machine may take long to answer.
+        self._client = httpx.Client(base_url=self._base, timeout=httpx.Timeout(180, connect=10))
         self._settings = settings
 
     def _login(self) -> None:
