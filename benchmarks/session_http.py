@@ -74,7 +74,8 @@ def _one(http: httpx.Client, user: str, number: int) -> tuple[float, float, floa
     before = ids()
     sent = time.perf_counter()
     body = {"user_id": user, "events": [{"event_type": "purchase", "item_id": before[number % len(before)]}]}
-    http.post("/events", json=body).raise_for_status()
+    if missing := http.post("/events", json=body).raise_for_status().json()["missing"]:
+        raise SystemExit(f"events are not followed ({', '.join(missing)}): run the step features")
     acknowledged = time.perf_counter()
     asked = acknowledged
     while ids() == before:

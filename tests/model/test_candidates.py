@@ -15,7 +15,7 @@ from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
 
 GENERATORS = [KINDS[name] for name in DEFAULT]
-PERSONAL = [kind for kind in GENERATORS if kind.name != "popularity"]
+PERSONAL = [kind for kind in GENERATORS if kind.name != "popularity" and not kind.of_sessions]
 
 
 @pytest.fixture(scope="module")

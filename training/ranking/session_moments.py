@@ -26,7 +26,7 @@ from zhiyin.recommender.state.users import Users
 
 LEAST = 4  # items of a basket that is replayed
 EACH = 2  # baskets of a user in a label window
-MOST_USERS = 1_000  # of a label window, a random sample
+MOST_USERS = 500  # of a label window, a random sample
 NEW = 5  # at every so many moments nothing is known of the user but what happened since the window began
 
 Mask = npt.NDArray[np.bool_]
