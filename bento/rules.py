@@ -32,7 +32,11 @@ class RulesWatch:
                 stay = "the rules before stay" if self._current else "nothing is served until this is repaired"
                 logger.error("rules: %s; %s", error, stay)
             else:
-                logger.info("rules: %s in force, from %s", self._current.digest[:12], self._path or "the defaults; the recipe's hold")
+                logger.info(
+                    "rules: %s in force, from %s",
+                    self._current.digest[:12],
+                    self._path or "the defaults; the recipe's hold",
+                )
         return self._current
 
     def tell(self, unknown: dict[str, list[str]]) -> None:
