@@ -91,7 +91,7 @@ class ChampionWatch:
         if rules is None:
             return
         items = self._items.look()
-        if self.current and self.current.bundled.rules.rules is not rules:
+        if self.current and self._rules.named and self.current.bundled.rules.rules is not rules:
             bundled, recommender = self.current.bundled.under(rules), self.current.recommender.under(rules)
             self.current = replace(self.current, bundled=bundled, recommender=recommender)
             self._rules.tell(recommender.rules.unknown)
@@ -111,7 +111,7 @@ class ChampionWatch:
             return
         if self._refused and self._refused[0] == digest and time.monotonic() < self._refused[1]:
             return
-        self._load(digest, bundle, rules, items)
+        self._load(digest, bundle, rules if self._rules.named else None, items)
 
     def _follow(self, items: PublishedItems | None) -> None:
         """Serve the current bundle with another item state."""
@@ -120,7 +120,7 @@ class ChampionWatch:
         recommender = _with_items(self.current.bundled, items) or self.current.recommender
         self.current = replace(self.current, recommender=recommender, items=items)
 
-    def _load(self, digest: str, bundle: Path, rules: SlateRules, items: PublishedItems | None) -> None:
+    def _load(self, digest: str, bundle: Path, rules: SlateRules | None, items: PublishedItems | None) -> None:
         serving = self.current.digest[:12] if self.current else "nothing"
         try:
             bundled = Recommender.load(bundle, rules)  # checks every file against the manifest

@@ -16,6 +16,11 @@ class RulesWatch:
         self._seen: tuple[int, int, int] | str | None = "never"
         self._current: SlateRules | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether there is a file; without one the rules of the bundle's recipe hold."""
+        return self._path is not None
+
     def look(self) -> SlateRules | None:
         """The rules in force; None until there are valid ones."""
         stamp = _stamp(self._path)
@@ -27,7 +32,11 @@ class RulesWatch:
                 stay = "the rules before stay" if self._current else "nothing is served until this is repaired"
                 logger.error("rules: %s; %s", error, stay)
             else:
-                logger.info("rules: %s in force, from %s", self._current.digest[:12], self._path or "the defaults")
+                logger.info(
+                    "rules: %s in force, from %s",
+                    self._current.digest[:12],
+                    self._path or "the defaults; the recipe's hold",
+                )
         return self._current
 
     def tell(self, unknown: dict[str, list[str]]) -> None:

@@ -24,7 +24,8 @@ def recommend_for(settings: Settings, user: str, k: int) -> Slate:
         raise FileNotFoundError("there is no champion yet: run the pipeline first, with `zhiyin run --as-of DATE`")
     pseudonym = pseudonymise(load_key(settings), user)
     state = OnlineStates(settings).user(pseudonym) or {"user_id": pseudonym}
-    recommender = Recommender.load(Path(champion["bundle"]), read_rules(settings.rules))
+    rules = read_rules(settings.rules) if settings.rules else None
+    recommender = Recommender.load(Path(champion["bundle"]), rules)
     if version := current_version(settings):
         recommender = with_published_items(recommender, read_items(settings, version))
     (slate,) = recommender.recommend([state], k=k, explain="text")

@@ -137,6 +137,13 @@ def test_the_encoder_names_the_own_items_that_moved_it(world: World) -> None:
     item = users % 2 + 4
     named = encoder.moved_by(world.users, users, item, window.position, world.catalogue)
     assert sum(map(bool, named)) > 12
+    case = Case(world, Users.of([*world.user_rows, {"user_id": "nobody"}], world.catalogue, NOW.timestamp()))
+    case.generators["interest"] = encoder
+    facts = case.evidence(case.weights(interest=1.0))
+    told = {fact["kind"] for place, each in enumerate(facts) for fact in each if case.candidates.user[place] < 24}
+    assert "interest" in told
+    cold = {fact["kind"] for place, each in enumerate(facts) for fact in each if case.candidates.user[place] == 24}
+    assert cold == {"people_alike", "popular_now"}
     for user, target, items in zip(users, item, named, strict=True):
         mine = world.users.sequence.item[world.users.sequence.user == user]
         assert set(items) <= set(mine.tolist()) - {int(target)}

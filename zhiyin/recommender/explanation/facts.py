@@ -116,7 +116,7 @@ def gather_evidence(
 
     def order(place: int, kind: str) -> tuple[bool, float]:
         if not known[place]:
-            return False, FOR_COLD_USERS[kind]
+            return False, FOR_COLD_USERS.get(kind, len(FOR_COLD_USERS))
         return bool(new[place]) and kind == "people_alike", -float(weights[kind][place])
 
     for place, facts in enumerate(gathered):
