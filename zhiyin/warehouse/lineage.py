@@ -31,13 +31,23 @@ def column_lineage(target: Path) -> dict[str, dict[str, list[Column]]]:
 
 
 def _of_model(node: Mapping[str, Any], tables: Mapping[str, dict[str, str]]) -> dict[str, list[Column]]:
+    schema = {name: dict(columns) for name, columns in tables.items()}
     try:
         query = parse_one(node.get("compiled_code") or "", dialect="duckdb").transform(_plain_names)
-        found = lineage(None, query, schema={name: dict(columns) for name, columns in tables.items()}, dialect="duckdb")
-    except (SqlglotError, ValueError, KeyError):
+    except SqlglotError:
         return {}
-    assert isinstance(found, dict)
-    return {column: sorted(set(_ends(top))) for column, top in found.items()}
+
+    def made_of(column: str | None) -> dict[str, list[Column]]:
+        try:
+            found = lineage(column, query, schema=schema, dialect="duckdb")
+        except (SqlglotError, ValueError, KeyError):
+            return {}
+        tops = found if isinstance(found, dict) else {str(column): found}
+        return {name: sorted(set(_ends(top))) for name, top in tops.items()}
+
+    # Where one column cannot be followed (`union all by name`), the others are followed one by one.
+    alone = (made_of(column) for column in tables.get(node["name"], {}))
+    return made_of(None) or {name: made for found in alone for name, made in found.items()}
 
 
 def _plain_names(part: exp.Expression) -> exp.Expression:

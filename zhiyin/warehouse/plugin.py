@@ -25,10 +25,12 @@ class Plugin(BasePlugin):
         if not encryption.is_on():
             return
         encryption.unlock(conn)
+        assert self.creds is not None
         for attachment in self.creds.attach or []:
-            attach_database(conn, Path(attachment.path), attachment.alias, read_only=bool(attachment.read_only))
+            attach_database(conn, Path(attachment.path), str(attachment.alias), read_only=bool(attachment.read_only))
 
     def configure_cursor(self, cursor: Any) -> None:
         if encryption.is_on():
             encryption.unlock_cursor(cursor)
+            assert self.creds is not None
             cursor.execute(f"use {self.creds.database}")
