@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import duckdb
+
 from zhiyin.settings import Settings, get_settings
 from zhiyin.store.artefacts import atomic_file
 from zhiyin.store.extensions import load_extension
