@@ -18,6 +18,7 @@ from zhiyin.store import file_digest, json_digest, verify_manifest
 ROOMS = ("bento", "feature_repo", "zhiyin")  # the code that serves
 PACKAGES = (
     "bentoml",
+    "cryptography",
     "duckdb",
     "faiss-cpu",
     "feast",

@@ -107,6 +107,8 @@ def environment(settings: Settings) -> dict[str, str]:
         **PATIENT,
     }
     values |= lineage_environment(settings)
+    if settings.encryption_key_file:
+        values["ZHIYIN_ENCRYPTION_KEY_FILE"] = str(settings.encryption_key_file)
     if settings.rules:
         values["ZHIYIN_RULES"] = str(settings.rules)  # in full: our processes start in other folders
     if settings.host in LOOPBACK:

@@ -19,8 +19,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import duckdb
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from zhiyin.settings import Settings, get_settings
 from zhiyin.store.artefacts import atomic_file
@@ -194,6 +192,8 @@ def is_encrypted(path: Path) -> bool:
 
 def seal(value: bytes, about: bytes) -> bytes:
     """Encrypt one value; ``about`` (its place) is authenticated with it, so that values cannot change places."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # who lands has no need of it
+
     key = _derived("values")
     assert key is not None, "sealed without a key"
     nonce = os.urandom(NONCE_BYTES)
@@ -206,6 +206,9 @@ def unseal(sealed: bytes, about: bytes) -> bytes:
     Raises:
         LockedError: with another key, or it is no sealed value.
     """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     key = _derived("values")
     assert key is not None, "unsealed without a key"
     try:

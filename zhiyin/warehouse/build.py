@@ -15,7 +15,6 @@ from zhiyin.clock import Clock
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import atomic_file, encryption, temporary
 from zhiyin.store.sql import open_database
-from zhiyin.warehouse import lineage
 from zhiyin.warehouse.failures import RUN_RESULTS, explain_failures, explain_warnings
 from zhiyin.warehouse.fates import fates
 
@@ -161,6 +160,8 @@ def document(settings: Settings, clock: Clock) -> Path:
     Raises:
         DbtError: dbt could not read the project or the warehouse.
     """
+    from zhiyin.warehouse import lineage  # its parser of SQL is not in a bento
+
     settings.dbt_docs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=temporary("docs"), dir=settings.data) as name:
         dbt(settings, "docs", "generate", "--static", clock=clock, target=Path(name))
