@@ -1,5 +1,5 @@
--- What people call a kind of product whose catalogue name is cut, jargon, or an adjective without its noun. A new one is
--- a line here; a kind without a line is written out by the short forms.
+-- What people call a kind of product whose catalogue name is cut, jargon, or an adjective without its noun. A new one
+-- is a line here; a kind without a line is written out by the short forms.
 with names (category, product_type, name) as (
 
     values
