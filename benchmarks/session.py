@@ -138,8 +138,7 @@ def new_users(recommender: Recommender, log: History, since: float) -> dict[str,
         seen = nth < live
         moment = np.full(len(enough), np.inf)  # when the next basket begins
         np.minimum.at(moment, user[nth == live], log.at[rows][nth == live])
-        columns = (log.item, log.at, log.type, log.value, log.amount, log.basket)
-        events = Events(user[seen], *(column[rows][seen] for column in columns))
+        events = Events.of(log, rows[seen], user[seen])
         types = recommender.manifest["event_types"]
         users = after_events(nobody, events, moment, recommender.catalogue, types)
         later = (nth >= live) & (nth < BASKETS) & recommender.item_state.eligible[log.item[rows]]

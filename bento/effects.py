@@ -4,18 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from bento.event_schemas import WithoutEffect
 from zhiyin.contract import FEATURE_AT, ITEM_ID, OCCURRED_AT
 from zhiyin.recommender.state.session import AGAINST
 
 if TYPE_CHECKING:
-    from bento.service import Recommendations
+    from bento.running import RunningService
 
 UNKNOWN_ITEM = "unknown_item"
 BEFORE_STATE = "before_state"
 NOT_LEARNED = "type_not_learned"
 
 
-async def effects(service: "Recommendations", user_id: str, events: list[dict[str, Any]]) -> list[dict[str, str]]:
+async def effects(service: "RunningService", user_id: str, events: list[dict[str, Any]]) -> list[WithoutEffect]:
     """Id and reason of each event that will not change the user's lists; nothing before the first champion."""
     champion = service.champions.current
     if champion is None:
@@ -35,5 +36,5 @@ async def effects(service: "Recommendations", user_id: str, events: list[dict[st
         elif state is not None and event[OCCURRED_AT] < state:
             reason = BEFORE_STATE
         if reason:
-            told.append({"event_id": event["event_id"], "reason": reason})
+            told.append(WithoutEffect(event_id=event["event_id"], reason=reason))
     return told

@@ -48,7 +48,7 @@ async def post(request: Request) -> Response:
     if refusal := future(given.events, received, SLOW_CLOCK):
         return refuse(400, refusal)
     user_id = pseudonymise(service.key, given.user_id)
-    moment = service.clock.now(champion and champion.recommender.as_of)
+    moment = service.clock.now(champion.recommender.as_of if champion else None)
     basket = uuid4().hex  # what is taken together in one moment is one basket
     records = [_record(user_id, event, received, moment, basket) for event in given.events]
     try:

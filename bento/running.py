@@ -8,6 +8,7 @@ from zhiyin.settings import Settings
 
 if TYPE_CHECKING:
     from bento.champion import ChampionWatch
+    from bento.clock import ServiceClock
     from bento.durable_log import DurableLog
     from bento.live import LiveSessions
     from bento.user_states import UserStates
@@ -22,6 +23,7 @@ class RunningService(Protocol):
     champions: "ChampionWatch"
     events: "DurableLog"
     live: "LiveSessions"
+    clock: "ServiceClock"
 
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""

@@ -12,7 +12,7 @@ from zhiyin.recommender.lists import Slate
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.recommender.slate.rules import read_rules
 from zhiyin.recommender.state.item_state import current_version, read_items, with_published_items
-from zhiyin.recommender.state.live import with_session
+from zhiyin.recommender.state.session import with_session
 from zhiyin.settings import Settings
 from zhiyin.warehouse import current
 
@@ -73,13 +73,18 @@ def audit_recommender(settings: Settings, recommender: Recommender, users: int, 
             at = moment + timedelta(hours=1)
             bought = [item.item_id for item in slate.items[:buy]]
             events += [Event(persons[slate.user_id], item, f"live {slate.user_id}", _naive(at)) for item in bought]
-            session = {
-                "session_item_ids": bought,
-                "session_types": [kind] * len(bought),
-                "session_at": [int(at.timestamp())] * len(bought),
+            of_each = {
+                "types": kind,
+                "at": at.timestamp(),
+                "values": 1.0,
+                "amounts": -1.0,
+                "baskets": "",
+                "queries": "",
             }
-            after.append(with_session(row, session, recommender.manifest["event_types"]))
+            session = {f"session_{name}": [value] * len(bought) for name, value in of_each.items()}
+            session["session_item_ids"] = bought
             later.append(at + timedelta(minutes=1))
+            after.append(with_session(row, session, later[-1].timestamp()))
         slates = recommender.recommend(after, K, "text")
         found["after"] = audit(settings, marts, lists(slates, later), **about, since=events).facts()
     return found

@@ -60,9 +60,7 @@ def read_users(
     counts = last - first
     owner = np.repeat(np.arange(len(user)), counts)
     rows = np.arange(len(owner)) + np.repeat(first - np.r_[0, np.cumsum(counts)[:-1]], counts)
-    events = Events(
-        owner, log.item[rows], log.at[rows], log.type[rows], log.value[rows], log.amount[rows], log.basket[rows]
-    )
+    events = Events.of(log, rows, owner)
     unknown = Users.unknown([log.user_ids[index] for index in user], at)
     known = follow(unknown, events, at, catalogue, log.event_types, length)
     return replace(known, scale=log.scale, taken_types=taken_codes(log.event_types))

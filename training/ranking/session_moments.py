@@ -6,6 +6,7 @@ Of each user some baskets of a window: half of its items are in the session, and
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from training.protocols import Split
 from training.ranking.ranking_set import RankingSet
 from training.splits import States
-from zhiyin.contract import EVENT_TYPES
 from zhiyin.recommender.candidates import Context, Generator
 from zhiyin.recommender.features import Scored, propose, users_at_once
 from zhiyin.recommender.ranker import matrix
@@ -51,8 +51,7 @@ class Moments:
     def events(self, log: History) -> Events:
         """What had happened; its users are places among the moments."""
         place, row = self.known
-        columns = (log.item, log.at, log.type, log.value, log.amount, log.basket)
-        return Events(place, *(column[row] for column in columns))
+        return Events.of(log, row, place)
 
     def answer(self, log: History) -> Integers:
         """The rest of each basket: place * items + item, ascending."""
@@ -75,13 +74,14 @@ def moments_inside(
     fresh = np.r_[True, change | (log.item[1:] != log.item[:-1])][: len(log)] & log.taken  # a basket's items ascend
     items = np.add.reduceat(fresh.astype(np.int64), begin) if len(begin) else begin
     owner, at = log.user[begin], log.at[begin]
-    chosen = (at >= since) & (at < until) & (items >= LEAST)
+    usable = (at >= since) & (at < until) & (items >= LEAST)
     if users is not None:
-        chosen &= users[owner]
-    drawn = random.permutation(np.unique(owner[chosen]))[:most]
-    chosen = np.flatnonzero(chosen & np.isin(owner, drawn))
+        usable &= users[owner]
+    drawn = random.permutation(np.unique(owner[usable]))[:most]
+    chosen = np.flatnonzero(usable & np.isin(owner, drawn))
     chosen = chosen[np.arange(len(chosen)) - np.searchsorted(owner[chosen], owner[chosen]) < each]
-    owner, at, begin, end, items = (values[chosen] for values in (owner, at, begin, end, items))
+    owner, at, items = owner[chosen], at[chosen], items[chosen]
+    begin, end = begin[chosen], end[chosen]
     early = np.searchsorted(log.user, owner) + _before(log, owner, since)
     place, row = _slices(begin, end)
     number = np.maximum(np.cumsum(fresh[row]), 1) - 1  # of each different item of these baskets
@@ -150,10 +150,10 @@ def session_rows(
 ) -> RankingSet | None:
     """The ranker's rows at moments inside baskets; ``users``: their states when the window began, in their order."""
     random = np.random.default_rng(seed)
-    types = [kind for kind in EVENT_TYPES if log.of_types(kind).any()]
-    live = after_events(users, moments.events(log), moments.at, catalogue, types)
+    live = after_events(users, moments.events(log), moments.at, catalogue, log.event_types)
     taken = moments.answer(log)
-    blocks, names = [], []
+    blocks: list[tuple[npt.NDArray[Any], ...]] = []
+    names: list[str] = []
     size = users_at_once(len(items.pool))
     for start in range(0, len(users), size):
         batch = live.rows(start, start + size)

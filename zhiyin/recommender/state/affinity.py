@@ -69,10 +69,9 @@ def _reach(users: Users) -> Weights:
     np.maximum.at(oldest, sequence.user, age)
     slow = np.bincount(sequence.user, 0.5 ** (age / HABITS), n)
     fast = np.bincount(sequence.user, 0.5 ** (age / HALF_LIFE), n)
-    tail = np.bincount(repeats.user, repeats.long, n) - slow
-    tail = (
-        np.where(tail > 0.01 * slow, tail, 0.0) * (HALF_LIFE / HABITS) * 0.5 ** (oldest * (1 / HALF_LIFE - 1 / HABITS))
-    )
+    older = np.bincount(repeats.user, repeats.long, n) - slow
+    older = np.where(older > 0.01 * slow, older, 0.0)
+    tail = older * (HALF_LIFE / HABITS) * 0.5 ** (oldest * (1 / HALF_LIFE - 1 / HABITS))
     return np.asarray(np.divide(fast + tail, fast, out=np.ones(n), where=fast > 0))
 
 

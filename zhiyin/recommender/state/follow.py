@@ -16,6 +16,7 @@ import numpy.typing as npt
 from zhiyin.contract import EVENT_TYPES, PURCHASE, taken_types
 from zhiyin.recommender.state.affinity import first_of_each, follow_affinities
 from zhiyin.recommender.state.catalogue import SECONDS_PER_DAY, Catalogue, Floats, Integers
+from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Repeats, Sequence, Users
 
 SHORT, LONG = 14.0, 90.0  # half-lives in days, as in dbt_project/models/marts
@@ -41,6 +42,11 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @classmethod
+    def of(cls, log: History, row: Integers | Mask, user: Integers) -> "Events":
+        """Some rows of a log, as events of these users of the batch."""
+        return cls(user, log.item[row], log.at[row], log.type[row], log.value[row], log.amount[row], log.basket[row])
 
     def where(self, kept: Mask) -> "Events":
         return Events(*(values[kept] for values in vars(self).values()))
@@ -84,9 +90,12 @@ def _join(stored: Sequence, events: Events, n: int) -> Sequence:
     first = np.full(n, np.iinfo(np.int64).max)
     np.minimum.at(first, events.user, place)
     basket = newest[events.user] + 1 + place - first[events.user]
-    columns = ("user", "item", "at", "type", "value")
-    joined = (np.concatenate([getattr(stored, name), getattr(events, name)]) for name in columns)
-    return Sequence(*joined, np.concatenate([stored.basket, basket]))
+
+    def joined(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(stored, name), getattr(events, name)])
+
+    own = joined("user"), joined("item"), joined("at"), joined("type"), joined("value")
+    return Sequence(*own, np.concatenate([stored.basket, basket]))
 
 
 def _latest(sequence: Sequence, n: int, length: int) -> Sequence:
@@ -116,7 +125,7 @@ def _columns(
     begins = np.zeros(len(chosen))
     begins[opening[np.unique(keys, return_index=True)[1]]] = 1.0
 
-    def count(rows: slice, moment: Moments) -> dict[str, Moments]:
+    def count(rows: slice, moment: Moments) -> dict[str, npt.NDArray[Any]]:
         owner, item = sequence.user[rows], sequence.item[rows]
         age = (moment[owner] - sequence.at[rows]) / SECONDS_PER_DAY
         inside = {window: (age <= window).astype(np.float64) for window in WINDOWS}
