@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -21,8 +22,8 @@ os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and a consol
 SHARED_HOMES = ("slice_home", "warehouse")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Tests that share a home run in one process, the others file by file; the longest come first."""
     groups: dict[str, list[pytest.Item]] = {home: [] for home in SHARED_HOMES}
     for item in items:
@@ -31,6 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         groups.setdefault(group, []).append(item)
     items[:] = [item for group in groups.values() for item in group]
+    return (yield)
 
 
 def free_port() -> int:
