@@ -29,7 +29,7 @@ run: $(READY)  ## the whole platform on the built-in data; ONCE=1 checks that it
 	$(BIN)/zhiyin up --demo $(if $(ONCE),--once)
 
 test: $(READY) lint  ## lint, types, and every test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 
 lint: $(READY)  ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .

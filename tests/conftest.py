@@ -1,12 +1,16 @@
 """Fixtures of several folders: a real slice of the data, run through the whole platform once per session."""
 
 import os
+import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from cli.environment import PATIENT, tool
 from zhiyin.settings import Settings
@@ -18,21 +22,34 @@ os.environ.update(PATIENT)  # read when torch is first imported
 os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and a console of rich reads it once
 
 
-# Homes that are made once and asked by many files.
+# Homes that are made once and asked by many files: their fixtures, the one that takes longest first.
 SHARED_HOMES = ("slice_home", "warehouse")
 
 
-@pytest.hookimpl(wrapper=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Tests that share a home run in one process, the others file by file; the longest come first."""
-    groups: dict[str, list[pytest.Item]] = {home: [] for home in SHARED_HOMES}
-    for item in items:
-        shared = [home for home in SHARED_HOMES if home in getattr(item, "fixturenames", ())]
-        group = shared[0] if shared else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-        groups.setdefault(group, []).append(item)
-    items[:] = [item for group in groups.values() for item in group]
-    return (yield)
+@cache
+def group_of(file: str) -> str:
+    """What a file's tests run together with: those of the same shared home, else those of the file."""
+    place = Path(__file__).parent.parent / file
+    sources = (place, place.with_name("conftest.py")) if place.parent.name == "serving" else (place,)
+    text = "".join(each.read_text() for each in sources)
+    return next((home for home in SHARED_HOMES if re.search(rf"\b{home}\b[,:)]", text)), file)
+
+
+class ByHome(LoadScopeScheduling):
+    """Gives a process all tests of a group; pytest-xdist's own groups get lost under pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.split("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHome:
+    return ByHome(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups come first."""
+    place = {home: number for number, home in enumerate(SHARED_HOMES)}
+    items.sort(key=lambda item: place.get(group_of(item.nodeid.split("::")[0]), len(place)))
 
 
 def free_port() -> int:
