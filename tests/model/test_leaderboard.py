@@ -11,7 +11,9 @@ import pytest
 from pipeline.reports import RunReports
 from tests.model.checkerboard import CLOCK, NOW, events, home_of
 from training.evaluation import evaluate
+from training.evaluation.gate import PLAIN, WHOLE
 from training.evaluation.guardrails import slice_values
+from training.evaluation.leaderboard import differences
 from training.train import train
 from zhiyin.recommender.recipe import read_recipe
 
@@ -104,3 +106,11 @@ def test_the_page_shows_every_model_and_slice(judged):
     for name in [*report["slices"], *(model.replace("_", " ") for model in report["models"])]:
         assert name in text
     assert "Miscalibration" in text
+
+
+def test_baselines_are_compared_with_lists_that_keep_no_place_either():
+    kept, plain, other = np.full(9, 0.2), np.full(9, 0.4), np.full(9, 0.3)
+    found = differences({WHOLE: kept, PLAIN: plain, "popularity": other})
+    assert found["popularity"]["mean"] == pytest.approx(0.1)
+    assert found[PLAIN]["mean"] == pytest.approx(-0.2)
+    assert differences({WHOLE: kept, "popularity": other})["popularity"]["mean"] == pytest.approx(-0.1)

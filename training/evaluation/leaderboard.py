@@ -101,7 +101,7 @@ def evaluate(
         "models": {
             model: summary(figures.values, figures.lists, items.eligible) for model, figures in found.models.items()
         },
-        "differences": paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model != WHOLE}),
+        "differences": differences(ndcg),
         "slices": score_slices(slices, ndcg_and_lists, split.true_user, split.true_item),
         "reliability": measure_reliability(recommender, everyone, known, K),
     }
@@ -126,6 +126,16 @@ def evaluate(
     inside = slice_members(slices, split.user_ids, data.catalogue.item_ids)
     tables = {"users": users, "lists": found.lists, "truth": pa.table(truth), "slices": inside}
     return Evaluation(report, tables)
+
+
+def differences(ndcg: dict[str, Values]) -> dict[str, dict[str, float]]:
+    """The recommender's NDCG@10 less each other model's, paired; ``ndcg``: of each user, by model.
+
+    Other models keep no place for discoveries, so its lists without such places are compared with theirs.
+    """
+    like = PLAIN if PLAIN in ndcg else WHOLE
+    found = paired(ndcg[like], {model: values for model, values in ndcg.items() if model not in (WHOLE, PLAIN)})
+    return found | paired(ndcg[WHOLE], {model: values for model, values in ndcg.items() if model == PLAIN})
 
 
 def _cut_of(recommender: Recommender) -> datetime:

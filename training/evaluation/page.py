@@ -52,7 +52,8 @@ def leaderboard_page(report: dict[str, Any]) -> str:
 <h1>Leaderboard at {report["k"]}</h1>
 <p>Bundle {escape(report["bundle"][:12])}. What {report["users"]:,} users bought from {start} until {end} (not
 included): {report["pairs"]:,} user and item pairs among {report["candidates"]:,} candidates. In small: 95 % bootstrap
-intervals over users. The last column is the paired difference in NDCG of the whole from the row.</p>
+intervals over users. The last column is the paired difference in NDCG of the whole from the row: where lists keep
+places for discoveries, of the lists that keep none, since no other model keeps any.</p>
 <table><thead><tr><th>Model</th>{_heads(COLUMNS.values())}<th>Coverage</th><th>Whole, paired</th></tr></thead>
 <tbody>
 {body}
