@@ -74,7 +74,7 @@ class Slice:
             capture_output=True,
             text=True,
             check=check,
-            timeout=1200,
+            timeout=3000,
         )
 
 

@@ -138,7 +138,7 @@ def standing(slice_home: Slice, tmp_path_factory: pytest.TempPathFactory) -> Ite
             [tool("zhiyin"), "up", "--as-of", AS_OF], env=slice_home.environment, stdout=file, stderr=file
         )
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while "curl -s" not in printed.read_text():
             assert process.poll() is None, printed.read_text()
             assert time.monotonic() < deadline, printed.read_text()
@@ -146,8 +146,8 @@ def standing(slice_home: Slice, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield printed
     finally:
         down = subprocess.Popen([tool("zhiyin"), "down"], env=slice_home.environment, stdout=subprocess.PIPE, text=True)
-        process.wait(timeout=60)  # first: a process that has ended and is not waited for counts as alive
-        stopped, _ = down.communicate(timeout=60)
+        process.wait(timeout=240)  # first: a process that has ended and is not waited for counts as alive
+        stopped, _ = down.communicate(timeout=240)
     assert "airflow-scheduler" in stopped
     facts = json.loads(slice_home.zhiyin("status", "--json").stdout)
     assert {server["state"] for server in facts["servers"].values()} == {"down"}

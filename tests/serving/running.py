@@ -20,7 +20,7 @@ from zhiyin.pseudonym import load_key, pseudonymise
 from zhiyin.settings import PROJECT, Settings
 from zhiyin.store import write_json, write_manifest
 
-START_SECONDS = 90
+START_SECONDS = 240
 
 
 @dataclass(frozen=True)
