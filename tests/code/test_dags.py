@@ -77,7 +77,7 @@ def test_a_backfill_s_runs_stand_at_the_ends_of_their_intervals_one_after_the_ot
 
 def test_a_run_takes_states_at_the_snapshots_of_its_clock(dag):
     snapshots = dag.get_template_env().from_string(dag.get_task("dbt.dbt_producer_watcher").env["ZHIYIN_SNAPSHOTS"])
-    days = "2017-10-06,2017-10-20,2017-11-03,2017-11-17,2017-12-01"
+    days = "2017-08-25,2017-09-08,2017-09-22,2017-10-06,2017-10-20,2017-11-03,2017-11-17,2017-12-01"
     assert snapshots.render(params={"as_of": None}, data_interval_end=pendulum.datetime(2017, 12, 1)) == days
     assert snapshots.render(params={"as_of": "2017-12-01"}, data_interval_end=pendulum.now()) == days
 
