@@ -289,10 +289,11 @@ class _Run:
         states = data.states_of(self.recipe)
         split, items = holdout(self.recipe, data.history, states, data.catalogue, self.clock)
         recommender = recommender.at(items)
-        made = {lists: each for lists, each in rankers.items() if lists == "session"}  # its lists say no probability
+        made: dict[Lists, CalibratedRanker] = {}
         errors: dict[str, float | None] = {}
         for lists, each in rankers.items():
-            if lists in made:
+            if lists == "session":  # its lists say no probability
+                made[lists] = each
                 continue
             self.context.progress("calibration", len(made) / len(rankers), f"lists of {lists} items")
             rows = ListedRows.of(recommender, split, states, lists == "new")
