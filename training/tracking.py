@@ -72,7 +72,9 @@ def track_evaluation(settings: Settings, digest: str, report: dict[str, Any]) ->
     if run_id is None:
         return
     metrics = {
-        f"{model}/{figure.replace('@', '_at_')}": value["mean"] if isinstance(value, dict) else value
+        f"{re.sub(NO_NAME, ' ', model)}/{figure.replace('@', '_at_')}": value["mean"]
+        if isinstance(value, dict)
+        else value
         for model, figures in report["models"].items()
         for figure, value in figures.items()
     }

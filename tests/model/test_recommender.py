@@ -70,7 +70,8 @@ def test_somebody_unknown_gets_what_is_popular_now_and_is_told_so(recommender):
     assert slate.missing == ["unknown_user"]
     buyers = [fact["users_28d"] for item in slate.items for fact in item.evidence if fact["kind"] == "popular_now"]
     assert len(buyers) == 10
-    assert all(item.reason and "popular" in item.reason.lower() for item in slate.items)
+    assert all(item.reason for item in slate.items)
+    assert sum("popular" in item.reason.lower() for item in slate.items) == 3  # a list repeats no phrase more often
 
 
 def test_somebody_new_with_attributes_gets_what_people_alike_take(recommender, users):
@@ -81,7 +82,7 @@ def test_somebody_new_with_attributes_gets_what_people_alike_take(recommender, u
     assert slate.missing == ["no_history"]
     assert [item.item_id for item in slate.items] != [item.item_id for item in cold.items]
     assert [item.evidence[0]["kind"] for item in slate.items] == ["people_alike"] * 10
-    assert all("people like you" in item.reason for item in slate.items)
+    assert sum("people like you" in item.reason for item in slate.items) >= 3  # a list repeats no phrase more often
 
 
 def test_reasons_say_what_the_history_holds(recommender, users):
@@ -94,13 +95,12 @@ def test_reasons_say_what_the_history_holds(recommender, users):
         last = dict(zip(row["repeat_item_ids"] or [], row["repeat_last_at"] or [], strict=True))
         for item in slate.items:
             facts = {fact["kind"]: fact for fact in item.evidence}
-            assert ("chosen_before" in facts) == (item.item_id in baskets)
+            assert "chosen_before" not in facts or item.item_id in baskets
             if bought := facts.get("chosen_before"):
                 assert bought["times"] == baskets[item.item_id]
                 day = datetime.fromtimestamp(last[item.item_id], CLOCK.as_of.tzinfo).date()
                 assert abs(datetime.fromisoformat(bought["last_chosen"]).date() - day) <= timedelta(days=1)
-                said = "chosen_before" in [fact["kind"] for fact in item.evidence[:2]]
-                assert not said or str(bought["times"]) in item.reason or bought["times"] == 1
+                assert not bought.get("said") or str(bought["times"]) in item.reason or bought["times"] == 1
                 checked += 1
             if similar := facts.get("similar_to_chosen"):
                 assert similar["item_id"] in baskets

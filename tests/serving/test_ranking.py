@@ -18,9 +18,9 @@ class Watched:
         self.recommender = recommender
         self.calls: list[int] = []
 
-    def recommend(self, users: list[dict[str, Any]], k: int, explain: Any, contributions: bool) -> Any:
+    def recommend(self, users: list[dict[str, Any]], *asked: Any) -> Any:
         self.calls.append(len(users))
-        return self.recommender.recommend(users, k, explain, contributions)
+        return self.recommender.recommend(users, *asked)
 
 
 @pytest.fixture(scope="module")

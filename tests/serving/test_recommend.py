@@ -24,7 +24,8 @@ def test_a_list_has_k_ranked_items_with_their_evidence(
 ) -> None:
     answer = service.recommend(user_id=shopper, k=7, explain="text")
     assert set(answer) == {
-        "request_id", "model_version", "as_of", "model_as_of", "user_state_at", "missing", "items",
+        "request_id", "model_version", "as_of", "model_as_of", "user_state_at", "at", "age_days", "moments_differ",
+        "missing", "items",
     }  # fmt: skip
     moments = {datetime.fromisoformat(answer[name]) for name in ("as_of", "model_as_of", "user_state_at")}
     assert moments == {datetime.fromisoformat(f"{AS_OF}T00:00:00Z")}
@@ -185,6 +186,8 @@ def test_probes_metrics_and_documentation_answer(service: Service) -> None:
         "k",
         "explain",
         "contributions",
+        "new_only",
+        "discoveries",
     }
     assert {"as_of", "model_as_of", "user_state_at"} <= set(
         document["components"]["schemas"]["RecommendResponse"]["properties"]
