@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from feast import FeatureView, RepoConfig
+from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -54,19 +55,13 @@ def unsealed_rows(view: FeatureView, keys: list[EntityKey], rows: list[Read]) ->
     ]
 
 
-class SealedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """Feast's settings of SQLite."""
-
-    type: Literal["feature_repo.sealed.SealedSqliteOnlineStore"]  # type: ignore[assignment]
-
-
-class SealedSqliteOnlineStore(SqliteOnlineStore):
-    """Feast's SQLite store, with sealed values."""
+class _Sealed(OnlineStore):
+    """Seals what the next class writes, and opens what it reads."""
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        super().online_write_batch(config, table, sealed_rows(table, data), progress)
+        super().online_write_batch(config, table, sealed_rows(table, data), progress)  # type: ignore[safe-super]
 
     def online_read(
         self,
@@ -75,8 +70,18 @@ class SealedSqliteOnlineStore(SqliteOnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[Read]:
-        rows = super().online_read(config, table, entity_keys, requested_features)
+        rows = super().online_read(config, table, entity_keys, requested_features)  # type: ignore[safe-super]
         return unsealed_rows(table, entity_keys, rows)
+
+
+class SealedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    """Feast's settings of SQLite."""
+
+    type: Literal["feature_repo.sealed.SealedSqliteOnlineStore"]  # type: ignore[assignment]
+
+
+class SealedSqliteOnlineStore(_Sealed, SqliteOnlineStore):
+    """Feast's SQLite store, with sealed values."""
 
 
 class SealedRedisOnlineStoreConfig(FailFastRedisOnlineStoreConfig):
@@ -85,23 +90,8 @@ class SealedRedisOnlineStoreConfig(FailFastRedisOnlineStoreConfig):
     type: Literal["feature_repo.sealed.SealedRedisOnlineStore"]  # type: ignore[assignment]
 
 
-class SealedRedisOnlineStore(FailFastRedisOnlineStore):
+class SealedRedisOnlineStore(_Sealed, FailFastRedisOnlineStore):
     """Feast's Redis store, with sealed values."""
-
-    def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
-    ) -> None:
-        super().online_write_batch(config, table, sealed_rows(table, data), progress)
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[Read]:
-        rows = super().online_read(config, table, entity_keys, requested_features)
-        return unsealed_rows(table, entity_keys, rows)
 
     def _read_features_per_fv(self, *arguments: Any, **named: Any) -> None:
         """A view at a time, by ``online_read``; Feast's own for Redis reads all in one pipeline, past it."""

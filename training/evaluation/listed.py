@@ -38,10 +38,8 @@ class ListedRows:
     @classmethod
     def of(cls, recommender: Recommender, split: Split, states: States, new_only: bool) -> Self:
         """The lists of a split's users, whether they then took something or nothing, at its moment."""
+        split = split.only(split.drawn(USERS))
         hashes = np.array([zlib.crc32(user.encode()) for user in split.user_ids], np.int64)
-        chosen = np.zeros(len(split), bool)
-        chosen[np.argsort(hashes, kind="stable")[:USERS]] = True
-        split, hashes = split.only(chosen), hashes[chosen]
         parts: list[tuple[Values, Floats, npt.NDArray[np.bool_], Integers]] = []
         size = users_at_once(len(recommender.item_state.pool))
         for start in range(0, len(split), size):

@@ -1,6 +1,5 @@
 """Reliability of the probabilities: predicted against observed, on a sample of all users, active or not."""
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,7 @@ def measure_reliability(recommender: Recommender, split: Split, states: States, 
     """
     if not any(ranker.calibration for ranker in recommender.rankers.values()):
         return None
-    drawn = np.argsort([zlib.crc32(user.encode()) for user in split.user_ids], kind="stable")[:USERS]
-    chosen = np.zeros(len(split), bool)
-    chosen[drawn] = True
-    split = split.only(chosen)
+    split = split.only(split.drawn(USERS))
     promised: list[Values] = []
     taken: list[npt.NDArray[np.bool_]] = []
     listed: list[npt.NDArray[np.bool_]] = []
@@ -41,7 +37,7 @@ def measure_reliability(recommender: Recommender, split: Split, states: States, 
         listed.append(place[known])
     chance, came, shown = np.concatenate(promised), np.concatenate(taken), np.concatenate(listed)
     return {
-        "users": len(drawn),
+        "users": len(split),
         "candidates": reliability(chance, came),
         "listed": reliability(chance[shown], came[shown]),
     }

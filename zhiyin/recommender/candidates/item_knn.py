@@ -5,7 +5,6 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
-from safetensors.numpy import load_file
 
 from zhiyin.recommender.candidates.base import (
     NOT_A_CANDIDATE,
@@ -15,15 +14,13 @@ from zhiyin.recommender.candidates.base import (
     profile,
     recency,
     taste,
-    top_items,
 )
+from zhiyin.recommender.candidates.neighbours import nearest_items, read_neighbours, write_neighbours
 from zhiyin.recommender.candidates.space import Choice, Range, Space
 from zhiyin.recommender.state.catalogue import Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
-from zhiyin.store import write_arrays
 
-ITEMS_AT_ONCE = 1_024  # dense similarities of so many items: 80 MB for a catalogue of 20,000
 MOST_ITEMS = 15_000  # the most frequent, which have neighbours at all: time grows with their square
 K1 = 1.2
 
@@ -77,20 +74,7 @@ class ItemKnn(CandidateGenerator):
             weights.data *= (K1 + 1) / (norm[row] + weights.data) * rarity[weights.indices]
         else:
             weights.data /= np.sqrt(np.bincount(row, weights.data**2, n))[row]
-        rows, columns, values = [], [], []
-        for start in range(0, n, ITEMS_AT_ONCE):
-            found = (weights[start : start + ITEMS_AT_ONCE] @ weights.T).toarray()
-            here = np.arange(len(found))
-            if not itself:
-                found[here, start + here] = 0.0
-            best = top_items(found, neighbours)
-            rows.append(np.repeat(kept[start + here], best.shape[1]))
-            columns.append(kept[best].ravel())
-            values.append(np.take_along_axis(found, best, axis=1).ravel())
-            context.progress("item_knn", min(start / n, 1.0), f"{start:,} of {n:,} items")
-        place = (np.concatenate(rows), np.concatenate(columns))
-        similar = sp.csr_array((np.concatenate(values), place), (history.n_items, history.n_items))
-        similar.sort_indices()
+        similar = nearest_items(weights, kept, history.n_items, neighbours, itself, context.progress)
         return cls(similar, decay)
 
     def score(self, users: Users, items: ItemState) -> Floats:
@@ -101,12 +85,9 @@ class ItemKnn(CandidateGenerator):
         return np.where(found > 0, found, NOT_A_CANDIDATE).astype(np.float32)
 
     def save(self, folder: Path) -> None:
-        similar = {"data": self.similar.data, "indices": self.similar.indices, "indptr": self.similar.indptr}
-        write_arrays(folder / "similar.safetensors", similar | {"decay": np.array([self.decay])})
+        write_neighbours(folder / "similar.safetensors", self.similar, decay=self.decay)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        parts = load_file(folder / "similar.safetensors")
-        n = len(context.text)
-        similar = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), (n, n))
-        return cls(similar, float(parts["decay"][0]))
+        similar, facts = read_neighbours(folder / "similar.safetensors", len(context.text))
+        return cls(similar, facts["decay"])

@@ -8,18 +8,16 @@ from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
-from safetensors.numpy import load_file
 
-from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache, top_items
+from zhiyin.recommender.candidates.base import NOT_A_CANDIDATE, CandidateGenerator, Context, PoolCache
+from zhiyin.recommender.candidates.neighbours import nearest_items, read_neighbours, write_neighbours
 from zhiyin.recommender.candidates.space import Range, Space
 from zhiyin.recommender.candidates.words import WordIndex
 from zhiyin.recommender.state.catalogue import Catalogue, Floats, ItemState
 from zhiyin.recommender.state.history import History
 from zhiyin.recommender.state.users import Users
-from zhiyin.store import write_arrays
 
 MOST_ITEMS = 15_000  # the most frequent, which have neighbours at all: time grows with their square
-ITEMS_AT_ONCE = 1_024
 MOST_IN_A_BASKET = 200  # larger ones tell little of what goes with what
 FOUND = 50  # items that the words of a search stand for
 
@@ -65,70 +63,49 @@ class Session(CandidateGenerator):
         column[kept] = np.arange(len(kept))
         there = column[item] >= 0
         held = sp.coo_array((np.ones(there.sum(), np.float32), (column[item[there]], basket[there]))).tocsr()
-        length = np.sqrt(counts[kept] + shrink)
-        rows, columns, values = [], [], []
-        for start in range(0, len(kept), ITEMS_AT_ONCE):
-            found = (held[start : start + ITEMS_AT_ONCE] @ held.T).toarray()
-            here = np.arange(len(found))
-            found[here, start + here] = 0.0
-            found /= length[start + here][:, None] * length
-            best = top_items(found, neighbours)
-            rows.append(np.repeat(kept[start + here], best.shape[1]))
-            columns.append(kept[best].ravel())
-            values.append(np.take_along_axis(found, best, axis=1).ravel())
-        place = (np.concatenate(rows), np.concatenate(columns))
-        similar = sp.csr_array((np.concatenate(values), place), (history.n_items,) * 2, dtype=np.float32)
-        similar.eliminate_zeros()
-        similar.sort_indices()
+        held.data /= np.repeat(np.sqrt(counts[kept] + shrink), np.diff(held.indptr)).astype(np.float32)
+        similar = nearest_items(held, kept, history.n_items, neighbours, itself=False)
         return cls(similar, context.text, context.catalogue, like_text)
 
     def score(self, users: Users, items: ItemState) -> Floats:
         scores = np.full((len(users), len(items.pool)), NOT_A_CANDIDATE, np.float32)
         if users.session is None:
             return scores
-        asked = self._asked(users, items)
+        asked, looked = self._signals(users, items)
         active = np.flatnonzero(np.diff(asked.indptr))
         pool, text = self._pool.get(items, lambda: (self.similar[:, items.pool], self.text[items.pool].T))
         found = (asked[active] @ pool).toarray()
         wanted = asked[active] @ self.text
         wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-9)
         found += self.like_text * np.maximum(wanted @ text, 0.0)
-        looked = self._looked(users, items, asked.shape)[active][:, items.pool].toarray()
-        found = np.where(found + looked > 0, found + looked, NOT_A_CANDIDATE)
-        scores[active] = found
+        found += looked[active][:, items.pool].toarray()
+        scores[active] = np.where(found > 0, found, NOT_A_CANDIDATE)
         return scores
 
-    def _asked(self, users: Users, items: ItemState) -> sp.csr_array:
-        """What speaks for items like it: [users, items], from what was liked and what a search finds."""
+    def _signals(self, users: Users, items: ItemState) -> tuple[sp.csr_array, sp.csr_array]:
+        """Two weights of each item, by what the events say: sparse [users, items] each.
+
+        What speaks for items like it: what was liked, and what a search finds. What is a candidate itself: what was
+        looked at or found, and not taken.
+        """
         signals = users.session
         assert signals is not None
         liked = signals.liked & (signals.item >= 0)
         user, item, weight = signals.user[liked], signals.item[liked], signals.weight[liked]
+        open_to = np.where(signals.taken[liked], 0.0, weight)
         for place in np.flatnonzero(signals.liked & (signals.item < 0)):
             found, fit = self.words.find(str(signals.query[place]), items.eligible, FOUND)
             user, item = np.r_[user, np.full(len(found), signals.user[place])], np.r_[item, found]
-            weight = np.r_[weight, signals.weight[place] * fit / max(len(found), 1)]
-        return sp.csr_array((weight, (user, item)), (len(users), len(items.eligible)), dtype=np.float32)
-
-    def _looked(self, users: Users, items: ItemState, shape: tuple[int, int]) -> sp.csr_array:
-        """What was looked at or searched for and not taken: each by what the event says."""
-        signals = users.session
-        assert signals is not None
-        kept = signals.liked & ~signals.taken & (signals.item >= 0)
-        user, item, weight = signals.user[kept], signals.item[kept], signals.weight[kept]
-        for place in np.flatnonzero(signals.liked & (signals.item < 0)):
-            found, fit = self.words.find(str(signals.query[place]), items.eligible, FOUND)
-            user, item = np.r_[user, np.full(len(found), signals.user[place])], np.r_[item, found]
-            weight = np.r_[weight, signals.weight[place] * fit]
-        return sp.csr_array((weight, (user, item)), shape, dtype=np.float32)
+            says = signals.weight[place] * fit
+            weight, open_to = np.r_[weight, says / max(len(found), 1)], np.r_[open_to, says]
+        shape = len(users), len(items.eligible)
+        asked, looked = (sp.csr_array((each, (user, item)), shape, dtype=np.float32) for each in (weight, open_to))
+        return asked, looked
 
     def save(self, folder: Path) -> None:
-        similar = {"data": self.similar.data, "indices": self.similar.indices, "indptr": self.similar.indptr}
-        write_arrays(folder / "similar.safetensors", similar | {"like_text": np.array([self.like_text])})
+        write_neighbours(folder / "similar.safetensors", self.similar, like_text=self.like_text)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        parts = load_file(folder / "similar.safetensors")
-        n = len(context.text)
-        similar = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), (n, n))
-        return cls(similar, context.text, context.catalogue, float(parts["like_text"][0]))
+        similar, facts = read_neighbours(folder / "similar.safetensors", len(context.text))
+        return cls(similar, context.text, context.catalogue, facts["like_text"])
