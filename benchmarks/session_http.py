@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,6 @@ import httpx
 import numpy as np
 
 from benchmarks import say
-from cli.environment import tool
 from zhiyin.recommender.recommender import Recommender
 from zhiyin.settings import PROJECT, Settings
 
@@ -43,7 +43,8 @@ def _measure(home: Path, requests: int) -> dict[str, float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [tool("bentoml"), "serve", "bento.service:Recommendations", "--host", "127.0.0.1", "--port", str(port)]
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    command = [bentoml, "serve", "bento.service:Recommendations", "--host", "127.0.0.1", "--port", str(port)]
     variables = os.environ | {"ZHIYIN_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     with (home / "service.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=PROJECT, env=variables, stdout=log, stderr=log, start_new_session=True)

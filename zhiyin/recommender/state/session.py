@@ -1,7 +1,7 @@
 """The live session: what a user did since the stored state, and what it says of taste right now."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zhiyin.contract import BY_CHOICE, EVENT_TYPES, FEATURE_AT
-from zhiyin.recommender.state.catalogue import Catalogue, Floats, Integers
+from zhiyin.recommender.state.catalogue import Catalogue
 from zhiyin.recommender.state.follow import Events, codes_of, follow
 from zhiyin.recommender.state.grades import RATING
 from zhiyin.recommender.state.history import event_type_codes
+from zhiyin.recommender.state.signals import Signals
 from zhiyin.recommender.state.users import Users
 
 PAUSE = timedelta(minutes=30)  # after it a session is over
@@ -28,26 +29,6 @@ NO = -1.0
 
 LISTS = ("item_ids", "types", "at", "values", "amounts", "baskets", "queries")
 REQUESTED_AT = "session_requested_at"
-
-
-@dataclass(frozen=True)
-class Signals:
-    """One entry per event of the live sessions that says something, in the order of users.
-
-    ``weight`` is from -1 to 1. ``taken``: the user has the item by this event. ``query``: the words of a search, whose
-    item is -1.
-    """
-
-    user: Integers
-    item: Integers
-    weight: Floats
-    taken: npt.NDArray[np.bool_]
-    query: npt.NDArray[np.object_]
-    current: npt.NDArray[np.bool_]  # whether the user is in a session at this moment [users]
-
-    @property
-    def liked(self) -> npt.NDArray[np.bool_]:
-        return self.weight > 0
 
 
 def with_session(row: dict[str, Any], session: Mapping[str, Any] | None, at: float | None = None) -> dict[str, Any]:

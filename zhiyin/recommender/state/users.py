@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,7 @@ from zhiyin.recommender.state.catalogue import (
 )
 from zhiyin.recommender.state.grades import AGAINST, DISLIKED, RATING, UNKNOWN_SCALE, Scale
 from zhiyin.recommender.state.history import event_type_codes
-
-if TYPE_CHECKING:
-    from zhiyin.recommender.state.session import Signals
+from zhiyin.recommender.state.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Users:
     words: dict[str, pa.Array] = field(default_factory=dict)
     label_affinity: Affinity = field(default_factory=Affinity.none)  # share of the events whose item has the label
     scale: Scale = UNKNOWN_SCALE  # of the grades of the log that the models know
-    session: "Signals | None" = None  # what the live session says; None: there is none
+    session: Signals | None = None  # what the live session says; None: there is none
     taken_types: tuple[int, ...] = ()  # codes of the types by which users of that log take; none: every type
 
     def __len__(self) -> int:
